@@ -1,0 +1,1 @@
+"""Scheduler, controllers and node agents. Not built yet: the store comes first."""

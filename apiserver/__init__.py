@@ -1,0 +1,1 @@
+"""The Kubernetes-compatible API server. Not built yet: the store comes first."""

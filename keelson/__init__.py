@@ -1,0 +1,1 @@
+"""What surrounds the parts: `cogs` that every shell shares, and the `launcher` behind `keelson up`."""

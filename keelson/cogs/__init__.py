@@ -1,0 +1,1 @@
+"""Small parts that all shells share: tasks, logs, output. Pure rooms never import them."""

@@ -1,0 +1,1 @@
+"""`keelson up | down | status | certs`: real processes, started, watched and stopped."""

@@ -1,0 +1,136 @@
+"""Everything that a service may ask of a member, in model types. The server's member implements it; tests use the model of etcd.
+
+Awaitables, not coroutines: an implementation hands back a future that it completes itself, so that a request costs no extra task.
+Every method may raise (or complete with) a `kvstore.errors.StoreError`. Requests arrive checked by `api` (empty keys, enum ranges, number of
+operations, duplicate keys): a backend checks only what needs state.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
+
+from kvstore.ids import ClusterId, LeaseId, MemberId, Revision
+from kvstore.model import (
+    AlarmMember,
+    AlarmResult,
+    Compact,
+    CompactResult,
+    DeleteRange,
+    DeleteRangeResult,
+    HashKVResult,
+    Header,
+    LeaseGrantResult,
+    LeaseRevokeResult,
+    LeaseTimeToLive,
+    Member,
+    Put,
+    PutResult,
+    Range,
+    RangeResult,
+    Status,
+    Txn,
+    TxnResult,
+    WatchSpec,
+    WatchUpdate,
+)
+
+
+class WatchStream(Protocol):
+    """The watchers of one client stream. Calls never block; updates come through the `deliver` that the stream was opened with.
+
+    Back-pressure: `deliver` returns False when the client's buffer is full; the member then lets that watcher catch up from history
+    after `resume()` is called, so a slow client holds no memory here and delays nobody.
+    """
+
+    def create(self, spec: WatchSpec) -> Revision:
+        """Start a watcher (ids are the caller's, unique in the stream) and return the current revision for the `created` answer.
+
+        No update of it is delivered before this returns. A start below the compacted revision is told by an update with compact_revision.
+        """
+        ...
+
+    def cancel(self, watch_id: int) -> None:
+        """End a watcher; no update of it is delivered after this returns. Unknown ids are ignored."""
+        ...
+
+    def request_progress(self) -> None:
+        """Deliver one progress update with watch_id -1, if there are watchers and every one is synced; else do nothing (etcd W-20)."""
+        ...
+
+    def resume(self) -> None:
+        """The client has taken what was buffered."""
+        ...
+
+    def close(self) -> None:
+        """End all watchers."""
+        ...
+
+
+Deliver = Callable[[WatchUpdate], bool]
+
+
+class Backend(Protocol):
+    cluster_id: ClusterId
+    member_id: MemberId
+
+    def header(self) -> Header:
+        """Current revision and term; cheap, used for every answer."""
+        ...
+
+    # --- KV
+    def range(self, request: Range) -> Awaitable[RangeResult]: ...
+    def put(self, request: Put) -> Awaitable[PutResult]: ...
+    def delete_range(self, request: DeleteRange) -> Awaitable[DeleteRangeResult]: ...
+    def txn(self, request: Txn) -> Awaitable[TxnResult]: ...
+    def compact(self, request: Compact) -> Awaitable[CompactResult]: ...
+
+    # --- watch
+    def open_watch_stream(self, deliver: Deliver) -> WatchStream: ...
+
+    # --- lease
+    def lease_grant(self, lease_id: LeaseId, ttl_s: int) -> Awaitable[LeaseGrantResult]:
+        """Lease id 0: the member picks one."""
+        ...
+
+    def lease_revoke(self, lease_id: LeaseId) -> Awaitable[LeaseRevokeResult]: ...
+    def lease_keep_alive(self, lease_id: LeaseId) -> Awaitable[int]:
+        """The full TTL in seconds after renewal, 0 if there is no such lease. Forwarded to the leader."""
+        ...
+
+    def lease_time_to_live(self, lease_id: LeaseId, with_keys: bool) -> Awaitable[LeaseTimeToLive]: ...
+    def lease_leases(self) -> Awaitable[list[LeaseId]]: ...
+
+    # --- cluster
+    def member_list(self, linearizable: bool) -> Awaitable[list[Member]]: ...
+
+    # --- maintenance
+    def status(self) -> Awaitable[Status]: ...
+    def alarms(self, member_id: MemberId, alarm: int) -> Awaitable[list[AlarmMember]]:
+        """Active alarms; 0 means any member, any alarm."""
+        ...
+
+    def change_alarm(self, action: int, member_id: MemberId, alarm: int) -> Awaitable[AlarmResult]: ...
+    def defragment(self) -> Awaitable[None]: ...
+    def hash(self) -> Awaitable[int]:
+        """CRC of the whole state file's content; members may differ."""
+        ...
+
+    def hash_kv(self, revision: Revision) -> Awaitable[HashKVResult]:
+        """Revision 0: current."""
+        ...
+
+    def snapshot(self) -> AsyncIterator[tuple[int, bytes]]:
+        """Pairs (bytes that remain after this blob, blob) of a consistent copy of the state, in blobs of at most 32 KiB; without the checksum
+        that the service adds."""
+        ...
+
+    def move_leader(self, target: MemberId) -> Awaitable[None]: ...
+
+    # --- health
+    def leader(self) -> MemberId:
+        """0 when this member knows of none."""
+        ...
+
+    def is_learner(self) -> bool: ...
+    def is_ready(self) -> bool:
+        """Has caught up with what it had acknowledged before a restart, and published itself."""
+        ...

@@ -1,0 +1,1 @@
+"""The async client: the one door into the store for everybody outside `kvstore`."""

@@ -1,0 +1,1 @@
+"""`kvctl`: etcdctl's commands, flags and output, on `kvstore.client`."""

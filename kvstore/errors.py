@@ -1,0 +1,169 @@
+"""Every failure that a client can be told, one class each. Wire codes and HTTP status live in `wire.status`.
+
+`text` is etcd's message byte for byte, because the official clients recognise errors by it. `deterministic` says where the
+error may come from: True, every member applying the same entry gives the same answer, so it is a result like any other;
+False, it is this member's momentary inability (no leader, too busy, stopping) and never comes out of applying an entry.
+"""
+
+from typing import ClassVar
+
+
+class StoreError(Exception):
+    """Base: something a client is told instead of a result."""
+
+    text: ClassVar[str] = "etcdserver: unknown error"
+    deterministic: ClassVar[bool] = True
+
+    def __init__(self, text: str | None = None) -> None:
+        super().__init__(self.text if text is None else text)
+
+
+# --- the caller's fault: the request is wrong --------------------------------------------------------------------------
+
+
+class EmptyKey(StoreError):
+    text = "etcdserver: key is not provided"
+
+
+class KeyNotFound(StoreError):
+    text = "etcdserver: key not found"
+
+
+class ValueProvided(StoreError):
+    text = "etcdserver: value is provided"
+
+
+class LeaseProvided(StoreError):
+    text = "etcdserver: lease is provided"
+
+
+class TooManyOperations(StoreError):
+    text = "etcdserver: too many operations in txn request"
+
+
+class DuplicateKey(StoreError):
+    text = "etcdserver: duplicate key given in txn request"
+
+
+class InvalidSortOption(StoreError):
+    text = "etcdserver: invalid sort option"
+
+
+class RequestTooLarge(StoreError):
+    text = "etcdserver: request is too large"
+
+
+class InvalidClientApiVersion(StoreError):
+    text = "etcdserver: invalid client api version"
+
+
+# --- the state says no -------------------------------------------------------------------------------------------------
+
+
+class Compacted(StoreError):
+    text = "etcdserver: mvcc: required revision has been compacted"
+
+
+class FutureRevision(StoreError):
+    text = "etcdserver: mvcc: required revision is a future revision"
+
+
+class NoSpace(StoreError):
+    text = "etcdserver: mvcc: database space exceeded"
+
+
+class LeaseNotFound(StoreError):
+    text = "etcdserver: requested lease not found"
+
+
+class LeaseExists(StoreError):
+    text = "etcdserver: lease already exists"
+
+
+class LeaseTtlTooLarge(StoreError):
+    text = "etcdserver: too large lease TTL"
+
+
+class MemberExists(StoreError):
+    text = "etcdserver: member ID already exist"
+
+
+class PeerUrlExists(StoreError):
+    text = "etcdserver: Peer URLs already exists"
+
+
+class MemberNotFound(StoreError):
+    text = "etcdserver: member not found"
+
+
+class Corrupt(StoreError):
+    text = "etcdserver: corrupt cluster"
+
+
+# --- this member, this moment ------------------------------------------------------------------------------------------
+
+
+class Momentary(StoreError):
+    """Base: not an answer of the state but of this member now; another member or another moment may do better."""
+
+    deterministic = False
+
+
+class NoLeader(Momentary):
+    text = "etcdserver: no leader"
+
+
+class NotLeader(Momentary):
+    text = "etcdserver: not leader"
+
+
+class LeaderChanged(Momentary):
+    text = "etcdserver: leader changed"
+
+
+class Stopped(Momentary):
+    text = "etcdserver: server stopped"
+
+
+class RequestTimeout(Momentary):
+    """A write that ends so may still be applied later, once."""
+
+    text = "etcdserver: request timed out"
+
+
+class TimeoutLeaderFailed(RequestTimeout):
+    text = "etcdserver: request timed out, possibly due to previous leader failure"
+
+
+class TimeoutConnectionLost(RequestTimeout):
+    text = "etcdserver: request timed out, possibly due to connection lost"
+
+
+class TimeoutWaitingForApply(RequestTimeout):
+    text = "etcdserver: request timed out, waiting for the applied index took too long"
+
+
+class LeaderTransferTimeout(Momentary):
+    text = "etcdserver: request timed out, leader transfer took too long"
+
+
+class TooManyRequests(Momentary):
+    text = "etcdserver: too many requests"
+
+
+class Unhealthy(Momentary):
+    text = "etcdserver: unhealthy cluster"
+
+
+class NotSupportedForLearner(Momentary):
+    text = "etcdserver: rpc not supported for learner"
+
+
+class BadLeaderTransferee(Momentary):
+    text = "etcdserver: bad leader transferee"
+
+
+class NotImplementedYet(Momentary):
+    """A part of etcd's API that Keelson does not have yet; the text names it."""
+
+    text = "keelson: not implemented"

@@ -1,0 +1,1 @@
+"""The whole member, pure: requests, peer messages, ticks and disk reports in; effects out."""

@@ -1,0 +1,15 @@
+"""The replicated state: one committed command in, one result out, in one write transaction together with the applied index.
+
+`machine.Machine` is all that `member` knows of the state:
+
+    machine = Machine(engine)                      # opens the tables, reads the meta rows; cheap at any number of keys
+    machine.begin(write_txn)                       # a write transaction to work in, until the next commit
+    outcome = machine.apply(index, term, command)  # -> a result of kvstore.model, or a StoreError *instance* (deterministic); never raises one
+    events = machine.take_events()                 # list[RevisionEvents] since last asked, in revision order, for the watch hub
+    machine.seal()                                 # writes applied index, revision, ... into the transaction; then the caller commits
+    machine.range(Range) -> RangeResult            # raises StoreError; reads what was applied, committed or not
+    machine.check_txn / validate(...)              # request checks before proposing (no state needed) live in `validate.py`
+
+Attributes: applied_index, applied_term, revision, compacted_revision, members (dict MemberId -> Member), alarms, leases (id -> granted TTL).
+Nothing here knows Raft, the wire, a clock or chance: what differs between members never reaches `apply`.
+"""

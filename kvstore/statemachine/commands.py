@@ -1,0 +1,48 @@
+"""What a log entry can say, and its bytes: msgpack of [version, request id, command]; commands are the tagged requests of `kvstore.model`.
+
+An empty entry (a new leader's first) is no command and never reaches this module. A command of a newer version than ours stops the
+member with a clear error rather than letting members differ.
+"""
+
+import msgspec
+from msgspec import Struct
+
+from kvstore.ids import RequestId
+from kvstore.model import AlarmChange, Compact, DeleteRange, LeaseGrant, LeaseRevoke, PublishMember, Put, Txn
+
+Command = Put | DeleteRange | Txn | Compact | LeaseGrant | LeaseRevoke | AlarmChange | PublishMember
+
+COMMAND_VERSION = 1
+
+
+class Envelope(Struct, frozen=True, gc=False, array_like=True):
+    """`request_id` tells the proposing member which of its clients waits; 0 when nobody does."""
+
+    version: int
+    request_id: RequestId
+    command: Command
+
+
+class UnknownCommand(Exception):
+    """An entry that this release cannot read: written by a newer one, or damaged."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Envelope).decode
+
+
+def encode_command(request_id: RequestId, command: Command) -> bytes:
+    return _encode(Envelope(COMMAND_VERSION, request_id, command))
+
+
+def decode_command(data: bytes) -> Envelope:
+    """Raises UnknownCommand. Strict: wrong types and unknown tags are refused, not guessed at."""
+    try:
+        envelope = _decode(data)
+    except msgspec.MsgspecError as error:
+        raise UnknownCommand(f"log entry is not a command of version {COMMAND_VERSION} or older: {error}") from error
+    if envelope.version > COMMAND_VERSION:
+        raise UnknownCommand(
+            f"log entry has command version {envelope.version}; this release reads up to {COMMAND_VERSION}: upgrade this member"
+        )
+    return envelope
