@@ -37,8 +37,9 @@ from kvstore.model import (
 class WatchStream(Protocol):
     """The watchers of one client stream. Calls never block; updates come through the `deliver` that the stream was opened with.
 
-    Back-pressure: `deliver` returns False when the client's buffer is full; the member then lets that watcher catch up from history
-    after `resume()` is called, so a slow client holds no memory here and delays nobody.
+    Back-pressure: `deliver` returns False when the client's buffer is full and this update was therefore not taken; the member then lets
+    that watcher catch up from history after `resume()` is called, so a slow client holds no memory here and delays nobody.
+    `deliver` only buffers: it must not call the stream.
     """
 
     def create(self, spec: WatchSpec) -> Revision:
