@@ -1,5 +1,8 @@
 """The wire between members: loses, delays, reorders, doubles and cuts. Messages travel as bytes, so nobody shares an object.
 
+Everything may come twice but a forwarded proposal, the one message that is not idempotent: a transport may lose it, but must not repeat it
+(frames on one connection are not, and what a broken connection may have carried is not sent again).
+
 A link is a directed pair. A cut link loses what is sent and (by chance) what is on its way; both happen with real connections.
 """
 
@@ -9,7 +12,7 @@ import msgspec
 
 from kvstore.ids import MemberId
 from kvstore.member.messages import AnyPeerMessage
-from kvstore.raft.messages import Message
+from kvstore.raft.messages import ForwardProposals, Message
 from tests.simulation.options import Options
 from tests.simulation.timeline import Timeline
 
@@ -51,7 +54,7 @@ class Network:
         if self.lossy:
             if options.loss and rng.random() < options.loss:
                 return
-            if options.duplicate and rng.random() < options.duplicate:
+            if options.duplicate and rng.random() < options.duplicate and type(message) is not ForwardProposals:
                 self._carry(link, data, rng.uniform(0, 1.0))
         self._carry(link, data, 0.0)
 

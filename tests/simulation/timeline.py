@@ -5,8 +5,8 @@ digest (a CRC over every noted fact) proves that it did.
 """
 
 import heapq
-import random
 from collections.abc import Callable
+from random import Random
 from typing import Any
 from zlib import crc32
 
@@ -23,9 +23,9 @@ class Timeline:
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._sequence = 0
 
-    def random(self, name: str) -> random.Random:
+    def random(self, name: str) -> Random:
         """A stream of chance of its own for each part of the world, so that switching one part off leaves the others as they were."""
-        return random.Random(f"{self.seed}/{name}")
+        return Random(f"{self.seed}/{name}")
 
     def after(self, delay_s: float, call: Callable[..., None], *args: Any) -> None:
         """Call `call(*args)` in `delay_s` virtual seconds; equal times happen in the order they were asked for."""
@@ -33,7 +33,7 @@ class Timeline:
         self._sequence += 1
         heapq.heappush(self._heap, (self.now_s + delay_s, self._sequence, call, args))
 
-    def every(self, mean_s: float, rng: random.Random, call: Callable[[], None]) -> None:
+    def every(self, mean_s: float, rng: Random, call: Callable[[], None]) -> None:
         """Call `call()` again and again at random intervals of `mean_s` on average (a Poisson process). 0: never."""
         if mean_s <= 0:
             return

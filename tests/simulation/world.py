@@ -1,0 +1,239 @@
+"""A world: members, wire and adversary made from one seed; a run first hurts, then heals a quorum and demands progress, then heals all.
+
+`World` holds what both flavours share; `bare.BareWorld` runs the Raft core alone on a list, `store.StoreWorld` whole members with clients.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+from kvstore.ids import MemberId, Term
+from kvstore.raft.messages import ConfState, Entry, Message
+from kvstore.raft.ready import Role
+from tests.simulation import options as swarm
+from tests.simulation.checkers.consensus import ConsensusChecker
+from tests.simulation.checkers.state import StateChecker
+from tests.simulation.checkers.violation import Violation
+from tests.simulation.nemesis import Nemesis
+from tests.simulation.network import Network
+from tests.simulation.options import Options
+from tests.simulation.process import TICK_S, Process
+from tests.simulation.timeline import Timeline
+
+PROGRESS_WITHIN_ELECTIONS = 40
+"""A healed quorum has to get on within this many election timeouts; a handful is the rule, snapshots and slow disks take more."""
+
+CONVERGE_WITHIN_S = 120.0
+"""After everything is healed all members have to reach the same state within this time."""
+
+
+class RaftProcess(Process):
+    """A process with a Raft core in it, watched from outside."""
+
+    def __init__(self, world: "World", member: MemberId, bootstrap: ConfState) -> None:
+        super().__init__(world.timeline, member, world.options.skew)
+        self.world = world
+        self.bootstrap = bootstrap
+        """The first members' configuration; empty for one who joins later."""
+        self._seen: tuple[Term, Role] | None = None
+
+    # The core's view of itself; None or empty when the process is not running.
+
+    def term(self) -> Term:
+        raise NotImplementedError
+
+    def role(self) -> Role:
+        raise NotImplementedError
+
+    def conf(self) -> ConfState:
+        """The configuration in effect here (the newest in the log)."""
+        raise NotImplementedError
+
+    def applied(self) -> int:
+        raise NotImplementedError
+
+    def send(self, message: Message) -> None:
+        self.world.consensus.on_message(message)
+        self.world.network.send(message)
+
+    def observe(self) -> None:
+        """Called after each input: did the member's role or term change?"""
+        now = (self.term(), self.role())
+        if now == self._seen:
+            return
+        term, role = self._seen = now
+        self.timeline.say(f"{self.id} is {role.value} in term {term}")
+        self.world.state.on_term(self.id, term)
+        if role is Role.LEADER:
+            self.announce_leader(term)
+
+    def announce_leader(self, term: Term) -> None:
+        """Tell the checker with the means to look into the new leader's log."""
+        raise NotImplementedError
+
+    def crash(self) -> None:
+        super().crash()
+        self._seen = None
+        self.world.state.on_crash(self.id)
+
+
+class World(ABC):
+    def __init__(self, seed: int, options: Options | None = None, trace: bool = False) -> None:
+        self.timeline = Timeline(seed, trace)
+        self.options = options or swarm.draw(self.timeline.random("options"))
+        self.timeline.say(f"seed {seed}: {self.options}")
+        self.consensus = ConsensusChecker()
+        self.state = StateChecker()
+        self.network = Network(self.timeline, self.options, self._deliver, self._unreachable)
+        self.members: dict[MemberId, RaftProcess] = {}
+        self.rng = self.timeline.random("world")
+        self._last_id = 0
+        voters = tuple(self.new_id() for _ in range(self.options.members))
+        for member in voters:
+            self.add(member, ConfState(voters))
+        self.nemesis = Nemesis(self.timeline, self.options, self.network, self)
+
+    # --- what a flavour does
+
+    @abstractmethod
+    def make(self, member: MemberId, bootstrap: ConfState) -> RaftProcess: ...
+
+    @abstractmethod
+    def progress(self) -> int:
+        """Rises whenever a client's write has been acknowledged."""
+
+    @abstractmethod
+    def stop_clients(self) -> None:
+        """No new requests; open ones may end."""
+
+    @abstractmethod
+    def converged(self) -> bool:
+        """Whether all members have applied everything."""
+
+    @abstractmethod
+    def judge(self) -> None:
+        """The checks that need the whole history; raises Violation."""
+
+    @abstractmethod
+    def change_membership(self) -> None: ...
+
+    @abstractmethod
+    def transfer_leadership(self) -> None: ...
+
+    # --- members
+
+    def new_id(self) -> MemberId:
+        self._last_id += 1
+        return MemberId(self._last_id)
+
+    def add(self, member: MemberId, bootstrap: ConfState) -> RaftProcess:
+        process = self.members[member] = self.make(member, bootstrap)
+        process.start()
+        return process
+
+    def processes(self) -> list[RaftProcess]:
+        return [process for process in self.members.values() if not process.gone]
+
+    def running(self) -> list[RaftProcess]:
+        return [process for process in self.members.values() if process.running]
+
+    def leader(self) -> MemberId | None:
+        """Who leads in the highest term, as far as anybody thinks so."""
+        leaders = [(process.term(), process.id) for process in self.running() if process.role() is Role.LEADER]
+        return max(leaders)[1] if leaders else None
+
+    def _deliver(self, message: Message) -> None:
+        process = self.members.get(message.receiver)
+        if process is not None:
+            process.deliver(message)
+
+    def _unreachable(self, sender: MemberId, receiver: MemberId) -> None:
+        self.members[sender].unreachable(receiver)
+
+    # --- observation
+
+    def committed(self, member: MemberId, entries: Iterable[Entry]) -> None:
+        self.consensus.on_committed(member, entries)
+
+    # --- the run
+
+    def run(self) -> None:
+        """Raises Violation if any promise is broken."""
+        timeline, options = self.timeline, self.options
+        timeline.run(options.hurt_s)
+        self.heal_quorum()
+        election_s = options.election_ticks * TICK_S
+        self._demand(PROGRESS_WITHIN_ELECTIONS * election_s, self._progressed(), "a healed quorum gets on")
+        self.heal_all()
+        self._demand(CONVERGE_WITHIN_S, self._progressed(), "a healed cluster gets on")
+        self.stop_clients()
+        self._demand(CONVERGE_WITHIN_S, self.converged, "a healed cluster converges")
+        self.judge()
+
+    def _progressed(self) -> "Progressed":
+        return Progressed(self)
+
+    def _demand(self, within_s: float, reached: "Progressed | object", promise: str) -> None:
+        timeline = self.timeline
+        deadline_s = timeline.now_s + within_s
+        while not reached():  # type: ignore[operator]
+            if timeline.now_s >= deadline_s:
+                raise Violation("progress", f"{promise}: not within {within_s:.0f} s; {self.describe()}")
+            timeline.run(timeline.now_s + 0.5)
+
+    def describe(self) -> str:
+        return ", ".join(
+            f"{p.id}: {p.role().value}@{p.term()} applied {p.applied()} {p.conf()}" if p.running else f"{p.id}: down" for p in self.processes()
+        )
+
+    def heal_quorum(self) -> None:
+        """The adversary stops. Members that are a quorum in every configuration anybody may be in are connected, the others stay away."""
+        self.nemesis.stop()
+        for process in self.running():
+            process.resume()
+        healed = self._draw_quorum()
+        self.timeline.say(f"healed quorum: {sorted(healed)}")
+        self.network.heal()
+        for process in self.processes():
+            process.slow_disk_until_s = 0.0
+            if process.id in healed:
+                process.start()
+            elif self.rng.random() < 0.5:
+                process.crash()
+            for other in self.processes():
+                if (process.id in healed) != (other.id in healed):
+                    self.network.cut_link(process.id, other.id)
+
+    def _draw_quorum(self) -> set[MemberId]:
+        for process in self.processes():
+            process.start()
+        candidates = self.processes()
+        self.rng.shuffle(candidates)
+        healed: set[MemberId] = set()
+        for process in candidates:
+            healed.add(process.id)
+            if all(self._suffices(healed, member) for member in candidates):
+                break
+        return healed
+
+    @staticmethod
+    def _suffices(healed: set[MemberId], member: RaftProcess) -> bool:
+        """Whether `healed` has a majority in the configuration that `member` believes in."""
+        voters = member.conf().voters
+        return not voters or len(healed.intersection(voters)) > len(voters) // 2
+
+    def heal_all(self) -> None:
+        self.timeline.say("everything healed")
+        self.network.heal()
+        for process in self.processes():
+            process.start()
+
+
+class Progressed:
+    """True once clients' writes are acknowledged that were not when this was made."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._before = world.progress()
+
+    def __call__(self) -> bool:
+        return self._world.progress() > self._before + 1
