@@ -1,0 +1,840 @@
+"""The whole member, pure: requests, peer messages, ticks and reports of the disk in; effects out (`effects.py`).
+
+The owner calls inputs as they come and `pump()` once after a batch of them (the server: once a turn of its event loop), then performs
+`take_effects()`. Batching is all in there: proposals that arrive before a pump are one append and one disk write, reads are one round.
+
+The life of a put: `propose` encodes it; `pump` hands the batch to Raft, whose Ready gives appends to send at once and entries to write
+(`driver.LogWriter`); `persisted` and the followers' replies commit it; `_apply_committed` applies it to the machine, gives its events to the
+watchers and its outcome to the token that waits.
+
+The state machine's write transaction stays open over many entries. Committing it is a piece of work for the state thread
+(`CommitState`), and from handing that out until its answer nothing here touches the machine: applying, reads and catching up wait, while
+consensus goes on. So the state on disk is behind what was applied, never ahead of the log on disk (Raft gives out only entries
+that this member has durable), and the log is cut only behind the state on disk.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from kvstore.errors import (
+    BadLeaderTransferee,
+    LeaderTransferTimeout,
+    LeaseTtlTooLarge,
+    NoLeader,
+    NotLeader,
+    NotSupportedForLearner,
+    RequestTimeout,
+    Stopped,
+    StoreError,
+    TimeoutLeaderFailed,
+    TooManyRequests,
+)
+from kvstore.ids import NOBODY, Index, LeaseId, MemberId, Revision, Term
+from kvstore.member.config import MemberConfig
+from kvstore.member.delivery import Deliver, Delivery, Stream
+from kvstore.member.driver import Durable, LogWriter
+from kvstore.member.effects import (
+    CommitState,
+    CutLog,
+    DefragmentState,
+    Effects,
+    ExportState,
+    HashState,
+    InstallState,
+    StateWork,
+    StoreChunk,
+    Token,
+)
+from kvstore.member.lessor import Lessor
+from kvstore.member.messages import AnyPeerMessage, LeaseAnswer, LeaseQuestion
+from kvstore.member.proposals import Proposals
+from kvstore.member.reads import Reads
+from kvstore.member.requests import Barrier, HashAt, LeaseTime, LeaseWithKeys, ListLeases, ListMembers, RenewLease
+from kvstore.model import (
+    AlarmMember,
+    Compact,
+    HashKVResult,
+    Header,
+    LeaseGrant,
+    LeaseRevoke,
+    LeaseTimeToLive,
+    Member as MemberRecord,
+    PublishMember,
+    Put,
+    Range,
+    Status,
+    Txn,
+)
+from kvstore.raft.core import Proposed, Raft
+from kvstore.raft.membership import Change, decode_change
+from kvstore.raft.messages import ConfState, Entry, EntryKind, SnapshotMeta
+from kvstore.raft.ready import Ready, Role
+from kvstore.raft.storage import SnapshotSource, Storage
+from kvstore.statemachine.commands import Command, UnknownCommand, decode_command, encode_command
+from kvstore.statemachine.machine import Machine
+
+APPLY_ENTRIES_PER_PUMP = 256
+"""Entries applied before the owner gets its turn back: about 3 ms."""
+
+COMPACTION_VERSIONS_PER_STEP = 500
+"""Versions that physical compaction looks at in one step: about 2 ms."""
+
+LEASE_TTL_MAX_S = 9_000_000_000
+PUBLISH_RETRY_TICKS = 10
+LEASE_QUESTION_RETRY_TICKS = 5
+
+encode_conf = msgspec.msgpack.Encoder().encode
+decode_conf = msgspec.msgpack.Decoder(ConfState).decode
+encode_member = msgspec.msgpack.Encoder().encode
+decode_member = msgspec.msgpack.Decoder(MemberRecord).decode
+
+
+class _PeerToken:
+    """Waits for a lease read on behalf of another member."""
+
+    __slots__ = ("number", "sender")
+
+    def __init__(self, sender: MemberId, number: int) -> None:
+        self.sender = sender
+        self.number = number
+
+
+class _OwnLeaseToken:
+    """Waits for a lease read that we, the leader, do for a client of ours."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class _LeaseAsked:
+    """A lease question of a client of ours, on its way to the leader."""
+
+    __slots__ = ("deadline_s", "request", "retry_ticks", "token")
+
+    def __init__(self, request: RenewLease | LeaseTime, token: Token, deadline_s: float) -> None:
+        self.request = request
+        self.token = token
+        self.deadline_s = deadline_s
+        self.retry_ticks = 0
+
+
+class Member:
+    """One member. `storage` is its log, `machine` its state with a write transaction begun; `draw(low, high)` is the only chance,
+    `first_request_id` a random 64-bit number, new at every start."""
+
+    def __init__(
+        self,
+        config: MemberConfig,
+        storage: Storage,
+        machine: Machine,
+        *,
+        draw: Callable[[int, int], int],
+        first_request_id: int,
+        now_s: float,
+    ) -> None:
+        self.config = config
+        self.id = config.raft.id
+        self.now_s = now_s
+        self.machine = machine
+        self.storage = storage
+        conf = decode_conf(machine.conf)
+        self.raft = Raft(config.raft, storage, machine.applied_index, conf, draw)
+        self.delivery = Delivery(machine)
+        self._writer = LogWriter(storage.hard_state())
+        self._proposals = Proposals(first_request_id, config.request_timeout_s)
+        self._reads = Reads(config.request_timeout_s)
+        self._lessor = Lessor()
+        self._effects = Effects([], [], [], [])
+
+        self._committed: deque[Entry] = deque()
+        self._state_busy: StateWork | None = None
+        self._state_wanted: deque[StateWork] = deque()
+        self._commit_forced = False
+        self._dirty_entries = 0
+        self._dirty_bytes = 0
+        self._ticks_since_commit = 0
+        self._durable = SnapshotMeta(machine.applied_index, machine.applied_term, conf)
+        self._committing = self._durable
+        self._exports_out = 0
+        self._log_cut_out = False
+        self._install: SnapshotMeta | None = None
+
+        self._long_reads: deque[tuple[Any, Token]] = deque()
+        self._serializable: list[tuple[Any, Token]] = []
+        self._physical_compactions: list[tuple[Revision, Any, Token]] = []
+        self._lease_asked: dict[int, _LeaseAsked] = {}
+        self._next_lease_number = 0
+        self._transfer: tuple[MemberId, Token, float] | None = None
+
+        self._leader = NOBODY
+        self._leader_term = Term(0)
+        self._leader_lost_at_s = float("-inf")
+        self.leader_changes = 0
+        self.proposals_failed = 0
+        self._published = False
+        self._publish_id = 0
+        self._publish_in_ticks = 0
+        self._stopped = False
+
+    # --- what the owner may look at ---------------------------------------------------------------------------------
+
+    @property
+    def leader(self) -> MemberId:
+        return self.raft.leader
+
+    @property
+    def is_leader(self) -> bool:
+        return self.raft.role is Role.LEADER
+
+    @property
+    def is_learner(self) -> bool:
+        return self.id in self.raft.conf.learners
+
+    @property
+    def is_ready(self) -> bool:
+        """Published since this start: so everything acknowledged before the start has been applied again."""
+        return self._published
+
+    @property
+    def proposals_pending(self) -> int:
+        return len(self._proposals)
+
+    @property
+    def has_work(self) -> bool:
+        """More to do without further input: pump again soon."""
+        if self._state_busy is not None:
+            return False
+        return bool(
+            self._committed
+            or self._long_reads
+            or self._reads.has_due(self.machine.applied_index)
+            or self.machine.compaction_pending
+            or self.delivery.behind
+        )
+
+    def header(self) -> Header:
+        return Header(self.config.cluster_id, self.id, self.machine.revision, self.raft.term)
+
+    def status(self, db_size_bytes: int, db_size_in_use_bytes: int) -> Status:
+        errors = [f"memberID:{alarm.member_id} alarm:{alarm.alarm.name} " for alarm in self.machine.alarms]
+        if self.raft.leader == NOBODY:
+            errors.append(NoLeader.text)
+        return Status(
+            self.config.version,
+            self.config.storage_version,
+            db_size_bytes,
+            db_size_in_use_bytes,
+            self.config.quota_bytes,
+            self.raft.leader,
+            self.raft.term,
+            self.raft.commit_index,
+            self.machine.applied_index,
+            self.is_learner,
+            errors,
+        )
+
+    def alarms(self, member_id: int, alarm: int) -> list[AlarmMember]:
+        """Active alarms; 0 means any."""
+        return [raised for raised in self.machine.alarms if member_id in (0, raised.member_id) and alarm in (0, raised.alarm)]
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    def propose(self, command: Command, token: Token) -> None:
+        """Write through the log. Answered with the outcome of applying it, or an error that says why not."""
+        if self._refuse(token):
+            return
+        if self.raft.commit_index - self.machine.applied_index > self.config.unapplied_entries_max:
+            self._reply(token, TooManyRequests())
+            return
+        request_id = self._proposals.next_id()
+        self._proposals.wait(request_id, token, self.now_s)
+        self._proposals.unsent.append(encode_command(request_id, command))
+
+    def grant_lease(self, lease_id: int, ttl_s: int, token: Token) -> None:
+        """Lease id 0: this member picks one. A TTL below the minimum is raised to it."""
+        if ttl_s > LEASE_TTL_MAX_S:
+            self._reply(token, LeaseTtlTooLarge())
+            return
+        while lease_id == 0 or (lease_id < 0 and lease_id in self.machine.leases):
+            # Positive int63, as etcd's are; taken from the request ids, which are unique over members.
+            lease_id = self._proposals.next_id() & ((1 << 63) - 1)
+        self.propose(LeaseGrant(lease_id, max(ttl_s, self.config.lease_ttl_min_s)), token)
+
+    def read(self, request: Any, token: Token) -> None:
+        """A linearizable read: a Range, a Txn that only reads, or a request of `requests.py`."""
+        if not self._refuse(token):
+            self._reads.add(request, token, self.now_s)
+
+    def read_serializable(self, request: Any, token: Token) -> None:
+        """From what this member has applied, without asking anybody: may be stale, works without a quorum and on learners."""
+        if self._stopped:
+            self._reply(token, Stopped())
+        elif self._state_busy is None:
+            self._perform(request, token)
+        else:
+            self._serializable.append((request, token))
+
+    def ask_lease(self, request: RenewLease | LeaseTime, token: Token) -> None:
+        """Only the leader counts lease time: answer here if we lead, else ask the leader, again and again until the client's deadline."""
+        if self._refuse(token):
+            return
+        self._next_lease_number += 1
+        asked = _LeaseAsked(request, token, self.now_s + self.config.request_timeout_s)
+        self._lease_asked[self._next_lease_number] = asked
+        self._send_lease_question(self._next_lease_number, asked)
+
+    def move_leader(self, target: MemberId, token: Token) -> None:
+        if not self.is_leader:
+            self._reply(token, NotLeader())
+        elif target == self.id:
+            self._reply(token, None)
+        elif target not in self.raft.conf.voters or not self.raft.transfer_leadership(target):
+            self._reply(token, BadLeaderTransferee())
+        else:
+            self._transfer = (target, token, self.now_s + self.config.election_timeout_s)
+
+    def hash_kv(self, revision: Revision, token: Token) -> None:
+        """HashKV at `revision` (0: current), computed off to the side over committed state."""
+        self.read_serializable(HashAt(revision), token)
+
+    def hash_everything(self, token: Token) -> None:
+        self._want(HashState(Revision(-1), Revision(0), token))
+
+    def export_state(self, token: Token) -> None:
+        """A consistent copy of the whole state, for a backup; the answer is an `Export`."""
+        self._want(ExportState(self._durable, NOBODY, token))
+
+    def defragment(self, token: Token) -> None:
+        self._want(DefragmentState(token))
+
+    def open_stream(self, deliver: Deliver) -> Stream:
+        return self.delivery.open_stream(deliver)
+
+    # --- inputs of the world --------------------------------------------------------------------------------------------
+
+    def tick(self, now_s: float) -> None:
+        """Time passes: call every `config.tick_s`."""
+        self.now_s = now_s
+        self.raft.tick()
+        self._ticks_since_commit += 1
+        self._expire()
+        self._ask_leases_again()
+        self._publish()
+        if self._lessor.active:
+            for lease_id in self._lessor.expired(now_s):
+                self._revoke_expired(lease_id)
+
+    def step(self, message: AnyPeerMessage) -> None:
+        """A message from a peer."""
+        if isinstance(message, LeaseQuestion):
+            self._on_lease_question(message)
+        elif isinstance(message, LeaseAnswer):
+            self._on_lease_answer(message)
+        else:
+            self.raft.step(message)
+
+    def persisted(self) -> None:
+        """The `Persist` that was out is on disk."""
+        self._release(self._writer.finish())
+
+    def log_cut(self) -> None:
+        """The `CutLog` that was out is done."""
+        self._log_cut_out = False
+        self.raft.compacted()
+
+    def state_committed(self) -> None:
+        """The `CommitState` that was out is on disk, and the machine has its next write transaction."""
+        self._durable = self._committing
+        self._state_busy = None
+        for revision, outcome, token in self._physical_compactions:
+            if not self.machine.compaction_pending or self.machine.compacted_revision > revision:
+                self._reply(token, outcome)
+        self._physical_compactions = [
+            waiting
+            for waiting in self._physical_compactions
+            if self.machine.compaction_pending and self.machine.compacted_revision <= waiting[0]
+        ]
+
+    def state_exported(self, export: ExportState, result: Any) -> None:
+        """`result`: an Export (with `meta` set to export.meta for a follower's) or an exception."""
+        self._exports_out -= 1
+        if export.receiver == NOBODY:
+            self._reply(export.token, result)
+        elif isinstance(result, Exception):
+            self.raft.snapshot_failed(export.receiver)
+        else:
+            source: SnapshotSource = result
+            self.raft.snapshot_ready(export.receiver, source)
+
+    def state_hashed(self, work: HashState, result: int | Exception) -> None:
+        if isinstance(result, Exception) or work.revision == -1:
+            self._reply(work.token, result)
+            return
+        compacted = work.compacted_revision
+        self._reply(work.token, HashKVResult(self.machine.revision, result, compacted if compacted > 0 else -1, work.revision))
+
+    def state_installed(self, meta: SnapshotMeta, machine: Machine) -> None:
+        """The received state is in place and on disk, the log begins behind it, and `machine` has it open with a write transaction."""
+        self._state_busy = None
+        self._install = None
+        self.machine = machine
+        self._durable = SnapshotMeta(machine.applied_index, machine.applied_term, decode_conf(machine.conf))
+        self._committed = deque(entry for entry in self._committed if entry.index > meta.index)
+        self._dirty_entries = self._dirty_bytes = 0
+        self.raft.snapshot_installed(meta)
+        self.delivery.on_state_replaced(machine)
+
+    def state_refused(self, meta: SnapshotMeta) -> None:
+        """What was received is damaged or could not be stored; nothing was changed."""
+        self._state_busy = None
+        self._install = None
+        self.raft.snapshot_refused(meta)
+
+    def state_defragmented(self, work: DefragmentState, machine: Machine, error: Exception | None) -> None:
+        self._state_busy = None
+        if machine is not self.machine:
+            self.machine = machine
+            self.delivery.on_state_replaced(machine)
+        self._reply(work.token, error)
+
+    def report_unreachable(self, peer: MemberId) -> None:
+        self.raft.report_unreachable(peer)
+
+    def stop(self) -> None:
+        """Answer everybody who waits, and nothing any more from now on."""
+        self._stopped = True
+        tokens = self._proposals.drain() + self._reads.drain()
+        tokens += [token for _, token in self._serializable] + [token for _, token in self._long_reads]
+        tokens += [asked.token for asked in self._lease_asked.values()]
+        for token in tokens:
+            if not isinstance(token, _PeerToken | _OwnLeaseToken):
+                self._reply(token, Stopped())
+        self._serializable.clear()
+        self._long_reads.clear()
+        self._lease_asked.clear()
+
+    # --- the turn -------------------------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Do everything that the inputs since the last pump made possible, as far as one turn allows (`has_work` says if more is left)."""
+        if self._stopped:
+            return
+        self._send_proposals()
+        context = self._reads.next_round()
+        if context is not None:
+            self.raft.read_index(context)
+        self._take_readys()
+        if self._state_busy is None:
+            self._work_on_state()
+            self._take_readys()
+        self._notice_leader()
+
+    def take_effects(self) -> Effects:
+        effects, self._effects = self._effects, Effects([], [], [], [])
+        return effects
+
+    def _send_proposals(self) -> None:
+        unsent = self._proposals.unsent
+        if not unsent or self.raft.leader == NOBODY:
+            return
+        proposed = self.raft.propose(unsent)
+        if proposed is Proposed.ACCEPTED or proposed is Proposed.FORWARDED:
+            self._proposals.unsent = []
+        elif proposed is Proposed.TOO_MANY:
+            # Refuse what came last; the rest keeps its turn. One at a time would cost a Raft call each.
+            self._refuse_proposals(unsent)
+        # NO_LEADER, TRANSFERRING: they wait for the next pump, and for their time-out.
+
+    def _refuse_proposals(self, datas: list[bytes]) -> None:
+        self._proposals.unsent = []
+        for data in datas:
+            token = self._proposals.complete(decode_command(data).request_id)
+            if token is not None:
+                self.proposals_failed += 1
+                self._reply(token, TooManyRequests())
+
+    def _take_readys(self) -> None:
+        """Hand over what Raft has to say until it has nothing more, starting the next write of the log when the last one is done."""
+        effects = self._effects
+        while True:
+            while (ready := self.raft.ready()) is not None:
+                self._take(ready, effects)
+            if self._install is not None:
+                self._start_install()
+                return
+            work = self._writer.start()
+            if isinstance(work, Durable):
+                self._release(work)
+                continue
+            if work is not None:
+                effects.log_work.append(work)
+            return
+
+    def _release(self, durable: Durable) -> None:
+        self._effects.messages += durable.messages
+        for mark in durable.marks:
+            self.raft.persisted(mark)
+
+    def _take(self, ready: Ready, effects: Effects) -> None:
+        effects.messages += ready.messages
+        self._writer.add(ready)
+        if ready.committed:
+            self._committed += ready.committed
+        for read in ready.reads_ready:
+            self._reads.confirmed(read.context, read.index)
+        for context in ready.reads_failed:
+            self._reads.failed(context)
+        for wanted in ready.snapshot_wanted:
+            self._want(ExportState(self._durable, wanted.receiver))
+        for chunk in ready.snapshot_chunks:
+            effects.state_work.append(StoreChunk(chunk))
+            if chunk.done:
+                self._install = chunk.meta
+
+    def _notice_leader(self) -> None:
+        """React to a change of leader or of term: leases, waiting transfers, metrics, questions on their way to the old one."""
+        leader, term = self.raft.leader, self.raft.term
+        lead_now = self.is_leader
+        if lead_now and (not self._lessor.active or term != self._leader_term):
+            self._lessor.promote(self.machine.leases, self.now_s, self.config.election_timeout_s)
+        elif not lead_now and self._lessor.active:
+            self._lessor.demote()
+        if leader == self._leader and term == self._leader_term:
+            return
+        if leader == NOBODY and self._leader != NOBODY:
+            self._leader_lost_at_s = self.now_s
+        if leader not in (NOBODY, self._leader):
+            self.leader_changes += 1
+            for number, asked in self._lease_asked.items():
+                self._send_lease_question(number, asked)
+        self._leader, self._leader_term = leader, term
+        if self._transfer is not None and leader == self._transfer[0]:
+            self._reply(self._transfer[1], None)
+            self._transfer = None
+
+    # --- the state ----------------------------------------------------------------------------------------------------
+
+    def _work_on_state(self) -> None:
+        """What one turn may do with the machine, while the state thread does not have it."""
+        if self._committed:
+            self._apply_committed()
+        applied = self.machine.applied_index
+        if self._reads.has_due(applied):
+            for request, token, _ in self._reads.due(applied):
+                self._perform(request, token)
+        if self._serializable:
+            waiting, self._serializable = self._serializable, []
+            for request, token in waiting:
+                self._perform(request, token)
+        if self._long_reads:
+            self._continue_long_read()
+        if self.machine.compaction_pending:
+            self.machine.compaction_step(COMPACTION_VERSIONS_PER_STEP)
+            self._dirty_entries += 1
+            self._commit_forced |= bool(self._physical_compactions) and not self.machine.compaction_pending
+        if self.delivery.behind:
+            self.delivery.catch_up()
+        self._start_state_work()
+        self._maybe_cut_log()
+
+    def _apply_committed(self) -> None:
+        committed = self._committed
+        machine = self.machine
+        for _ in range(min(len(committed), APPLY_ENTRIES_PER_PUMP)):
+            entry = committed.popleft()
+            if entry.kind == EntryKind.COMMAND and entry.data:
+                self._apply_command(machine, entry)
+            elif entry.kind == EntryKind.MEMBERSHIP:
+                self._apply_change(entry)
+            else:
+                machine.note_applied(entry.index, entry.term)
+            self._dirty_bytes += len(entry.data)
+            self._dirty_entries += 1
+            if self._effects.stop is not None:
+                return
+        self.raft.applied(machine.applied_index)
+        events = machine.take_events()
+        if events:
+            self.delivery.on_applied(events)
+
+    def _apply_command(self, machine: Machine, entry: Entry) -> None:
+        try:
+            envelope = decode_command(entry.data)
+        except UnknownCommand as error:
+            self._effects.stop = str(error)
+            return
+        command = envelope.command
+        outcome = machine.apply(entry.index, entry.term, command)
+        token = self._proposals.complete(envelope.request_id)
+        if type(command) is not Put and type(command) is not Txn:
+            token = self._after_command(envelope.request_id, command, outcome, token)
+        if token is not None:
+            self._reply(token, outcome)
+
+    def _after_command(self, request_id: int, command: Command, outcome: Any, token: Token) -> Token:
+        """What applying a rarer command means beyond the state. Returns the token, or None if it is not to be answered yet."""
+        failed = isinstance(outcome, StoreError)
+        if isinstance(command, LeaseGrant) and not failed and self._lessor.active:
+            self._lessor.granted(command.id, command.ttl_s, self.now_s)
+        elif isinstance(command, LeaseRevoke) and not failed:
+            self._lessor.revoked(command.id)
+        elif isinstance(command, Compact) and not failed:
+            self.delivery.on_compacted(Revision(command.revision))
+            if command.physical and token is not None:
+                self._physical_compactions.append((Revision(command.revision), outcome, token))
+                self._commit_forced = True
+                return None
+        elif isinstance(command, PublishMember) and request_id == self._publish_id:
+            self._published = True
+        return token
+
+    def _apply_change(self, entry: Entry) -> None:
+        change: Change = decode_change(entry.data)
+        before = self.raft.conf
+        conf = self.raft.apply_change(change)
+        if change.context:
+            self.machine.put_member(decode_member(change.context))
+        if change.member_id not in conf.voters and change.member_id not in conf.learners:
+            self.machine.remove_member(change.member_id)
+            if change.member_id == self.id and self.id in before.voters + before.learners:
+                self._effects.stop = "this member was removed from the cluster: its data directory cannot be used to join again"
+        self.machine.conf = encode_conf(conf)
+        self.machine.note_applied(entry.index, entry.term)
+
+    def _want(self, work: StateWork) -> None:
+        """Queue work for the state thread that needs the last commit to hold everything applied so far."""
+        self._state_wanted.append(work)
+        self._commit_forced = True
+
+    def _start_state_work(self) -> None:
+        """Commit if it is time or if somebody wants it; then hand out what waited for the commit."""
+        if self._install is not None:
+            return
+        clean = self._dirty_entries == 0
+        while self._state_wanted and clean:
+            self._hand_out(self._state_wanted.popleft())
+            if self._state_busy is not None:
+                return
+        due = (
+            self._dirty_entries >= self.config.commit_entries
+            or self._dirty_bytes >= self.config.commit_bytes
+            or (self._ticks_since_commit >= self.config.commit_ticks and not clean)
+            or (self._commit_forced and not clean)
+        )
+        # An export reads the last commit by its meta; a commit in the middle of it is fine for LMDB, but must not come before it began.
+        if due and not self._exports_out:
+            self._begin_commit()
+        elif clean:
+            self._commit_forced = False
+
+    def _begin_commit(self) -> None:
+        self.machine.seal()
+        self._committing = SnapshotMeta(self.machine.applied_index, self.machine.applied_term, self.raft.conf)
+        self._dirty_entries = self._dirty_bytes = self._ticks_since_commit = 0
+        self._commit_forced = False
+        self._state_busy = CommitState()
+        self._effects.state_work.append(self._state_busy)
+
+    def _hand_out(self, work: StateWork) -> None:
+        if isinstance(work, ExportState):
+            work = ExportState(self._durable, work.receiver, work.token)
+            self._exports_out += 1
+        elif isinstance(work, DefragmentState):
+            self._state_busy = work
+        self._effects.state_work.append(work)
+
+    def _start_install(self) -> None:
+        """Replace the state by the one received, when neither log nor state is being written."""
+        assert self._install is not None
+        if self._writer.busy or self._state_busy is not None or self._log_cut_out:
+            return
+        self._state_busy = InstallState(self._install)
+        self._effects.state_work.append(self._state_busy)
+
+    def _maybe_cut_log(self) -> None:
+        """Cut the log behind what the state has on disk, keeping entries for followers that are a little behind."""
+        first = self.storage.snapshot().index
+        durable = self._durable.index
+        keep = self.config.catchup_entries
+        if self._log_cut_out or durable - first < self.config.snapshot_entries + keep:
+            return
+        cut = Index(durable - keep)
+        sending = self.raft.snapshot_floor()
+        if sending is not None and cut - sending < self.config.retained_entries_max:
+            cut = min(cut, sending)
+        if cut <= first:
+            return
+        term = self.storage.term_at(cut)
+        assert term is not None, "entries behind the durable state and after the last cut are in the log"
+        self._log_cut_out = True
+        self._effects.log_work.append(CutLog(SnapshotMeta(cut, term, self._durable.conf)))
+
+    # --- reads --------------------------------------------------------------------------------------------------------
+
+    def _perform(self, request: Any, token: Token) -> None:
+        """Answer a read from the machine as it is now."""
+        machine = self.machine
+        try:
+            kind = type(request)
+            if kind is Range:
+                steps = machine.range_steps(request)
+                if steps is None:
+                    self._reply(token, machine.range(request))
+                else:
+                    self._long_reads.append((steps, token))
+            elif kind is Txn:
+                self._reply(token, machine.read_txn(request))
+            else:
+                self._perform_rare(request, token)
+        except StoreError as error:
+            self._reply(token, error)
+
+    def _perform_rare(self, request: Any, token: Token) -> None:
+        if isinstance(request, RenewLease | LeaseTime):
+            self._answer_lease(request, token)
+        elif isinstance(request, LeaseWithKeys):
+            keys = self.machine.lease_keys(request.id)
+            self._reply(token, LeaseTimeToLive(LeaseId(request.id), request.ttl_s, request.granted_ttl_s, keys))
+        elif isinstance(request, HashAt):
+            revision = self.machine.check_hash_revision(request.revision)
+            self._want(HashState(revision, self.machine.compacted_revision, token))
+        elif isinstance(request, ListLeases):
+            self._reply(token, sorted(self.machine.leases))
+        elif isinstance(request, ListMembers):
+            self._reply(token, sorted(self.machine.members.values(), key=lambda member: member.id))
+        else:
+            assert isinstance(request, Barrier), request
+            self._reply(token, None)
+
+    def _continue_long_read(self) -> None:
+        """One step of one long read; they take turns."""
+        steps, token = self._long_reads.popleft()
+        try:
+            result = next(steps)
+        except StoreError as error:
+            self._reply(token, error)
+            return
+        if result is None:
+            self._long_reads.append((steps, token))
+        else:
+            self._reply(token, result)
+
+    # --- leases -------------------------------------------------------------------------------------------------------
+
+    def _answer_lease(self, request: RenewLease | LeaseTime, token: Token) -> None:
+        """After a read round: we lead, or led when it was confirmed; a member that does not lead any more must not answer for leases."""
+        if not self._lessor.active:
+            if isinstance(token, _PeerToken):
+                self._answer_peer(token, 0, 0, refused=True)
+            return  # our own client's question stays in _lease_asked and is asked again
+        granted_s = self.machine.leases.get(request.id)
+        if isinstance(request, RenewLease):
+            # A tick of grace: the clock stands still between ticks, and a lease must never end before its TTL.
+            renewed = granted_s is not None and self._lessor.renew(request.id, granted_s + self.config.tick_s, self.now_s)
+            ttl_s = granted_s if renewed and granted_s is not None else 0
+        else:
+            remaining_s = self._lessor.remaining_s(request.id, self.now_s)
+            ttl_s = -1 if granted_s is None or remaining_s is None else int(remaining_s)
+        if isinstance(token, _PeerToken):
+            self._answer_peer(token, ttl_s, granted_s or 0)
+        else:
+            self._finish_lease(token.number, ttl_s, granted_s or 0)
+
+    def _answer_peer(self, token: _PeerToken, ttl_s: int, granted_s: int, refused: bool = False) -> None:
+        answer = LeaseAnswer(self.id, token.sender, self.raft.term, token.number, ttl_s, granted_s, refused)
+        self._effects.messages.append(answer)
+
+    def _send_lease_question(self, number: int, asked: _LeaseAsked) -> None:
+        asked.retry_ticks = LEASE_QUESTION_RETRY_TICKS
+        if self.is_leader:
+            self._reads.add(asked.request, _OwnLeaseToken(number), self.now_s)
+        elif self.raft.leader != NOBODY:
+            renew = isinstance(asked.request, RenewLease)
+            question = LeaseQuestion(self.id, self.raft.leader, self.raft.term, number, asked.request.id, renew)
+            self._effects.messages.append(question)
+
+    def _on_lease_question(self, question: LeaseQuestion) -> None:
+        token = _PeerToken(question.sender, question.number)
+        if not self.is_leader:
+            self._answer_peer(token, 0, 0, refused=True)
+            return
+        request = RenewLease(question.lease_id) if question.renew else LeaseTime(question.lease_id, False)
+        self._reads.add(request, token, self.now_s)
+
+    def _on_lease_answer(self, answer: LeaseAnswer) -> None:
+        if not answer.refused:
+            self._finish_lease(answer.number, answer.ttl_s, answer.granted_ttl_s)
+
+    def _finish_lease(self, number: int, ttl_s: int, granted_s: int) -> None:
+        asked = self._lease_asked.pop(number, None)
+        if asked is None:
+            return
+        if isinstance(asked.request, RenewLease):
+            self._reply(asked.token, ttl_s)
+            return
+        request = asked.request
+        if ttl_s < 0:
+            self._reply(asked.token, LeaseTimeToLive(LeaseId(request.id), -1, 0, []))
+        elif request.keys:
+            # The keys come from our own state; they are as of now, as etcd's are.
+            self.read_serializable(LeaseWithKeys(request.id, ttl_s, granted_s), asked.token)
+        else:
+            self._reply(asked.token, LeaseTimeToLive(LeaseId(request.id), ttl_s, granted_s, []))
+
+    def _ask_leases_again(self) -> None:
+        for number, asked in list(self._lease_asked.items()):
+            if asked.deadline_s <= self.now_s:
+                del self._lease_asked[number]
+                self._reply(asked.token, self._timeout())
+                continue
+            asked.retry_ticks -= 1
+            if asked.retry_ticks <= 0:
+                self._send_lease_question(number, asked)
+
+    def _revoke_expired(self, lease_id: int) -> None:
+        """Only into our own log, never forwarded: if we lead no more the entry dies with our term, and the new leader's clock counts."""
+        self.raft.propose_as_leader([encode_command(self._proposals.next_id(), LeaseRevoke(lease_id))])
+
+    # --- the rest -----------------------------------------------------------------------------------------------------
+
+    def _refuse(self, token: Token) -> bool:
+        if self._stopped:
+            self._reply(token, Stopped())
+        elif self.is_learner:
+            self._reply(token, NotSupportedForLearner())
+        else:
+            return False
+        return True
+
+    def _reply(self, token: Token, outcome: Any) -> None:
+        self._effects.replies.append((token, outcome))
+
+    def _timeout(self) -> StoreError:
+        """Which of etcd's time-outs fits: a leader lost within the request's time explains it."""
+        lost_recently = self.now_s - self._leader_lost_at_s <= self.config.request_timeout_s
+        return TimeoutLeaderFailed() if lost_recently else RequestTimeout()
+
+    def _expire(self) -> None:
+        expired = self._proposals.expire(self.now_s)
+        self.proposals_failed += len(expired)
+        for token in expired + self._reads.tick(self.now_s):
+            if not isinstance(token, _PeerToken | _OwnLeaseToken):  # those who asked about a lease have deadlines of their own
+                self._reply(token, self._timeout())
+        if self._transfer is not None and self._transfer[2] <= self.now_s:
+            self._reply(self._transfer[1], LeaderTransferTimeout())
+            self._transfer = None
+
+    def _publish(self) -> None:
+        """Tell the cluster our name and client URLs, again and again until the entry comes back to us: then we are up to date and ready."""
+        self._publish_in_ticks -= 1
+        if self._published or self.raft.leader == NOBODY or self._publish_in_ticks > 0:
+            return
+        self._publish_in_ticks = PUBLISH_RETRY_TICKS
+        self._publish_id = self._proposals.next_id()
+        command = PublishMember(self.id, self.config.name, self.config.client_urls)
+        self._proposals.unsent.append(encode_command(self._publish_id, command))
