@@ -102,6 +102,12 @@ def on_install_snapshot(raft: "Raft", request: InstallSnapshot) -> None:
         raft.incoming = None
         _acknowledge(raft, request.sender, raft.log.commit)
         return
+    if raft.log.term_at(meta.index) == meta.term:
+        # We hold what it stands for, and maybe more that we acknowledged: installing it would drop that (paper, figure 13, step 6).
+        raft.incoming = None
+        raft.log.commit_to(meta.index)
+        _acknowledge(raft, request.sender, meta.index)
+        return
     incoming = raft.incoming
     if incoming is None or not _same_snapshot(incoming, request):
         incoming = raft.incoming = Incoming(request.sender, request.term, meta, request.total_bytes, 0)
