@@ -8,8 +8,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from kvstore.ids import NO_INDEX, NO_TERM, Index, MemberId, Term
-from kvstore.raft.messages import ConfState, Entry, EntryKind, HardState, SnapshotMeta
+from kvstore.ids import NO_INDEX, NO_TERM, NOBODY, Index, MemberId, Term
+from kvstore.raft.core import Proposed, Raft
+from kvstore.raft.membership import Change, decode_change
+from kvstore.raft.messages import ConfState, Entry, EntryKind, HardState, Message, SnapshotMeta
+from kvstore.raft.ready import Ready, SnapshotChunk
+from tests.simulation.checkers.violation import Violation
+from tests.simulation.options import Options
+from tests.simulation.world import RaftProcess, World
 
 
 class State(msgspec.Struct):
@@ -19,12 +25,18 @@ class State(msgspec.Struct):
     commands: list[bytes]
 
 
+def beginning(conf: ConfState) -> SnapshotMeta:
+    """Where a member's log begins. The founders' is taken to be cut behind index 1 already, so that whoever joins later, knowing no
+    configuration, is sent a snapshot with it and never replays the log from an empty one (it would come to think that it is alone)."""
+    return SnapshotMeta(Index(1), Term(1), conf) if conf.voters else SnapshotMeta(NO_INDEX, NO_TERM, conf)
+
+
 class BareLog:
     """`raft.storage.Storage` on lists: what is on disk now. A write in flight is the process's business."""
 
     def __init__(self, conf: ConfState) -> None:
-        self.hard = HardState()
-        self.meta = SnapshotMeta(NO_INDEX, NO_TERM, conf)
+        self.meta = beginning(conf)
+        self.hard = HardState(self.meta.term, NOBODY, self.meta.index)
         self.log: list[Entry] = []
 
     def hard_state(self) -> HardState:
@@ -100,7 +112,7 @@ class BareProcess(RaftProcess):
 
     def __init__(self, world: "BareWorld", member: MemberId, bootstrap: ConfState) -> None:
         self.log = BareLog(bootstrap)
-        self.saved = State(SnapshotMeta(NO_INDEX, NO_TERM, bootstrap), [])
+        self.saved = State(beginning(bootstrap), [])
         """The state on disk; the log may be cut behind it."""
         super().__init__(world, member, bootstrap)
 
@@ -117,11 +129,13 @@ class BareProcess(RaftProcess):
         self._work: list[Work] = []
         self._doing: list[Work] = []
         self._incoming = bytearray()
-        self.waiting: dict[bytes, int] = {}
+        self._committed: list[Entry] = []
+        self._applying = False
+        self._installing = False
+        self.waiting: set[bytes] = set()
         self.reads: dict[int, int] = {}
-        self._reads_due: list[tuple[int, int]] = []
         self._last_context = 0
-        self.raft = self.world.make_raft(self)
+        self.raft = Raft(self.world.raft_config(self.id), log, self.machine.meta.index, self.machine.meta.conf, self.rng.randint)
         self.pump()
 
     def lose_power(self) -> None:
@@ -147,24 +161,28 @@ class BareProcess(RaftProcess):
         self.pump()
 
     def propose(self, command: bytes) -> None:
-        self.waiting[command] = 1
-        self.raft.propose([command])
+        if self.raft.propose([command]) in (Proposed.ACCEPTED, Proposed.FORWARDED):
+            self.waiting.add(command)
         self.pump()
 
     def read(self, floor: int) -> None:
         """Ask for a read index; it must be at least `floor`."""
         self._last_context += 1
         self.reads[self._last_context] = floor
-        self.raft.read_index([self._last_context])
+        self.raft.read_index(self._last_context)
         self.pump()
 
     # --- outputs
 
+    def applied(self) -> int:
+        return self.machine.meta.index
+
     def pump(self) -> None:
         """Do what the core asks for until it asks for nothing."""
         raft = self.raft
-        while raft.has_ready():
-            self._handle(raft.ready())
+        # Nothing may be written while a snapshot takes the log's place, so nothing is asked for.
+        while not self._installing and (ready := raft.ready()) is not None:
+            self._handle(ready)
         self.observe()
         self._begin_disk()
 
@@ -176,10 +194,13 @@ class BareProcess(RaftProcess):
             self._work.append(Write(ready))
         if ready.committed:
             self.world.committed(self.id, ready.committed)
-            for entry in ready.committed:
-                self._apply(entry)
-            self.raft.applied(ready.committed[-1].index)
-            self._save()
+            self._committed += ready.committed
+            lag_s = self.world.options.apply_lag_s
+            if not lag_s:
+                self._apply_all()
+            elif not self._applying:
+                self._applying = True
+                self.later(lag_s * self.rng.random() ** 2, self._apply_late)
         for answer in ready.reads_ready:
             self._check_read(answer.context, answer.index)
         for context in ready.reads_failed:
@@ -189,16 +210,30 @@ class BareProcess(RaftProcess):
         for chunk in ready.snapshot_chunks:
             self._store_chunk(chunk)
 
+    def _apply_late(self) -> None:
+        self._applying = False
+        self._apply_all()
+        self.pump()
+
+    def _apply_all(self) -> None:
+        committed, self._committed = self._committed, []
+        for entry in committed:
+            self._apply(entry)
+        if committed:
+            self.raft.applied(committed[-1].index)
+            self._save()
+
     def _apply(self, entry: Entry) -> None:
         machine = self.machine
         conf = machine.meta.conf
         if entry.kind == EntryKind.MEMBERSHIP:
-            conf = self.raft.applied_conf()
+            conf = self.raft.apply_change(decode_change(entry.data))
         machine.meta = SnapshotMeta(entry.index, entry.term, conf)
         if entry.kind == EntryKind.COMMAND and entry.data:
             machine.commands.append(entry.data)
         self.world.state.on_applied(self.id, entry.index, (entry.data, conf, len(machine.commands)))
-        if self.waiting.pop(entry.data, None) is not None:
+        if entry.data in self.waiting:
+            self.waiting.remove(entry.data)
             self.world.acknowledge(entry)
 
     def _save(self) -> None:
@@ -227,6 +262,7 @@ class BareProcess(RaftProcess):
         if chunk.done:
             assert len(self._incoming) == chunk.total_bytes
             self._work.append(Install(chunk.meta, bytes(self._incoming)))
+            self._installing = True
 
     # --- disk
 
@@ -265,11 +301,13 @@ class BareProcess(RaftProcess):
             assert work.ready.mark is not None
             self.raft.persisted(work.ready.mark)
         elif isinstance(work, Cut):
-            self.raft.compacted(work.meta.index)
+            self.raft.compacted()
         else:
             self.machine = State(self.saved.meta, list(self.saved.commands))
+            self._committed = [entry for entry in self._committed if entry.index > work.meta.index]
             self.world.consensus.on_installed(self.id, work.meta)
             self.world.state.on_start(self.id, work.meta.index)
+            self._installing = False
             self.raft.snapshot_installed(work.meta)
 
 
@@ -339,11 +377,14 @@ class BareWorld(World):
     # --- the end
 
     def converged(self) -> bool:
-        voters = {member for process in self.running() for member in process.conf().voters}
-        applied = {self.members[member].applied() for member in voters}
-        return len(applied) == 1 and self.consensus.committed_last in applied
+        conf = self.membership()
+        applied = {self.members[member].applied() for member in conf.voters + conf.learners}
+        return applied == {self.consensus.committed_last}
+
+    def propose_change(self, leader: RaftProcess, change: Change) -> None:
+        leader.raft.propose_change(change)
+        leader.pump()
 
     def judge(self) -> None:
-        self.state.at_end(
-            {process.id: process.machine.commands for process in self.running() if process.applied() == self.consensus.committed_last}
-        )
+        last = self.consensus.committed_last
+        self.state.at_end({process.id: b"|".join(process.machine.commands) for process in self.running() if process.applied() == last})

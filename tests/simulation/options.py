@@ -36,6 +36,9 @@ class Options(Struct):
     slow_disk_s: float = 1.0
     skew: float = 0.0
 
+    apply_lag_s: float = 0.0
+    """How long a committed entry may wait to be applied (bare flavour; whole members lag by their state's disk)."""
+
     # The cluster's own operations.
     transfer_every_s: float = 0.0
     change_every_s: float = 0.0
@@ -98,6 +101,7 @@ def draw(rng: random.Random) -> Options:
         slow_disk_every_s=sometimes(0.3, 3, 20),
         slow_disk_s=rng.choice((0.3, 2.0, 6.0)),
         skew=sometimes(0.5, 0.001, 0.15),
+        apply_lag_s=sometimes(0.4, 0.01, 3),
         transfer_every_s=sometimes(0.4, 2, 15),
         change_every_s=sometimes(0.5, 1, 15),
         election_ticks=rng.choice((5, 10, 10, 20)),

@@ -16,10 +16,11 @@ from msgspec import Struct
 
 from tests.simulation.bare import BareWorld
 from tests.simulation.checkers.violation import Violation
-from tests.simulation.store import StoreWorld
+
+# STORE
 from tests.simulation.world import World
 
-FLAVOURS: dict[str, type[World]] = {"bare": BareWorld, "store": StoreWorld}
+FLAVOURS: dict[str, type[World]] = {"bare": BareWorld}
 """The Raft core alone, and whole members with clients."""
 
 

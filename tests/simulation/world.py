@@ -7,8 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 from kvstore.ids import MemberId, Term
-from kvstore.raft.messages import ConfState, Entry, Message
+from kvstore.raft.config import Config
+from kvstore.raft.core import Raft
+from kvstore.raft.membership import Change, changed, decode_change
+from kvstore.raft.messages import ConfState, Entry, EntryKind, Message
 from kvstore.raft.ready import Role
+from tests.simulation import changes
 from tests.simulation import options as swarm
 from tests.simulation.checkers.consensus import ConsensusChecker
 from tests.simulation.checkers.state import StateChecker
@@ -36,20 +40,28 @@ class RaftProcess(Process):
         """The first members' configuration; empty for one who joins later."""
         self._seen: tuple[Term, Role] | None = None
 
-    # The core's view of itself; None or empty when the process is not running.
+    raft: Raft
+    """The core; only while the process is running."""
 
-    def term(self) -> Term:
-        raise NotImplementedError
-
-    def role(self) -> Role:
-        raise NotImplementedError
-
-    def conf(self) -> ConfState:
-        """The configuration in effect here (the newest in the log)."""
+    def pump(self) -> None:
+        """Let the member do what its inputs made possible."""
         raise NotImplementedError
 
     def applied(self) -> int:
+        """The index up to which its state has applied the log; only while it is running."""
         raise NotImplementedError
+
+    def confs(self) -> list[ConfState]:
+        """The configuration in effect here, and those that entries not yet applied will bring if they are committed."""
+        raft = self.raft
+        confs = [raft.conf]
+        first = self.applied() + 1
+        while entries := raft.log.entries(first, 1 << 30):
+            for entry in entries:
+                if entry.kind == EntryKind.MEMBERSHIP:
+                    confs.append(changed(confs[-1], decode_change(entry.data)))
+            first = entries[-1].index + 1
+        return confs
 
     def send(self, message: Message) -> None:
         self.world.consensus.on_message(message)
@@ -57,18 +69,15 @@ class RaftProcess(Process):
 
     def observe(self) -> None:
         """Called after each input: did the member's role or term change?"""
-        now = (self.term(), self.role())
+        now = (self.raft.term, self.raft.role)
         if now == self._seen:
             return
         term, role = self._seen = now
         self.timeline.say(f"{self.id} is {role.value} in term {term}")
         self.world.state.on_term(self.id, term)
         if role is Role.LEADER:
-            self.announce_leader(term)
-
-    def announce_leader(self, term: Term) -> None:
-        """Tell the checker with the means to look into the new leader's log."""
-        raise NotImplementedError
+            log = self.raft.log
+            self.world.consensus.on_leader(self.id, term, log.term_at, log.first_index() - 1)
 
     def crash(self) -> None:
         super().crash()
@@ -114,10 +123,7 @@ class World(ABC):
         """The checks that need the whole history; raises Violation."""
 
     @abstractmethod
-    def change_membership(self) -> None: ...
-
-    @abstractmethod
-    def transfer_leadership(self) -> None: ...
+    def propose_change(self, leader: RaftProcess, change: Change) -> None: ...
 
     # --- members
 
@@ -138,7 +144,7 @@ class World(ABC):
 
     def leader(self) -> MemberId | None:
         """Who leads in the highest term, as far as anybody thinks so."""
-        leaders = [(process.term(), process.id) for process in self.running() if process.role() is Role.LEADER]
+        leaders = [(process.raft.term, process.id) for process in self.running() if process.raft.role is Role.LEADER]
         return max(leaders)[1] if leaders else None
 
     def _deliver(self, message: Message) -> None:
@@ -148,6 +154,56 @@ class World(ABC):
 
     def _unreachable(self, sender: MemberId, receiver: MemberId) -> None:
         self.members[sender].unreachable(receiver)
+
+    def raft_config(self, member: MemberId) -> Config:
+        options = self.options
+        return Config(
+            member,
+            options.election_ticks,
+            pre_vote=options.pre_vote,
+            append_bytes_max=options.append_bytes_max,
+            inflight_appends_max=options.inflight_appends_max,
+            inflight_bytes_max=options.inflight_bytes_max,
+            uncommitted_bytes_max=options.uncommitted_bytes_max,
+            tail_bytes_max=options.tail_bytes_max,
+            committed_bytes_max=options.committed_bytes_max,
+            snapshot_chunk_bytes=options.snapshot_chunk_bytes,
+        )
+
+    # --- the cluster's own operations
+
+    voters_min = 2
+    """With changes that count when applied, the last of two may wait for the removed one's vote for ever (etcd warns of it, too)."""
+
+    def change_membership(self) -> None:
+        leader = self._awake_leader()
+        if leader is None:
+            return
+        for wish in changes.draw(self.rng, leader.raft.conf, self.voters_min):
+            member = wish.member_id
+            if member is None:
+                member = self.new_id()
+                self.add(member, ConfState())
+            self.timeline.say(f"{leader.id} is asked to {wish.kind.name} {member}")
+            self.propose_change(leader, Change(wish.kind, member))
+
+    def transfer_leadership(self) -> None:
+        leader = self._awake_leader()
+        if leader is None:
+            return
+        target = self.rng.choice(leader.raft.conf.voters)
+        self.timeline.say(f"{leader.id} is asked to hand over to {target}")
+        leader.raft.transfer_leadership(target)
+        leader.pump()
+
+    def _awake_leader(self) -> RaftProcess | None:
+        leader = self.leader()
+        process = self.members[leader] if leader is not None else None
+        return process if process is not None and not process.paused else None
+
+    def membership(self) -> ConfState:
+        """The configuration at whoever has applied most."""
+        return max(self.running(), key=lambda process: process.applied()).raft.conf
 
     # --- observation
 
@@ -181,9 +237,11 @@ class World(ABC):
             timeline.run(timeline.now_s + 0.5)
 
     def describe(self) -> str:
-        return ", ".join(
-            f"{p.id}: {p.role().value}@{p.term()} applied {p.applied()} {p.conf()}" if p.running else f"{p.id}: down" for p in self.processes()
-        )
+        lines = []
+        for p in self.processes():
+            seen = f"{p.raft.role.value}@{p.raft.term} applied {p.applied()} of {p.raft.log.last_index} {p.raft.conf}" if p.running else "down"
+            lines.append(f"  {p.id}: {seen}")
+        return "\n" + "\n".join(lines)
 
     def heal_quorum(self) -> None:
         """The adversary stops. Members that are a quorum in every configuration anybody may be in are connected, the others stay away."""
@@ -217,9 +275,8 @@ class World(ABC):
 
     @staticmethod
     def _suffices(healed: set[MemberId], member: RaftProcess) -> bool:
-        """Whether `healed` has a majority in the configuration that `member` believes in."""
-        voters = member.conf().voters
-        return not voters or len(healed.intersection(voters)) > len(voters) // 2
+        """Whether `healed` has a majority in every configuration that `member` knows of."""
+        return all(not conf.voters or len(healed.intersection(conf.voters)) > len(conf.voters) // 2 for conf in member.confs())
 
     def heal_all(self) -> None:
         self.timeline.say("everything healed")

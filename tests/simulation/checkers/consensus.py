@@ -148,11 +148,20 @@ class ConsensusChecker:
             raise Violation(
                 "state-machine safety", f"{member} installed {meta}, but {meta.index} was committed in {self.committed[meta.index]}"
             )
+        known = self.acknowledged.get(member)
+        if known is not None and known.index > meta.index and self.logs[member].term_at(meta.index) == meta.term:
+            raise Violation(
+                "nobody deletes what it acknowledged",
+                f"{member} installed {meta}, which its log held already, and with it dropped entries up to {known.index}",
+            )
         self.logs[member] = Shadow(meta.index, meta.term, [])
 
     def on_start(self, member: MemberId, hard_state: HardState, base: Index, base_term: Term, terms: Iterable[int]) -> None:
         """`member` starts and finds this on its disk."""
         shadow = self.logs[member] = Shadow(base, base_term, list(terms))
+        if base > self.committed_last:
+            # Where a founder's log begins.
+            self.committed_last, self.committed[base] = base, base_term
         promised = self.promised_term.get(member, 0)
         if hard_state.term < promised:
             raise Violation("nobody goes back on a promise", f"{member} restarted in term {hard_state.term} but had acted in {promised}")
