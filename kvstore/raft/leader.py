@@ -135,7 +135,7 @@ def on_append_reply(raft: "Raft", reply: AppendReply) -> None:
     if reply.match_index > raft.log.last_index:
         return  # cannot be an answer to us
     advanced = progress.acknowledged(reply.match_index)
-    if progress.sending is Sending.PROBE or (progress.sending is Sending.SNAPSHOT and _log_reaches(raft, progress)):
+    if progress.sending is Sending.PROBE or (progress.sending is Sending.SNAPSHOT and _snapshot_is_done(raft, progress)):
         progress.become_replicate()
     if advanced:
         maybe_commit(raft)
@@ -143,9 +143,11 @@ def on_append_reply(raft: "Raft", reply: AppendReply) -> None:
             raft.messages.append(TimeoutNow(raft.id, reply.sender, raft.term))
 
 
-def _log_reaches(raft: "Raft", progress: Progress) -> bool:
-    """Can a follower that was being sent a snapshot go on from the log?"""
-    return progress.match + 1 >= raft.log.first_index()
+def _snapshot_is_done(raft: "Raft", progress: Progress) -> bool:
+    """Can a follower that was being sent a snapshot go on from the log, or has it at least all that this one can give? (If the log was cut
+    further meanwhile, the next append finds out and asks for a new one.)"""
+    has_it = progress.pending_snapshot != NO_INDEX and progress.match >= progress.pending_snapshot
+    return has_it or progress.match + 1 >= raft.log.first_index()
 
 
 def _on_refusal(raft: "Raft", reply: AppendReply, progress: Progress) -> None:
