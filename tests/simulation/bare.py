@@ -18,6 +18,9 @@ from tests.simulation.options import Options
 from tests.simulation.world import RaftProcess, World
 
 
+RETAINED_ENTRIES_MAX = 500
+
+
 class State(msgspec.Struct):
     """What the list machine holds, and where in the log it is."""
 
@@ -134,7 +137,8 @@ class BareProcess(RaftProcess):
         self._installing = False
         self.waiting: set[bytes] = set()
         self.reads: dict[int, int] = {}
-        self._last_context = 0
+        # Numbers of an earlier life must not come again: an answer to it may still be under way.
+        self._last_context = self.rng.getrandbits(60)
         self.raft = Raft(self.world.raft_config(self.id), log, self.machine.meta.index, self.machine.meta.conf, self.rng.randint)
         self.pump()
 
@@ -244,8 +248,13 @@ class BareProcess(RaftProcess):
             self.saved = State(self.machine.meta, list(self.machine.commands))
         if self.saved.meta.index - self.log.meta.index > options.snapshot_entries + options.catchup_entries:
             index = Index(self.saved.meta.index - options.catchup_entries)
+            # For a follower that is being sent a snapshot the log is kept from there on, within reason.
+            floor = self.raft.snapshot_floor()
+            if floor is not None and index - floor < RETAINED_ENTRIES_MAX:
+                index = min(index, floor)
             term = self.log.term_at(index)
-            assert term is not None
+            if term is None or index <= self.log.meta.index:
+                return
             self._work.append(Cut(SnapshotMeta(index, term, self.saved.meta.conf)))
 
     def _check_read(self, context: int, index: Index) -> None:
