@@ -35,7 +35,7 @@ class Lessor:
         self._deadline_s.clear()
         self._heap.clear()
 
-    def granted(self, lease_id: int, ttl_s: int, now_s: float) -> None:
+    def granted(self, lease_id: int, ttl_s: float, now_s: float) -> None:
         self._deadline_s[lease_id] = now_s + ttl_s
         heapq.heappush(self._heap, (now_s + ttl_s, lease_id))
 
@@ -43,7 +43,7 @@ class Lessor:
         # Its heap entry goes when it comes up.
         self._deadline_s.pop(lease_id, None)
 
-    def renew(self, lease_id: int, ttl_s: int, now_s: float) -> bool:
+    def renew(self, lease_id: int, ttl_s: float, now_s: float) -> bool:
         """Give the lease its whole TTL again; False if it has expired or is unknown."""
         deadline_s = self._deadline_s.get(lease_id)
         if deadline_s is None or deadline_s <= now_s:

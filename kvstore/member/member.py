@@ -61,12 +61,14 @@ from kvstore.model import (
     LeaseGrant,
     LeaseRevoke,
     LeaseTimeToLive,
-    Member as MemberRecord,
     PublishMember,
     Put,
     Range,
     Status,
     Txn,
+)
+from kvstore.model import (
+    Member as MemberRecord,
 )
 from kvstore.raft.core import Proposed, Raft
 from kvstore.raft.membership import Change, decode_change
@@ -355,9 +357,7 @@ class Member:
             if not self.machine.compaction_pending or self.machine.compacted_revision > revision:
                 self._reply(token, outcome)
         self._physical_compactions = [
-            waiting
-            for waiting in self._physical_compactions
-            if self.machine.compaction_pending and self.machine.compacted_revision <= waiting[0]
+            waiting for waiting in self._physical_compactions if self.machine.compaction_pending and self.machine.compacted_revision <= waiting[0]
         ]
 
     def state_exported(self, export: ExportState, result: Any) -> None:
@@ -580,7 +580,7 @@ class Member:
         """What applying a rarer command means beyond the state. Returns the token, or None if it is not to be answered yet."""
         failed = isinstance(outcome, StoreError)
         if isinstance(command, LeaseGrant) and not failed and self._lessor.active:
-            self._lessor.granted(command.id, command.ttl_s, self.now_s)
+            self._lessor.granted(command.id, command.ttl_s + self.config.tick_s, self.now_s)
         elif isinstance(command, LeaseRevoke) and not failed:
             self._lessor.revoked(command.id)
         elif isinstance(command, Compact) and not failed:

@@ -42,7 +42,5 @@ def decode_command(data: bytes) -> Envelope:
     except msgspec.MsgspecError as error:
         raise UnknownCommand(f"log entry is not a command of version {COMMAND_VERSION} or older: {error}") from error
     if envelope.version > COMMAND_VERSION:
-        raise UnknownCommand(
-            f"log entry has command version {envelope.version}; this release reads up to {COMMAND_VERSION}: upgrade this member"
-        )
+        raise UnknownCommand(f"log entry has command version {envelope.version}; this release reads up to {COMMAND_VERSION}: upgrade this member")
     return envelope

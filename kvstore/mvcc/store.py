@@ -1,0 +1,56 @@
+"""The keys at their revisions: open, begin, current and compacted revision. The operations are in the modules beside it.
+
+A store works in one write transaction at a time, given by `begin` and committed by the owner, who calls `seal` before. Everything, reads too, goes
+through that transaction and so sees what was applied, committed or not. `main` and `sub` number the changes of the transaction under
+way: `main` is the revision that the next change belongs to.
+"""
+
+from kvstore.errors import Compacted, FutureRevision
+from kvstore.ids import Revision
+from kvstore.mvcc.events import AppliedEvent, RevisionEvents
+from kvstore.storage.engine import WriteTxn
+from kvstore.storage.tables import StateTables
+
+FIRST_REVISION = Revision(1)
+"""The revision of an empty store (etcd REV-1)."""
+
+
+class Store:
+    def __init__(self, tables: StateTables, revision: Revision, compacted: Revision, compaction_done: Revision) -> None:
+        self.tables = tables
+        self.txn: WriteTxn
+        self.revision = revision
+        self.compacted = compacted
+        """Reads below are refused; 0: never compacted."""
+        self.compaction_done = compaction_done
+        """Up to here compaction has also deleted."""
+        self.compaction_at = b""
+        """The history key from which the compaction under way goes on."""
+        self.leases: dict[int, int] = {}
+        """Lease id to granted TTL in seconds."""
+        self.told: list[RevisionEvents] = []
+        """Changes that nobody took yet."""
+        self.changes: list[AppliedEvent] = []
+        """Changes of the request under way; their number is the next sub-revision."""
+
+    def begin(self, txn: WriteTxn) -> None:
+        self.txn = txn
+
+    def current(self) -> Revision:
+        """What a read inside the request under way calls current: the new revision once something was written."""
+        return Revision(self.revision + 1) if self.changes else self.revision
+
+    def finish(self) -> Revision:
+        """The request under way is done: its changes, if any, are a revision. Returns the current one."""
+        if self.changes:
+            self.revision = Revision(self.revision + 1)
+            self.told.append(RevisionEvents(self.revision, tuple(self.changes)))
+            self.changes = []
+        return self.revision
+
+    def check_revision(self, revision: int) -> None:
+        """Can this revision be read? (0 and below: the newest.) Raises FutureRevision or Compacted, in etcd's order."""
+        if revision > self.current():
+            raise FutureRevision
+        if 0 < revision < self.compacted:
+            raise Compacted

@@ -1,0 +1,209 @@
+"""LMDB as an `Engine`, and a directory of environments as a `Disk`.
+
+Each environment is one file (`log.mdb`, `state.mdb`), so that a received or compacted state replaces the old one by a rename. Options, and why:
+
+* `sync`, `metasync` on and no WRITEMAP: a commit is on disk when it returns, and a power cut leaves the last commit. `sync=False` is
+  etcd's --unsafe-no-fsync.
+* `meminit=False`: pages need no zeroing, nobody else reads the file.
+* `max_spare_txns`: a few read transactions are kept for reuse; beginning one then costs under a microsecond.
+* `readahead=False`: look-ups are random; reading ahead only evicts what is needed.
+* The map is address space, not memory or disk: it is opened large, and the file grows as it is written.
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from kvstore.storage.engine import Corrupted, DiskFull, EngineError, Export, ReadTxn, Table, WriteTxn
+
+TABLES_MAX = 32
+READERS_MAX = 126
+SPARE_TXNS = 8
+DEFAULT_MAP_BYTES = 64 << 30
+
+
+@contextlib.contextmanager
+def engine_errors(path: Path) -> Iterator[None]:
+    """Turn LMDB's and the system's failures into ours, with the file's name and what to do."""
+    try:
+        yield
+    except (lmdb.MapFullError, lmdb.DiskError) as error:
+        raise DiskFull(f"{path}: no room to write ({error}); free disk space, then restart this member") from error
+    except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.PageNotFoundError, lmdb.PanicError) as error:
+        raise Corrupted(
+            f"{path}: not a readable database ({error}); if other members are healthy, remove this member's data directory and let it join again"
+        ) from error
+    except lmdb.Error as error:
+        raise EngineError(f"{path}: {error}") from error
+    except OSError as error:
+        raise DiskFull(f"{path}: {error}") from error
+
+
+class FileExport(Export):
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("rb")
+        self.total_bytes = os.fstat(self._file.fileno()).st_size
+
+    def read(self, offset: int, size: int) -> bytes:
+        return os.pread(self._file.fileno(), size, offset)
+
+    def close(self) -> None:
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+
+class LmdbEngine:
+    def __init__(self, path: Path, map_bytes: int, *, sync: bool = True) -> None:
+        self.path = path
+        self._exports = 0
+        self._tables: dict[bytes, Table] = {}
+        with engine_errors(path):
+            self._env = lmdb.open(
+                str(path),
+                subdir=False,
+                map_size=map_bytes,
+                max_dbs=TABLES_MAX,
+                max_readers=READERS_MAX,
+                max_spare_txns=SPARE_TXNS,
+                meminit=False,
+                readahead=False,
+                sync=sync,
+                metasync=sync,
+                mode=0o600,
+            )
+
+    def open_table(self, name: bytes, *, dupsort: bool = False) -> Table:
+        table = self._tables.get(name)
+        if table is None:
+            with engine_errors(self.path):
+                table = self._tables[name] = self._env.open_db(name, dupsort=dupsort)
+        return table
+
+    def begin_write(self) -> WriteTxn:
+        with engine_errors(self.path):
+            txn: Any = self._env.begin(write=True)
+            return txn  # type: ignore[no-any-return]
+
+    def begin_read(self) -> ReadTxn:
+        with engine_errors(self.path):
+            txn: Any = self._env.begin()
+            return txn  # type: ignore[no-any-return]
+
+    def errors(self) -> contextlib.AbstractContextManager[None]:
+        """For commits, which are LMDB's own calls."""
+        return engine_errors(self.path)
+
+    def size_bytes(self) -> int:
+        info = self._env.info()
+        return (int(info["last_pgno"]) + 1) * int(self._env.stat()["psize"])
+
+    def size_in_use_bytes(self) -> int:
+        """Pages of all tables as of the last commit; what is left of the file are free pages."""
+        with self._env.begin() as txn:
+            stats = [txn.stat(table) for table in self._tables.values()]
+        pages = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
+        return (pages + 4) * int(self._env.stat()["psize"])
+
+    def export(self) -> FileExport:
+        self._exports += 1
+        target = self.path.with_name(f"{self.path.name}.export-{os.getpid()}-{self._exports}")
+        with engine_errors(self.path):
+            self._env.copy(str(target), compact=True)
+        return FileExport(target)
+
+    def close(self) -> None:
+        self._env.close()
+
+
+class FileImporter:
+    """Receives the bytes of `state.mdb` into a file beside it, and puts it in its place by a rename."""
+
+    def __init__(self, disk: "LmdbDisk", total_bytes: int) -> None:
+        self._disk = disk
+        self._total_bytes = total_bytes
+        self._received = 0
+        self._path = disk.directory / "state.mdb.incoming"
+        self._path.unlink(missing_ok=True)
+        self._file = self._path.open("wb")
+
+    def write(self, offset: int, data: bytes) -> None:
+        with engine_errors(self._path):
+            self._file.seek(offset)
+            self._file.write(data)
+        self._received = max(self._received, offset + len(data))
+
+    def finish(self) -> LmdbEngine:
+        with engine_errors(self._path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+        if self._received != self._total_bytes:
+            raise Corrupted(f"{self._path}: received {self._received} of {self._total_bytes} bytes of the state")
+        return self._disk.replace_state(self._path)
+
+    def abort(self) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+class LmdbDisk:
+    """A member's directory. Only one process may have it: a second is refused."""
+
+    def __init__(self, directory: Path, map_bytes: int = DEFAULT_MAP_BYTES, *, sync: bool = True) -> None:
+        self.directory = directory
+        self._map_bytes = map_bytes
+        self._sync = sync
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = (directory / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise EngineError(f"{directory}: another process has this data directory open; stop it first") from None
+        for leftover in [*directory.glob("*.incoming*"), *directory.glob("*.export-*")]:
+            leftover.unlink()
+
+    def open_log(self) -> LmdbEngine:
+        return LmdbEngine(self.directory / "log.mdb", self._map_bytes, sync=self._sync)
+
+    def open_state(self) -> LmdbEngine:
+        return LmdbEngine(self.directory / "state.mdb", self._map_bytes, sync=self._sync)
+
+    def import_state(self, total_bytes: int) -> FileImporter:
+        return FileImporter(self, total_bytes)
+
+    def defragment_state(self) -> LmdbEngine:
+        engine = self.open_state()
+        try:
+            export = engine.export()
+        finally:
+            engine.close()
+        with engine_errors(export.path), export.path.open("rb+") as file:
+            os.fsync(file.fileno())
+        engine = self.replace_state(export.path)
+        export.close()
+        return engine
+
+    def replace_state(self, path: Path) -> LmdbEngine:
+        """Put the synced file `path` in the place of the state, which nobody has open, if it opens at all."""
+        LmdbEngine(path, self._map_bytes, sync=self._sync).close()
+        state = self.directory / "state.mdb"
+        with engine_errors(state):
+            path.with_name(f"{path.name}-lock").unlink(missing_ok=True)
+            state.with_name("state.mdb-lock").unlink(missing_ok=True)
+            path.replace(state)
+            descriptor = os.open(self.directory, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        return self.open_state()
+
+    def close(self) -> None:
+        self._lock.close()

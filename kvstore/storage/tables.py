@@ -1,0 +1,80 @@
+"""Every table on disk: its name, the form of its keys and values, and whose it is; and the version of the whole.
+
+Numbers in keys are big-endian, so that LMDB's byte order is their order. A "table key" is a user's key made fit for LMDB, see
+`mvcc.record.table_key`. A change of any form here raises SCHEMA_VERSION and needs a migration at open.
+"""
+
+from msgspec import Struct
+
+from kvstore.storage.engine import Corrupted, Engine, Table
+
+SCHEMA_VERSION = 1
+SCHEMA_KEY = b"schema"
+
+
+class LogTables(Struct, frozen=True):
+    """The log environment; owner `storage.raftlog`.
+
+    entries: index (8) -> crc32 (4) + msgpack Entry
+    meta:    b"hard_state", b"snapshot", b"identity" -> msgpack; b"schema" -> version (4)
+    """
+
+    entries: Table
+    meta: Table
+
+
+class StateTables(Struct, frozen=True):
+    """The state environment; owner `mvcc` and `statemachine`.
+
+    newest:     table key -> main (8) sub (4) create (8) version (8) lease (8) + EncodedKeyValue      the live version of each key
+    history:    main (8) sub (4) -> previous main (8) sub (4) of the same key, tombstone flag (1) + EncodedKeyValue
+    revisions:  table key -> main (8) sub (4) tombstone flag (1), many a key (dupsort)
+    leases:     lease id (8) -> TTL in seconds (8)
+    lease_keys: lease id (8) + table key -> the whole key
+    members:    member id (8) -> msgpack model.Member
+    alarms:     member id (8) + alarm (1) -> b"\\x01"
+    meta:       b"applied" -> index (8) term (8); b"revision", b"compacted", b"compaction_done" -> number (8); b"conf" -> the member's own;
+                b"schema" -> version (4)
+    """
+
+    newest: Table
+    history: Table
+    revisions: Table
+    leases: Table
+    lease_keys: Table
+    members: Table
+    alarms: Table
+    meta: Table
+
+
+def open_log_tables(engine: Engine) -> LogTables:
+    tables = LogTables(engine.open_table(b"entries"), engine.open_table(b"log_meta"))
+    _check_schema(engine, tables.meta, "log")
+    return tables
+
+
+def open_state_tables(engine: Engine) -> StateTables:
+    names = [b"newest", b"history", b"revisions", b"leases", b"lease_keys", b"members", b"alarms", b"state_meta"]
+    tables = StateTables(*(engine.open_table(name, dupsort=name == b"revisions") for name in names))
+    _check_schema(engine, tables.meta, "state")
+    return tables
+
+
+def _check_schema(engine: Engine, meta: Table, what: str) -> None:
+    """A new environment gets our version; an existing one must have it."""
+    txn = engine.begin_read()
+    stored = txn.get(SCHEMA_KEY, db=meta)
+    rows = txn.stat(meta)["entries"]
+    txn.abort()
+    if stored is None:
+        if rows:
+            raise Corrupted(f"the {what} has no schema version: this is not a data directory of Keelson")
+        writing = engine.begin_write()
+        writing.put(SCHEMA_KEY, SCHEMA_VERSION.to_bytes(4, "big"), db=meta)
+        writing.commit()
+        return
+    version = int.from_bytes(stored, "big")
+    if version != SCHEMA_VERSION:
+        raise Corrupted(
+            f"the {what} has schema version {version}, this release reads {SCHEMA_VERSION}: use the release that wrote it, or a newer one"
+        )
