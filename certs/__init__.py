@@ -1,1 +1,5 @@
-"""The PKI: a CA, and server, peer and client certificates made with `cryptography`. Knows nothing else of the project."""
+"""The PKI: a CA, and server, peer and client certificates made with `cryptography`. Knows nothing else of the project.
+
+`profiles` says who gets which usages, `authority` signs, `files` keeps certificates and keys on disk, `bundle` makes all that a cluster needs
+and renews what is about to end. Servers get file names, never this package.
+"""

@@ -1,0 +1,91 @@
+"""All the certificates of one cluster in one folder: made when missing, renewed before they end, otherwise left alone.
+
+ca.crt ca.key                     the authority
+server-m1.crt peer-m1.crt ...     of each member, and their keys
+client-root.crt client-root.key   of whoever started the cluster; its common name `root` is the user once authentication is on
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from certs import authority, files
+from certs.authority import Pair
+from certs.profiles import CLIENT, LOOPBACK, PEER, RENEW_BEFORE_DAYS, SERVER, Profile
+
+CA = "ca"
+ADMIN = "root"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Where the files of a cluster are, and which of them the call that returned this has written."""
+
+    folder: Path
+    written: tuple[str, ...] = ()
+
+    @property
+    def ca(self) -> Path:
+        return files.certificate_path(self.folder, CA)
+
+    def certificate(self, profile: Profile, name: str) -> Path:
+        return files.certificate_path(self.folder, file_name(profile, name))
+
+    def key(self, profile: Profile, name: str) -> Path:
+        return files.key_path(self.folder, file_name(profile, name))
+
+
+def file_name(profile: Profile, name: str) -> str:
+    """The name of the files, without suffix, of `name`'s certificate for `profile`. Raises InvalidRequest if it would not be one file."""
+    if "/" in name or "\0" in name or not name:
+        raise authority.InvalidRequest(f"{name!r} cannot be part of a file name")
+    return f"{profile.name}-{name}"
+
+
+def ensure(folder: Path, members: Iterable[str], now: datetime, hosts: Iterable[str] = LOOPBACK) -> Bundle:
+    """Make or renew whatever the cluster of `members` on `hosts` lacks.
+
+    A leaf is made anew if it is missing, unusable, of another authority, about to end, or lacks a host. The authority is made only if neither
+    of its files is there: everything ever signed hangs on it. Raises Unusable if it is damaged, InvalidRequest if it is about to end.
+    """
+    ca, is_new = _ensure_ca(folder, now)
+    wanted = [(profile, name, tuple(hosts)) for name in members for profile in (SERVER, PEER)]
+    wanted.append((CLIENT, ADMIN, ()))
+    written = [CA] if is_new else []
+    for profile, name, of_hosts in wanted:
+        stem = file_name(profile, name)
+        if _is_good(folder, stem, ca, of_hosts, now):
+            continue
+        files.write(folder, stem, authority.issue(ca, profile, name, of_hosts, now), overwrite=True)
+        written.append(stem)
+    return Bundle(folder, tuple(written))
+
+
+def _ensure_ca(folder: Path, now: datetime) -> tuple[Pair, bool]:
+    if files.certificate_path(folder, CA).exists() or files.key_path(folder, CA).exists():
+        ca = files.read(folder, CA)
+        if _ends_soon(ca, now):
+            raise authority.InvalidRequest(
+                f"the authority in {folder} ends on {ca.certificate.not_valid_after_utc:%Y-%m-%d}: make a new one with `certs ca --force`"
+            )
+        return ca, False
+    ca = authority.create(f"keelson {folder.resolve().parent.name}"[: authority.COMMON_NAME_MAX], now)
+    files.write(folder, CA, ca)
+    return ca, True
+
+
+def _is_good(folder: Path, stem: str, ca: Pair, hosts: tuple[str, ...], now: datetime) -> bool:
+    try:
+        pair = files.read(folder, stem)
+    except (FileNotFoundError, files.Unusable):
+        return False
+    return (
+        authority.signed_by(pair.certificate, ca.certificate)
+        and not _ends_soon(pair, now)
+        and set(hosts) <= set(authority.hosts_of(pair.certificate))
+    )
+
+
+def _ends_soon(pair: Pair, now: datetime) -> bool:
+    return pair.certificate.not_valid_after_utc < now + timedelta(days=RENEW_BEFORE_DAYS)
