@@ -111,9 +111,7 @@ def test_a_watcher_hears_from_now_on_with_the_events_own_revision(history: Histo
 def test_the_same_events_are_one_tuple_for_all_who_get_them(history: History) -> None:
     delivery = Delivery(history)
     client = Client(delivery)
-    for watch_id, spec in enumerate(
-        [WatchSpec(0, b"a"), WatchSpec(1, b"a", b"c"), WatchSpec(2, b"a", prev_kv=True), WatchSpec(3, b"a", b"\0")]
-    ):
+    for watch_id, spec in enumerate([WatchSpec(0, b"a"), WatchSpec(1, b"a", b"c"), WatchSpec(2, b"a", prev_kv=True), WatchSpec(3, b"a", b"\0")]):
         assert spec.watch_id == watch_id
         client.stream.create(spec)
     put(history, delivery, b"a")
@@ -177,6 +175,28 @@ def test_one_step_of_catching_up_is_bounded(history: History) -> None:
     assert 0 < len(client.drain()) < 10
     catch_up(delivery)
     assert delivery.slow_watcher_count == 0
+
+
+def test_who_is_cancelled_or_slow_between_two_steps_is_not_served_from_the_reading(history: History) -> None:
+    delivery = Delivery(history)
+    for _ in range(10):
+        put(history, delivery, b"a")
+    client, slow = Client(delivery), Client(delivery, room=1)
+    for watch_id in range(3):
+        client.stream.create(WatchSpec(watch_id, b"a", start_revision=2))
+        slow.stream.create(WatchSpec(watch_id, b"a", start_revision=2))
+    assert delivery.catch_up(work_max=1)
+    for watch_id in range(3):
+        client.stream.cancel(watch_id)
+    before = client.drain()
+    catch_up(delivery)
+    assert client.drain() == []
+    assert len(before) <= 1
+    assert delivery.slow_watcher_count == 2
+    for _ in range(3):
+        slow.drain()
+        catch_up(delivery)
+    assert sorted(update.watch_id for update in slow.taken) == [0, 1, 2]
 
 
 def test_a_future_start_hears_nothing_before_it_neither_events_nor_progress(history: History) -> None:
