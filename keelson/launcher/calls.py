@@ -1,0 +1,118 @@
+"""Asking a running member, as any client would: health and status over HTTP on its client port, with the cluster's client certificate."""
+
+import http.client
+import json
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from msgspec import Struct
+
+from certs.bundle import ADMIN
+from certs.profiles import CLIENT
+from keelson.launcher.cluster import HOST, Cluster, MemberSpec
+
+TIMEOUT_S = 2.0
+
+
+class NoAnswer(Exception):
+    """The member did not answer, or not with what was asked for; the text says why in a few words."""
+
+
+class Status(Struct, frozen=True):
+    """etcd's StatusResponse, as far as it is shown. `leader` and `raft_term` are 0 while there is no leader."""
+
+    member_id: int
+    leader: int
+    raft_term: int
+    raft_index: int
+    applied_index: int
+    revision: int
+    db_size_bytes: int
+    version: str
+    is_learner: bool
+
+
+class Caller:
+    """Calls to the members of one cluster, each on a connection of its own: a member may be killed or paused at any time."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self._context: ssl.SSLContext | None = None
+        if not cluster.spec.insecure:
+            certs = cluster.certs
+            self._context = ssl.create_default_context(cafile=str(certs.ca))
+            self._context.load_cert_chain(certs.certificate(CLIENT, ADMIN), certs.key(CLIENT, ADMIN))
+
+    def request(self, member: MemberSpec, method: str, path: str, body: Any = None, timeout_s: float = TIMEOUT_S) -> Any:
+        """The decoded JSON answer. Raises NoAnswer."""
+        connection = self._connect(member, timeout_s)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body))
+            response = connection.getresponse()
+            content = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise NoAnswer(_in_short(error)) from None
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise NoAnswer(f"HTTP {response.status}: {content[:200].decode(errors='replace').strip()}")
+        try:
+            return json.loads(content)
+        except ValueError:
+            raise NoAnswer(f"no JSON: {content[:200]!r}") from None
+
+    def _connect(self, member: MemberSpec, timeout_s: float) -> http.client.HTTPConnection:
+        if self._context is None:
+            return http.client.HTTPConnection(HOST, member.client_port, timeout=timeout_s)
+        return http.client.HTTPSConnection(HOST, member.client_port, timeout=timeout_s, context=self._context)
+
+    def check_health(self, member: MemberSpec) -> None:
+        """Raises NoAnswer unless the member serves and reaches a leader: /health makes a linearizable read."""
+        answer = self.request(member, "GET", "/health")
+        if not isinstance(answer, dict) or answer.get("health") != "true":
+            raise NoAnswer(str(answer))
+
+    def status(self, member: MemberSpec) -> Status:
+        answer = self.request(member, "POST", "/v3/maintenance/status", {})
+        try:
+            return decode_status(answer)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise NoAnswer(f"not a status: {error!r}") from None
+
+    def statuses(self) -> dict[str, "Status | NoAnswer"]:
+        """What every member says, asked side by side: one that does not answer costs its time-out once."""
+
+        def ask(member: MemberSpec) -> Status | NoAnswer:
+            try:
+                return self.status(member)
+            except NoAnswer as error:
+                return error
+
+        members = self.cluster.members
+        with ThreadPoolExecutor(len(members)) as pool:
+            return dict(zip((member.name for member in members), pool.map(ask, members), strict=True))
+
+
+def decode_status(answer: dict[str, Any]) -> Status:
+    """From the gateway's JSON, in which 64-bit numbers are strings and zeros are left out."""
+    header = answer["header"]
+    return Status(
+        member_id=int(header["member_id"]),
+        leader=int(answer.get("leader", 0)),
+        raft_term=int(answer.get("raftTerm", 0)),
+        raft_index=int(answer.get("raftIndex", 0)),
+        applied_index=int(answer.get("raftAppliedIndex", 0)),
+        revision=int(header.get("revision", 0)),
+        db_size_bytes=int(answer.get("dbSize", 0)),
+        version=str(answer.get("version", "")),
+        is_learner=bool(answer.get("isLearner", False)),
+    )
+
+
+def _in_short(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    return str(error) or type(error).__name__

@@ -1,0 +1,43 @@
+"""`keelson down`: afterwards nothing of the cluster runs, whatever state it was in.
+
+First the supervisor is asked, which stops its members in good order. Then whatever members still run (their supervisor may have been killed) are
+found by their records, and by their command line if a record is missing, and stopped: first asked, then killed.
+"""
+
+import signal
+
+from keelson.launcher import processes, supervisor
+from keelson.launcher.cluster import Cluster
+from keelson.launcher.processes import Identity
+from keelson.launcher.supervise import Policy
+
+GRACE_S = Policy().stop_timeout_s
+SUPERVISOR_GRACE_S = GRACE_S + 5
+"""The supervisor needs as long as its slowest member, and a little."""
+
+
+def stop(cluster: Cluster) -> list[str]:
+    """Stop everything; the names of what was running. Harmless if nothing is."""
+    was_running = list(_members(cluster))
+    if record := processes.running(cluster.folder, supervisor.NAME):
+        was_running.append(supervisor.NAME)
+        _stop([record.identity], SUPERVISOR_GRACE_S)
+    _stop(list(_members(cluster).values()), GRACE_S)
+    for name in (*(member.name for member in cluster.members), supervisor.NAME):
+        processes.remove_record(cluster.folder, name)
+    return was_running
+
+
+def _members(cluster: Cluster) -> dict[str, Identity]:
+    found = {name: processes.find_member(cluster.folder, name, cluster.data_flag(name)) for name in (each.name for each in cluster.members)}
+    return {name: record.identity for name, record in found.items() if record is not None}
+
+
+def _stop(identities: list[Identity], grace_s: float) -> None:
+    """Ask, wait, kill. Returns when all are gone."""
+    for identity in identities:
+        processes.ask_to_stop(identity)
+    for identity in processes.wait_gone(identities, grace_s):
+        processes.send(identity, signal.SIGKILL)
+    survivors = processes.wait_gone(identities, grace_s)
+    assert not survivors, f"processes survived SIGKILL: {survivors}"

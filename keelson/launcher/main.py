@@ -1,0 +1,166 @@
+"""The command line of `keelson`: options and words; what is done is in the other files."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from keelson.cogs import output
+from keelson.launcher import certs, down, processes, status, supervisor, up
+from keelson.launcher import cluster as clusters
+from keelson.launcher.calls import Caller
+from keelson.launcher.cluster import Cluster, Refused
+from keelson.launcher.options import Duration, data_dir, existing
+
+DEFAULT_WAIT_S = 60.0
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="keelson")
+def main() -> None:
+    """Keelson on this machine: start a cluster, look at it, break it on purpose, stop it."""
+
+
+def tell(text: str) -> None:
+    """Progress goes to standard error, so that standard output holds only the answer."""
+    click.echo(text, err=True)
+
+
+@main.command("up")
+@data_dir
+@click.option("--members", type=int, default=None, help=f"How many members.  [default: {clusters.DEFAULT_MEMBERS}]")
+@click.option(
+    "--client-port",
+    "client_ports",
+    default=None,
+    help="The first member's client port, the next get 20000 and 30000 more as in etcd's Procfile; or a list, one per member."
+    f"  [default: {clusters.DEFAULT_CLIENT_PORTS}]",
+)
+@click.option("--peer-port", "peer_ports", default=None, help=f"The same for peers.  [default: {clusters.DEFAULT_PEER_PORTS}]")
+@click.option("--insecure/--tls", default=None, help="Without certificates, or with TLS on every port.  [default: TLS]")
+@click.option("--foreground", is_flag=True, help="Stay attached; Ctrl-C stops all members.")
+@click.option("--wait", "wait_s", type=Duration(), default=DEFAULT_WAIT_S, show_default="60s", help="How long to wait until every member is healthy.")
+def up_command(
+    folder: Path, members: int | None, client_ports: str | None, peer_ports: str | None, insecure: bool | None, foreground: bool, wait_s: float
+) -> None:
+    """Start a cluster in the background and return once it is healthy. Harmless if it runs already."""
+    wanted = up.Wanted(members, client_ports, peer_ports, insecure)
+    with _one_line_errors(), _attached(foreground):
+        cluster, child = up.up(folder, wanted, wait_s, tell, console=foreground)
+        click.echo(_welcome(cluster))
+        if foreground and child is None:
+            raise click.ClickException("it runs in the background already: `keelson down` stops it")
+        if foreground and child is not None:
+            _stay(cluster, child)
+
+
+def _welcome(cluster: Cluster) -> str:
+    colour = output.colour_wanted()
+    shown = {row.name: row for row in status.observe(cluster, Caller(cluster))}
+    rows = [
+        [member.name, shown[member.name].role, cluster.client_url(member), cluster.peer_url(member), shown[member.name].pid, cluster.log(member.name)]
+        for member in cluster.members
+    ]
+    steps = [
+        ("etcdctl put greeting hello", "or kvctl, which takes the same words"),
+        ("etcdctl get greeting", ""),
+        ("etcdctl endpoint status -w table", ""),
+        ("keelson status --watch", "the members, live"),
+        ("keelson down", "stops everything; the data stays"),
+    ]
+    return "\n".join(
+        [
+            output.table(["MEMBER", "ROLE", "CLIENT URL", "PEER URL", "PID", "LOG"], rows, colour=colour),
+            "",
+            *cluster.export_lines(),
+            "",
+            output.paint('Paste the lines above, or: eval "$(keelson env)". Then, for example:', output.DIM, colour),
+            *(f"  {command:<36}{output.paint('# ' + why, output.DIM, colour) if why else ''}".rstrip() for command, why in steps),
+        ]
+    )
+
+
+@contextlib.contextmanager
+def _attached(foreground: bool) -> Iterator[None]:
+    """In the foreground the end of the terminal or of this process by SIGTERM is as good as a Ctrl-C."""
+    if foreground:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
+    yield
+
+
+def _stay(cluster: Cluster, child: subprocess.Popen[bytes]) -> None:
+    tell("Ctrl-C stops all members")
+    try:
+        child.wait()
+    except KeyboardInterrupt:
+        # From here on impatience must not leave members behind.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        down.stop(cluster)
+        child.wait()
+        tell("stopped")
+        return
+    down.stop(cluster)
+    raise click.ClickException(f"the supervisor ended with status {child.returncode}; its members were stopped")
+
+
+@main.command("down")
+@data_dir
+def down_command(folder: Path) -> None:
+    """Stop everything that runs; the data stays. Harmless if nothing does."""
+    with _one_line_errors():
+        cluster = clusters.load(folder)
+        if cluster is None:
+            click.echo(f"nothing is running in {folder}")
+            return
+        with up.launch_lock(folder, tell):
+            stopped = down.stop(cluster)
+        click.echo(f"stopped {', '.join(stopped)}" if stopped else f"nothing is running in {folder}")
+
+
+@main.command("status")
+@data_dir
+@click.option("--watch", is_flag=True, help="A live table; Ctrl-C ends it.")
+@click.option("--interval", "interval_s", type=Duration(), default=1.0, show_default="1s", help="How often --watch looks.")
+@click.option("-o", "--output", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def status_command(folder: Path, watch: bool, interval_s: float, form: str) -> None:
+    """Each member's role, term, index, revision, size and lag. Exit status 1 if one does not answer or has no leader."""
+    cluster = existing(folder)
+    if watch:
+        with contextlib.suppress(KeyboardInterrupt):
+            status.watch(cluster, interval_s)
+        return
+    shown = status.observe(cluster, Caller(cluster))
+    click.echo(output.as_json(status.as_data(cluster, shown)) if form == "json" else status.as_text(shown, output.colour_wanted()))
+    if not all(row.healthy for row in shown):
+        if not processes.running(cluster.folder, supervisor.NAME):
+            tell("nobody supervises the members: `keelson up` starts them")
+        sys.exit(1)
+
+
+@main.command("env")
+@data_dir
+def env_command(folder: Path) -> None:
+    """Print the lines that make etcdctl and kvctl talk to the cluster: eval "$(keelson env)"."""
+    click.echo("\n".join(existing(folder).export_lines()))
+
+
+@contextlib.contextmanager
+def _one_line_errors() -> Iterator[None]:
+    try:
+        yield
+    except (Refused, up.NotHealthy) as error:
+        raise click.ClickException(str(error)) from None
+    except PermissionError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+
+
+main.add_command(certs.group)
+
+if __name__ == "__main__":
+    main()

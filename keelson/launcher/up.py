@@ -1,0 +1,185 @@
+"""`keelson up`: from nothing, or from whatever is there, to a healthy cluster.
+
+In order, each step harmless if it was done before: plan the cluster or go on with the one in the folder; check the ports; make certificates; start
+the supervisor; wait until every member is healthy. A start that fails is undone, its logs stay.
+"""
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from msgspec import Struct
+
+from certs import bundle
+from certs.authority import InvalidRequest
+from certs.files import Unusable
+from keelson.launcher import cluster as clusters
+from keelson.launcher import down, ports, processes, supervisor
+from keelson.launcher.calls import Caller, NoAnswer
+from keelson.launcher.cluster import Cluster, Refused
+
+POLL_S = 0.1
+DEATHS_BEFORE_GIVING_UP = 4
+"""A member that dies this often before it was healthy once will not recover by being started again."""
+LOG_TAIL_LINES = 5
+
+Tell = Callable[[str], None]
+
+
+class Wanted(Struct, frozen=True):
+    """The command line's words; None for what was not said."""
+
+    members: int | None = None
+    client_ports: str | None = None
+    peer_ports: str | None = None
+    insecure: bool | None = None
+
+
+class NotHealthy(Exception):
+    """The cluster did not become healthy; the text says who, why, and where to read on."""
+
+
+def up(folder: Path, wanted: Wanted, wait_s: float, tell: Tell, console: bool = False) -> tuple[Cluster, subprocess.Popen[bytes] | None]:
+    """A healthy cluster in `folder`, and its supervisor if this call started it. Raises Refused or NotHealthy."""
+    with launch_lock(folder, tell):
+        cluster = choose(folder, wanted)
+        if processes.running(cluster.folder, supervisor.NAME):
+            tell(f"the cluster in {folder} is running already")
+            wait_healthy(cluster, None, wait_s, tell)
+            return cluster, None
+        check_ports(cluster)
+        clusters.member_program()
+        if not cluster.spec.insecure:
+            make_certificates(cluster, tell)
+        clusters.save(cluster)
+        child = start_supervisor(cluster, console)
+        try:
+            wait_healthy(cluster, child, wait_s, tell)
+        except BaseException:
+            down.stop(cluster)
+            child.wait()
+            raise
+        return cluster, child
+
+
+def choose(folder: Path, wanted: Wanted) -> Cluster:
+    """The cluster that is in the folder, or a new one. Raises Refused if another was asked for than the one that is there."""
+    existing = clusters.load(folder)
+    if existing is None:
+        spec = clusters.plan(
+            clusters.DEFAULT_MEMBERS if wanted.members is None else wanted.members,
+            wanted.client_ports or clusters.DEFAULT_CLIENT_PORTS,
+            wanted.peer_ports or clusters.DEFAULT_PEER_PORTS,
+            bool(wanted.insecure),
+        )
+        return Cluster(folder.resolve(), spec)
+    have = existing.spec
+    count = len(have.members)
+    differences = []
+    if wanted.members not in (None, count):
+        differences.append(f"{count} members, not {wanted.members}")
+    for what, text, listed in (
+        ("client", wanted.client_ports, [member.client_port for member in have.members]),
+        ("peer", wanted.peer_ports, [member.peer_port for member in have.members]),
+    ):
+        if text is not None and clusters.spread(text, count, what) != listed:
+            differences.append(f"{what} ports {', '.join(map(str, listed))}")
+    if wanted.insecure not in (None, have.insecure):
+        differences.append("no TLS" if have.insecure else "TLS")
+    if differences:
+        raise Refused(f"the cluster in {folder} was made with {'; '.join(differences)}: take another --data-dir, or remove this one first")
+    return existing
+
+
+def check_ports(cluster: Cluster) -> None:
+    """Raises Refused, naming port and holder, if somebody else has a port of a member that does not run yet."""
+    for member in cluster.members:
+        if processes.find_member(cluster.folder, member.name, cluster.data_flag(member.name)):
+            continue
+        for port, option in ((member.client_port, "--client-port"), (member.peer_port, "--peer-port")):
+            try:
+                free = ports.is_free(port)
+            except PermissionError:
+                raise Refused(f"port {port} of {member.name} is not allowed to this user: choose another with {option}") from None
+            if not free:
+                who = ports.holder(port) or "another process"
+                raise Refused(f"port {port} of {member.name} is in use by {who}: stop it, or choose other ports with {option}")
+
+
+def make_certificates(cluster: Cluster, tell: Tell) -> None:
+    try:
+        made = bundle.ensure(cluster.certs.folder, [member.name for member in cluster.members], datetime.now(UTC))
+    except (InvalidRequest, Unusable, FileNotFoundError) as error:
+        raise Refused(f"certificates: {error}") from None
+    if made.written:
+        tell(f"made {len(made.written)} certificates in {made.folder}")
+
+
+def start_supervisor(cluster: Cluster, console: bool) -> subprocess.Popen[bytes]:
+    """In a session of its own: it outlives this shell, and a Ctrl-C here does not reach it."""
+    command = [sys.executable, "-m", "keelson.launcher.supervisor", str(cluster.folder), *(["--console"] if console else [])]
+    with supervisor.open_log(cluster.log(supervisor.NAME)) as log:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=None if console else log, start_new_session=True, cwd=cluster.folder
+        )
+
+
+def wait_healthy(cluster: Cluster, child: subprocess.Popen[bytes] | None, wait_s: float, tell: Tell) -> None:
+    """Until every member serves and has a leader, telling of each as it comes. Raises NotHealthy."""
+    caller = Caller(cluster)
+    began = time.monotonic()
+    waiting = {member.name: member for member in cluster.members}
+    tell(f"waiting for {', '.join(waiting)} ...")
+    while True:
+        reasons = {}
+        for name, member in list(waiting.items()):
+            try:
+                caller.check_health(member)
+            except NoAnswer as error:
+                reasons[name] = str(error)
+            else:
+                del waiting[name]
+                tell(f"{name} is healthy ({time.monotonic() - began:.1f} s)")
+        # Members that outlived their supervisor are healthy at once; whoever watches over them now must have begun, too.
+        supervised = processes.running(cluster.folder, supervisor.NAME) is not None
+        if supervised and not waiting:
+            return
+        if not supervised and child is not None and child.poll() is not None:
+            raise NotHealthy(f"the supervisor ended with status {child.returncode}\n{tail(cluster, supervisor.NAME)}")
+        for name in waiting:
+            record = processes.read_record(cluster.folder, name)
+            if record is not None and record.restarts >= DEATHS_BEFORE_GIVING_UP:
+                raise NotHealthy(f"{name} dies as often as it is started ({record.last_end})\n{tail(cluster, name)}")
+        if time.monotonic() - began > wait_s:
+            told = "\n".join(f"{name}: {reason}\n{tail(cluster, name)}" for name, reason in reasons.items()) or "there is no supervisor"
+            raise NotHealthy(f"not healthy within {wait_s:g} s:\n{told}")
+        time.sleep(POLL_S)
+
+
+def tail(cluster: Cluster, name: str) -> str:
+    """The end of a log, indented, with its path."""
+    path = cluster.log(name)
+    lines = path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:] if path.exists() else []
+    return "\n".join([f"  the end of {path}:", *(f"    {line[:300]}" for line in lines)])
+
+
+@contextmanager
+def launch_lock(folder: Path, tell: Tell) -> Iterator[None]:
+    """One `up` or `down` at a time in a folder; a second waits for the first."""
+    (folder / "run").mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / "run" / "launch.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell(f"another keelson command works in {folder}; waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
