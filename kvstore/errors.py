@@ -57,6 +57,14 @@ class InvalidClientApiVersion(StoreError):
     text = "etcdserver: invalid client api version"
 
 
+class WrongDowngradeVersionFormat(StoreError):
+    text = "etcdserver: wrong downgrade target version format"
+
+
+class InvalidDowngradeTargetVersion(StoreError):
+    text = "etcdserver: invalid downgrade target version"
+
+
 # --- the state says no -------------------------------------------------------------------------------------------------
 
 

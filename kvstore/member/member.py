@@ -439,19 +439,15 @@ class Member:
         return effects
 
     def _send_proposals(self) -> None:
-        unsent = self._proposals.unsent
-        if not unsent or self.raft.leader == NOBODY:
-            return
-        proposed = self.raft.propose(unsent)
-        if proposed is Proposed.ACCEPTED or proposed is Proposed.FORWARDED:
-            self._proposals.unsent = []
-        elif proposed is Proposed.TOO_MANY:
-            # Refuse what came last; the rest keeps its turn. One at a time would cost a Raft call each.
-            self._refuse_proposals(unsent)
-        # NO_LEADER, TRANSFERRING: they wait for the next pump, and for their time-out.
+        while (batch := self._proposals.next_batch()) and self.raft.leader != NOBODY:
+            proposed = self.raft.propose(batch)
+            if proposed is Proposed.TOO_MANY:
+                self._refuse_proposals(batch)
+            elif proposed is not Proposed.ACCEPTED and proposed is not Proposed.FORWARDED:
+                return  # no leader, or it is changing: they wait for a later pump, and for their time-out
+            del self._proposals.unsent[: len(batch)]
 
     def _refuse_proposals(self, datas: list[bytes]) -> None:
-        self._proposals.unsent = []
         for data in datas:
             token = self._proposals.complete(decode_command(data).request_id)
             if token is not None:

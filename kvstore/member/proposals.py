@@ -10,6 +10,9 @@ from kvstore.ids import RequestId
 
 _ID_MASK = (1 << 64) - 1
 
+BATCH_BYTES_MAX = 1 << 20
+"""Commands in one message to the leader; a single larger one still goes alone."""
+
 
 class Proposals:
     def __init__(self, first_id: int, timeout_s: float) -> None:
@@ -35,6 +38,16 @@ class Proposals:
         """The token that waits for this id, or None: not ours, or given up already."""
         waiting = self._waiting.pop(request_id, None)
         return None if waiting is None else waiting[0]
+
+    def next_batch(self) -> list[bytes]:
+        """What to propose at once: all that is unsent, but no more than fits a message to the leader."""
+        unsent = self.unsent
+        size = 0
+        for position, data in enumerate(unsent):
+            size += len(data)
+            if size > BATCH_BYTES_MAX and position:
+                return unsent[:position]
+        return unsent[:]
 
     def expire(self, now_s: float) -> list[Any]:
         """Tokens whose time is over."""

@@ -318,9 +318,7 @@ class Raft:
             self._marks.append(mark)
         if committed and self.role is Role.LEADER:
             self.uncommitted_bytes = max(0, self.uncommitted_bytes - sum([len(entry.data) for entry in committed]))
-        if mark is None and not (
-            committed or self.messages or self.reads_ready or self.reads_failed or self.snapshot_wanted or self.snapshot_chunks
-        ):
+        if mark is None and not (committed or self.messages or self.reads_ready or self.reads_failed or self.snapshot_wanted or self.snapshot_chunks):
             return None
         ready = Ready(
             mark,

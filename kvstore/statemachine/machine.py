@@ -108,6 +108,17 @@ class Machine:
         if first:
             lease.load(self._store)
 
+    @property
+    def transaction(self) -> WriteTxn:
+        """The write transaction under way."""
+        return self._store.txn
+
+    def reopen(self, engine: Engine) -> None:
+        """The same state in another file (defragmented, or opened again): only the handles change. `begin` must follow."""
+        self.engine = engine
+        self.tables = open_state_tables(engine)
+        self._store.tables = self.tables
+
     def seal(self) -> None:
         """Write what only memory knows into the transaction; the caller commits it then."""
         store = self._store

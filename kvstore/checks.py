@@ -1,0 +1,101 @@
+"""What is wrong with a request can be seen without any state: etcd's checks, in etcd's order (server/etcdserver/api/v3rpc/key.go).
+
+Everything here raises a `kvstore.errors` class and changes nothing. Whoever proposes to the log has called these before.
+"""
+
+from collections.abc import Sequence
+
+from kvstore.errors import DuplicateKey, EmptyKey, InvalidSortOption, KeyNotFound, LeaseProvided, TooManyOperations, ValueProvided
+from kvstore.model import DeleteRange, Operation, Put, Range, SortOrder, SortTarget, Txn
+
+_SORT_ORDERS = frozenset(map(int, SortOrder))
+_SORT_TARGETS = frozenset(map(int, SortTarget))
+
+
+def check_range(request: Range) -> None:
+    if not request.key:
+        raise EmptyKey
+    if request.sort_order not in _SORT_ORDERS or request.sort_target not in _SORT_TARGETS:
+        raise InvalidSortOption
+
+
+def check_put(request: Put) -> None:
+    if not request.key:
+        raise EmptyKey
+    if request.ignore_value and request.value:
+        raise ValueProvided
+    if request.ignore_lease and request.lease:
+        raise LeaseProvided
+
+
+def check_delete_range(request: DeleteRange) -> None:
+    if not request.key:
+        raise EmptyKey
+
+
+def check_txn(txn: Txn, operations_max: int) -> None:
+    """Sizes, then every operation of both branches as if it stood alone, then keys that one path would change twice."""
+    _check_operations(txn, operations_max)
+    _changes(txn.success)
+    _changes(txn.failure)
+
+
+def _check_operations(txn: Txn, operations_max: int) -> None:
+    """A nested transaction has only what its parent left of the budget (TXN-10)."""
+    used = max(len(txn.compare), len(txn.success), len(txn.failure))
+    if used > operations_max:
+        raise TooManyOperations
+    for compare in txn.compare:
+        if not compare.key:
+            raise EmptyKey
+    for operation in txn.success + txn.failure:
+        if isinstance(operation, Range):
+            check_range(operation)
+        elif isinstance(operation, Put):
+            check_put(operation)
+        elif isinstance(operation, DeleteRange):
+            check_delete_range(operation)
+        elif isinstance(operation, Txn):
+            _check_operations(operation, operations_max - used)
+        else:
+            raise KeyNotFound  # the client sent an operation that says nothing (TXN-12)
+
+
+_Interval = tuple[bytes, bytes | None]
+
+
+def _changes(operations: Sequence[Operation | None]) -> tuple[set[bytes], list[_Interval]]:
+    """Keys put and intervals deleted by these operations and those nested in them; raises DuplicateKey where one path does both, or two puts.
+
+    As etcd's, this does not take a delete's range_end of one zero byte for "everything from the key on" (TXN-9b): such a transaction
+    is accepted, and its operations happen in their order.
+    """
+    deleted: list[_Interval] = [_interval(operation) for operation in operations if isinstance(operation, DeleteRange)]
+    put: set[bytes] = set()
+    for operation in operations:
+        if isinstance(operation, Txn):
+            put_then, deleted_then = _changes(operation.success)
+            put_else, deleted_else = _changes(operation.failure)
+            for key in put_then:
+                _refuse_if_changed(key, put, deleted)
+            for key in put_else:
+                _refuse_if_changed(key, put, deleted)  # both branches may put it: only one of them happens
+            put |= put_then | put_else
+            deleted += deleted_then + deleted_else
+    for operation in operations:
+        if isinstance(operation, Put):
+            _refuse_if_changed(operation.key, put, deleted)
+            put.add(operation.key)
+    return put, deleted
+
+
+def _interval(request: DeleteRange) -> _Interval:
+    return request.key, request.range_end or None
+
+
+def _refuse_if_changed(key: bytes, put: set[bytes], deleted: Sequence[_Interval]) -> None:
+    if key in put:
+        raise DuplicateKey
+    for first, end in deleted:
+        if (key == first) if end is None else (first <= key < end):
+            raise DuplicateKey

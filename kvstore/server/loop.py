@@ -1,0 +1,392 @@
+"""Feeds the member and performs its effects: the only caller of `member.Member` in the server.
+
+Everything runs on the event loop but disk work, which has two threads, one an environment. Inputs of one turn of the loop are pumped together
+in the next (`_turn`): that is what batches proposals, reads and messages without a timer.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from kvstore.errors import StoreError
+from kvstore.ids import NOBODY, MemberId
+from kvstore.member.effects import (
+    CommitState,
+    CutLog,
+    DefragmentState,
+    ExportState,
+    HashState,
+    InstallState,
+    Persist,
+    StoreChunk,
+)
+from kvstore.member.member import Member
+from kvstore.member.messages import AnyPeerMessage
+from kvstore.mvcc.hash import hash_everything, hash_kv
+from kvstore.raft.messages import SnapshotMeta
+from kvstore.server.disk import DiskThread
+from kvstore.server.observed import Observed
+from kvstore.statemachine.machine import Machine
+from kvstore.storage.engine import EngineError, Export, Importer
+from kvstore.storage.lmdb_engine import LmdbDisk, LmdbEngine
+from kvstore.storage.raftlog import RaftLog
+
+log = logging.getLogger("kvstore.server")
+
+
+class FollowerExport:
+    """An exported state on its way to a follower (`raft.storage.SnapshotSource`)."""
+
+    def __init__(self, meta: SnapshotMeta, export: Export) -> None:
+        self.meta = meta
+        self.export = export
+        self.total_bytes = export.total_bytes
+
+    def read(self, offset: int, size: int) -> bytes:
+        return self.export.read(offset, size)
+
+
+class Runner:
+    """One running member. `fatal` is called once with the reason if it cannot go on."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        disk: LmdbDisk,
+        raft_log: RaftLog,
+        state: LmdbEngine,
+        observed: Observed,
+        fatal: Callable[[str], None],
+    ) -> None:
+        self.loop = loop
+        self.observed = observed
+        self._disk = disk
+        self._raft_log = raft_log
+        self._state = state
+        self._fatal = fatal
+        self._stopping = False
+        self._scheduled = False
+        self._exports: dict[MemberId, FollowerExport] = {}
+        self._importer: Importer | None = None
+        self._import_error: Exception | None = None
+        self._tick_handle: asyncio.TimerHandle | None = None
+        self.log_thread = DiskThread("log disk", loop, self._disk_failed)
+        self.state_thread = DiskThread("state disk", loop, self._disk_failed)
+        self.member: Member
+        self.send: Callable[[list[AnyPeerMessage]], None]
+        self.members_changed: Callable[[], None] = lambda: None
+        self._members_seen: dict[MemberId, Any] = {}
+        self._perform_state = {
+            CommitState: self._commit_state,
+            ExportState: self._export_state,
+            HashState: self._hash_state,
+            StoreChunk: self._store_chunk,
+            InstallState: self._install_state,
+            DefragmentState: self._defragment_state,
+        }
+
+    def start(self, member: Member, send: Callable[[list[AnyPeerMessage]], None]) -> None:
+        """Begin to tick and to turn."""
+        self.member = member
+        self.send = send
+        self._next_tick_s = self.loop.time()
+        self._tick()
+
+    # --- turns ------------------------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """The member got an input: take a turn after this one of the event loop."""
+        if not self._scheduled:
+            self._scheduled = True
+            self.loop.call_soon(self._turn)
+
+    def receive(self, message: AnyPeerMessage) -> None:
+        if not self._stopping:
+            self.member.step(message)
+            self.wake()
+
+    def unreachable(self, peer: MemberId) -> None:
+        if not self._stopping:
+            self.member.report_unreachable(peer)
+            self.wake()
+
+    def _tick(self) -> None:
+        if self._stopping:
+            return
+        interval_s = self.member.config.tick_s
+        self.member.tick(time.monotonic())
+        self._close_finished_exports()
+        self.wake()
+        # A late tick is not made up for: after a pause the member must not see time run in a burst.
+        self._next_tick_s = max(self._next_tick_s + interval_s, self.loop.time() + interval_s / 2)
+        self._tick_handle = self.loop.call_at(self._next_tick_s, self._tick)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        member = self.member
+        try:
+            member.pump()
+        except Exception as error:
+            log.exception("the member failed")
+            self._die(f"internal error: {error!r}")
+            return
+        effects = member.take_effects()
+        if effects.messages:
+            self.send(effects.messages)
+        for work in effects.log_work:
+            if isinstance(work, Persist):
+                self._persist(work)
+            else:
+                self._cut_log(work)
+        for piece in effects.state_work:
+            self._perform_state[type(piece)](piece)
+        for token, outcome in effects.replies:
+            if token is not None and not token.done():
+                if isinstance(outcome, Exception):
+                    token.set_exception(outcome)
+                else:
+                    token.set_result(outcome)
+        if effects.stop is not None:
+            self._die(effects.stop)
+            return
+        if member.machine.members != self._members_seen:
+            self._members_seen = dict(member.machine.members)
+            self.members_changed()
+        if member.has_work:
+            self.wake()
+
+    def _die(self, reason: str) -> None:
+        if not self._stopping:
+            self._stopping = True
+            self.member.stop()
+            self._fail_waiters()
+            self._fatal(reason)
+
+    def _fail_waiters(self) -> None:
+        for token, outcome in self.member.take_effects().replies:
+            if token is not None and not token.done() and isinstance(outcome, StoreError):
+                token.set_exception(outcome)
+
+    def _disk_failed(self, error: BaseException) -> None:
+        log.error("disk failed", extra={"error": str(error)})
+        self._die(f"disk: {error}")
+
+    # --- the log's thread ---------------------------------------------------------------------------------------------------
+
+    def _persist(self, work: Persist) -> None:
+        observe = self.observed.log_synced
+        raft_log = self._raft_log
+
+        def job() -> None:
+            began = time.perf_counter()
+            raft_log.append(work.entries, work.hard_state)
+            observe(time.perf_counter() - began)
+
+        self.log_thread.submit(job, self._persisted)
+
+    def _persisted(self, _: None) -> None:
+        if not self._stopping:
+            self.member.persisted()
+            # The followers' answers and ours decide together: turn at once, not after what else is queued.
+            self.wake()
+
+    def _cut_log(self, work: CutLog) -> None:
+        def done(_: None) -> None:
+            log.info("compacted Raft logs", extra={"compact-index": work.meta.index})
+            if not self._stopping:
+                self.member.log_cut()
+                self.wake()
+
+        self.log_thread.submit(lambda: self._raft_log.cut(work.meta), done)
+
+    # --- the state's thread ---------------------------------------------------------------------------------------------------
+
+    def _commit_state(self, _: CommitState) -> None:
+        machine = self.member.machine
+        transaction = machine.transaction
+        state = self._state
+
+        def job() -> Any:
+            began = time.perf_counter()
+            with state.errors():
+                transaction.commit()
+            following = state.begin_write()
+            self.observed.state_committed(time.perf_counter() - began)
+            return following
+
+        def done(following: Any) -> None:
+            machine.begin(following)
+            if not self._stopping:
+                self.member.state_committed()
+                self.wake()
+
+        self.state_thread.submit(job, done)
+
+    def _export_state(self, work: ExportState) -> None:
+        state = self._state
+
+        def job() -> Any:
+            began = time.perf_counter()
+            try:
+                return state.export()
+            except EngineError as error:
+                return error
+            finally:
+                self.observed.state_exported(time.perf_counter() - began)
+
+        def done(result: Any) -> None:
+            if not isinstance(result, Exception) and work.receiver != NOBODY:
+                result = FollowerExport(work.meta, result)
+                self._forget_export(work.receiver)
+                self._exports[work.receiver] = result
+            if not self._stopping:
+                self.member.state_exported(work, result)
+                self.wake()
+
+        self.state_thread.submit(job, done)
+
+    def _close_finished_exports(self) -> None:
+        for receiver, source in list(self._exports.items()):
+            progress = self.member.raft.progress.get(receiver)
+            if progress is None or progress.source is not source:
+                self._forget_export(receiver)
+
+    def _forget_export(self, receiver: MemberId) -> None:
+        source = self._exports.pop(receiver, None)
+        if source is not None:
+            source.export.close()
+
+    def _hash_state(self, work: HashState) -> None:
+        tables = self.member.machine.tables
+        state = self._state
+
+        def job() -> Any:
+            txn = state.begin_read()
+            try:
+                if work.revision == -1:
+                    return hash_everything(txn, tables)
+                return hash_kv(txn, tables, work.revision, work.compacted_revision)
+            finally:
+                txn.abort()
+
+        def done(result: int) -> None:
+            if not self._stopping:
+                self.member.state_hashed(work, result)
+                self.wake()
+
+        self.state_thread.submit(job, done)
+
+    def _store_chunk(self, work: StoreChunk) -> None:
+        chunk = work.chunk
+
+        def job() -> None:
+            try:
+                if chunk.offset == 0:
+                    if self._importer is not None:
+                        self._importer.abort()
+                    self._import_error = None
+                    self._importer = self._disk.import_state(chunk.total_bytes)
+                if self._importer is not None:
+                    self._importer.write(chunk.offset, chunk.data)
+            except EngineError as error:
+                self._import_error = error
+
+        self.state_thread.submit(job, lambda _: None)
+
+    def _install_state(self, work: InstallState) -> None:
+        old = self.member.machine
+
+        def job() -> Machine | Exception:
+            importer, self._importer = self._importer, None
+            if importer is None or self._import_error is not None:
+                return self._import_error or EngineError("no snapshot was received")
+            old.transaction.abort()
+            self._state.close()
+            try:
+                engine: Any = importer.finish()
+            except EngineError as error:
+                self._state = self._disk.open_state()
+                old.reopen(self._state)
+                old.begin(self._state.begin_write())
+                return error
+            self._state = engine
+            machine = Machine(engine)
+            self._raft_log.reset(work.meta)
+            machine.begin(engine.begin_write())
+            return machine
+
+        def done(result: Machine | Exception) -> None:
+            if self._stopping:
+                return
+            if isinstance(result, Exception):
+                log.error("refused a snapshot", extra={"index": work.meta.index, "error": str(result)})
+                self.member.state_refused(work.meta)
+            else:
+                log.info("applied snapshot", extra={"index": work.meta.index, "term": work.meta.term})
+                self.member.state_installed(work.meta, result)
+            self.wake()
+
+        self.state_thread.submit(job, done)
+
+    def _defragment_state(self, work: DefragmentState) -> None:
+        machine = self.member.machine
+
+        def job() -> Exception | None:
+            began = time.perf_counter()
+            before = self._state.size_bytes()
+            machine.transaction.abort()
+            self._state.close()
+            error: Exception | None = None
+            try:
+                self._state = self._disk.defragment_state()
+            except EngineError as failed:
+                error = failed
+                self._state = self._disk.open_state()
+            machine.reopen(self._state)
+            machine.begin(self._state.begin_write())
+            taken_s = time.perf_counter() - began
+            log.info("finished defragmenting", extra={"before": before, "after": self._state.size_bytes(), "took_s": round(taken_s, 3)})
+            return error
+
+        def done(error: Exception | None) -> None:
+            if not self._stopping:
+                self.member.state_defragmented(work, machine, error)
+                self.wake()
+
+        self.state_thread.submit(job, done)
+
+    # --- for the services -----------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> LmdbEngine:
+        return self._state
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+    async def stop(self) -> None:
+        """Answer everybody, write the state down, end the threads."""
+        self._stopping = True
+        if self._tick_handle is not None:
+            self._tick_handle.cancel()
+        self.member.stop()
+        self._fail_waiters()
+        await self.log_thread.call(lambda: None)
+        await self.state_thread.call(self._final_commit)
+        self.log_thread.stop()
+        self.state_thread.stop()
+        for receiver in list(self._exports):
+            self._forget_export(receiver)
+
+    def _final_commit(self) -> None:
+        """A courtesy: what is not committed would be applied again from the log at the next start."""
+        with contextlib.suppress(EngineError):
+            machine = self.member.machine
+            machine.seal()
+            with self._state.errors():
+                machine.transaction.commit()
+            self._state.close()

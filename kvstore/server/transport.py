@@ -1,0 +1,266 @@
+"""Connections between members: one from each to each, dialled by the sender, so that each carries messages one way.
+
+Consensus expects messages to get lost, so nothing is queued for a peer that is not connected, and what a slow one has not taken beyond
+`UNSENT_BYTES_MAX` is dropped; the core sends again what matters.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Collection, Sequence
+from urllib.parse import urlsplit
+
+from kvstore.ids import ClusterId, MemberId
+from kvstore.member.messages import AnyPeerMessage
+from kvstore.peer.frames import FRAME_BYTES_MAX, BadFrame, FrameReader, MessageCodec
+from kvstore.peer.handshake import GREETING_BYTES_MAX, Answer, answer, hello, parse_answer, parse_hello, why_refused
+
+log = logging.getLogger("kvstore.peer")
+
+UNSENT_BYTES_MAX = 64 << 20
+REDIAL_S_MIN, REDIAL_S_MAX = 0.05, 1.0
+GREETING_TIMEOUT_S = 5.0
+
+
+class PeerCounters:
+    """Bytes and failures by peer, for the metrics."""
+
+    def __init__(self) -> None:
+        self.sent_bytes: dict[MemberId, int] = {}
+        self.received_bytes: dict[MemberId, int] = {}
+        self.send_failures: dict[MemberId, int] = {}
+
+
+class _Listener(asyncio.Protocol):
+    """A connection that somebody made to us."""
+
+    def __init__(self, owner: "Transport") -> None:
+        self._owner = owner
+        self._reader = FrameReader(GREETING_BYTES_MAX)
+        self._sender: MemberId | None = None
+        self._transport: asyncio.Transport | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._owner.incoming.add(transport)
+        self._deadline = self._owner.loop.call_later(GREETING_TIMEOUT_S, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for payload in self._reader.feed(data):
+                self._payload(payload)
+        except BadFrame as error:
+            assert self._transport is not None
+            log.warning("rejected peer connection", extra={"remote": _name(self._transport), "error": str(error)})
+            self._transport.abort()
+            return
+        if self._sender is not None:
+            counted = self._owner.counters.received_bytes
+            counted[self._sender] = counted.get(self._sender, 0) + len(data)
+
+    def _payload(self, payload: bytes) -> None:
+        owner = self._owner
+        if self._sender is not None:
+            message = owner.codec.decode(payload)
+            if message.sender != self._sender:
+                raise BadFrame(f"member {self._sender:x} speaks in the name of {message.sender:x}")
+            owner.receive(message)  # type: ignore[arg-type]
+            return
+        greeting = parse_hello(payload)
+        refused = why_refused(greeting, owner.cluster_id, owner.own_id, owner.members())
+        assert self._transport is not None
+        self._transport.write(answer(owner.cluster_id, owner.own_id, refused))
+        if refused:
+            log.warning("refused a peer", extra={"remote": _name(self._transport), "reason": refused})
+            self._transport.close()
+            return
+        self._sender = MemberId(greeting.sender)
+        self._reader.payload_bytes_max = FRAME_BYTES_MAX
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._transport is not None:
+            self._owner.incoming.discard(self._transport)
+
+
+class _Dialled(asyncio.Protocol):
+    """A connection that we made to a peer."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._reader = FrameReader(GREETING_BYTES_MAX)
+        self.transport: asyncio.Transport | None = None
+        self.answered: asyncio.Future[Answer] = loop.create_future()
+        self.lost: asyncio.Future[None] = loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for payload in self._reader.feed(data):
+                if not self.answered.done():
+                    self.answered.set_result(parse_answer(payload))
+        except BadFrame as error:
+            if not self.answered.done():
+                self.answered.set_exception(ConnectionError(str(error)))
+            if self.transport is not None:
+                self.transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.answered.done():
+            self.answered.set_exception(ConnectionError(str(error or "the peer hung up before it answered")))
+            self.answered.exception()  # somebody may not wait for it any more
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+
+class Peer:
+    """Our connection to one other member; dialled again whenever it breaks."""
+
+    def __init__(self, owner: "Transport", peer_id: MemberId, urls: Sequence[str]) -> None:
+        self._owner = owner
+        self.id = peer_id
+        self.urls = tuple(urls)
+        self._connection: asyncio.Transport | None = None
+        self.active_since_s: float | None = None
+
+    @property
+    def active(self) -> bool:
+        return self._connection is not None
+
+    def send(self, frames: list[bytes]) -> None:
+        connection = self._connection
+        if connection is None or connection.get_write_buffer_size() > UNSENT_BYTES_MAX:
+            failures = self._owner.counters.send_failures
+            failures[self.id] = failures.get(self.id, 0) + len(frames)
+            return
+        data = b"".join(frames)
+        connection.write(data)
+        counted = self._owner.counters.sent_bytes
+        counted[self.id] = counted.get(self.id, 0) + len(data)
+
+    async def run(self) -> None:
+        """Keep a connection open until cancelled."""
+        delay_s = REDIAL_S_MIN
+        turn = 0
+        reason = ""
+        while True:
+            url = self.urls[turn % len(self.urls)]
+            turn += 1
+            try:
+                await self._connect_and_wait(url)
+                delay_s, reason = REDIAL_S_MIN, ""
+            except (OSError, ConnectionError, TimeoutError, ssl.SSLError) as error:
+                if str(error) != reason:
+                    reason = str(error)
+                    log.warning("cannot reach peer", extra={"peer": f"{self.id:x}", "url": url, "error": reason})
+            self._owner.unreachable(self.id)
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, REDIAL_S_MAX)
+
+    async def _connect_and_wait(self, url: str) -> None:
+        owner = self._owner
+        parts = urlsplit(url)
+        tls = owner.client_tls if parts.scheme in ("https", "unixs") else None
+        async with asyncio.timeout(GREETING_TIMEOUT_S):
+            _, protocol = await owner.loop.create_connection(
+                lambda: _Dialled(owner.loop), parts.hostname, parts.port, ssl=tls, server_hostname=parts.hostname if tls else None
+            )
+            assert protocol.transport is not None
+            try:
+                protocol.transport.write(hello(owner.cluster_id, owner.own_id, self.id))
+                greeting = await protocol.answered
+            except BaseException:
+                protocol.transport.abort()
+                raise
+        if greeting.refused:
+            protocol.transport.abort()
+            raise ConnectionError(f"refused: {greeting.refused}")
+        protocol.transport.set_write_buffer_limits(high=1 << 20)
+        self._connection = protocol.transport
+        self.active_since_s = owner.loop.time()
+        log.info("peer became active", extra={"peer": f"{self.id:x}", "url": url})
+        try:
+            await protocol.lost
+        finally:
+            self._connection = None
+            self.active_since_s = None
+            protocol.transport.abort()
+        log.warning("peer became inactive", extra={"peer": f"{self.id:x}"})
+
+
+class Transport:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        cluster_id: ClusterId,
+        own_id: MemberId,
+        codec: MessageCodec,
+        *,
+        receive: Callable[[AnyPeerMessage], None],
+        unreachable: Callable[[MemberId], None],
+        members: Callable[[], Collection[MemberId]],
+        client_tls: ssl.SSLContext | None,
+    ) -> None:
+        self.loop = loop
+        self.cluster_id = cluster_id
+        self.own_id = own_id
+        self.codec = codec
+        self.receive = receive
+        self.unreachable = unreachable
+        self.members = members
+        self.client_tls = client_tls
+        self.counters = PeerCounters()
+        self.incoming: set[asyncio.Transport] = set()
+        self.peers: dict[MemberId, Peer] = {}
+        self._tasks: dict[MemberId, asyncio.Task[None]] = {}
+        self._servers: list[asyncio.Server] = []
+
+    async def listen(self, urls: Sequence[str], tls: ssl.SSLContext | None) -> None:
+        """Raises OSError naming the address if it cannot be had."""
+        for url in urls:
+            parts = urlsplit(url)
+            secure = tls if parts.scheme == "https" else None
+            server = await self.loop.create_server(lambda: _Listener(self), parts.hostname, parts.port, ssl=secure, reuse_address=True)
+            self._servers.append(server)
+
+    def set_peers(self, wanted: dict[MemberId, Sequence[str]], group: asyncio.TaskGroup) -> None:
+        """Dial exactly these members from now on."""
+        for peer_id in [known for known in self.peers if known not in wanted or tuple(wanted[known]) != self.peers[known].urls]:
+            self._tasks.pop(peer_id).cancel()
+            del self.peers[peer_id]
+        for peer_id, urls in wanted.items():
+            if peer_id not in self.peers and urls:
+                peer = self.peers[peer_id] = Peer(self, peer_id, urls)
+                self._tasks[peer_id] = group.create_task(peer.run(), name=f"peer {peer_id:x}")
+
+    def send(self, messages: list[AnyPeerMessage]) -> None:
+        """Hand over to the connections; what cannot be sent now is dropped."""
+        frames: dict[MemberId, list[bytes]] = {}
+        encode = self.codec.encode
+        for message in messages:
+            frames.setdefault(message.receiver, []).append(encode(message))
+        for receiver, batch in frames.items():
+            peer = self.peers.get(receiver)
+            if peer is not None:
+                peer.send(batch)
+
+    async def close(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        self._tasks.clear()
+        self.peers.clear()
+        for server in self._servers:
+            server.close()
+        for transport in list(self.incoming):
+            transport.abort()
+
+
+def _name(transport: asyncio.Transport) -> str:
+    return str(transport.get_extra_info("peername"))
