@@ -5,6 +5,7 @@ ReadIndex: a read index must be at least as large as the index of every command 
 """
 
 from collections.abc import Sequence
+from zlib import crc32
 
 import msgspec
 
@@ -17,15 +18,29 @@ from tests.simulation.checkers.violation import Violation
 from tests.simulation.options import Options
 from tests.simulation.world import RaftProcess, World
 
-
 RETAINED_ENTRIES_MAX = 500
 
 
+COMMANDS_KEPT = 30
+
+
 class State(msgspec.Struct):
-    """What the list machine holds, and where in the log it is."""
+    """What the list machine holds, and where in the log it is: the newest commands, and how many and which there were before."""
 
     meta: SnapshotMeta
     commands: list[bytes]
+    count: int = 0
+    digest: int = 0
+
+    def add(self, command: bytes) -> None:
+        self.count += 1
+        self.digest = crc32(command, self.digest)
+        self.commands.append(command)
+        if len(self.commands) > COMMANDS_KEPT:
+            del self.commands[0]
+
+    def copy(self) -> "State":
+        return State(self.meta, list(self.commands), self.count, self.digest)
 
 
 def beginning(conf: ConfState) -> SnapshotMeta:
@@ -58,9 +73,7 @@ class BareLog:
         return self.log[at].term if 0 <= at < len(self.log) else None
 
     def entries(self, first: Index, last: Index, bytes_max: int) -> Sequence[Entry]:
-        assert self.meta.index < first <= last <= self.last_index(), (
-            f"asked for {first}..{last}, held {self.meta.index + 1}..{self.last_index()}"
-        )
+        assert self.meta.index < first <= last <= self.last_index(), f"asked for {first}..{last}, held {self.meta.index + 1}..{self.last_index()}"
         taken: list[Entry] = []
         size = 0
         for entry in self.log[first - self.meta.index - 1 : last - self.meta.index]:
@@ -127,7 +140,7 @@ class BareProcess(RaftProcess):
             # A crash came between installing the state and resetting the log.
             log.reset(self.saved.meta)
         self.world.consensus.on_start(self.id, log.hard, log.meta.index, log.meta.term, [entry.term for entry in log.log])
-        self.machine = State(self.saved.meta, list(self.saved.commands))
+        self.machine = self.saved.copy()
         self.world.state.on_start(self.id, self.machine.meta.index)
         self._work: list[Work] = []
         self._doing: list[Work] = []
@@ -234,8 +247,8 @@ class BareProcess(RaftProcess):
             conf = self.raft.apply_change(decode_change(entry.data))
         machine.meta = SnapshotMeta(entry.index, entry.term, conf)
         if entry.kind == EntryKind.COMMAND and entry.data:
-            machine.commands.append(entry.data)
-        self.world.state.on_applied(self.id, entry.index, (entry.data, conf, len(machine.commands)))
+            machine.add(entry.data)
+        self.world.state.on_applied(self.id, entry.index, (entry.data, conf, machine.count, machine.digest))
         if entry.data in self.waiting:
             self.waiting.remove(entry.data)
             self.world.acknowledge(entry)
@@ -245,7 +258,7 @@ class BareProcess(RaftProcess):
         options = self.world.options
         applied = self.machine.meta.index
         if applied - self.saved.meta.index >= options.commit_entries:
-            self.saved = State(self.machine.meta, list(self.machine.commands))
+            self.saved = self.machine.copy()
         if self.saved.meta.index - self.log.meta.index > options.snapshot_entries + options.catchup_entries:
             index = Index(self.saved.meta.index - options.catchup_entries)
             # For a follower that is being sent a snapshot the log is kept from there on, within reason.
@@ -312,7 +325,7 @@ class BareProcess(RaftProcess):
         elif isinstance(work, Cut):
             self.raft.compacted()
         else:
-            self.machine = State(self.saved.meta, list(self.saved.commands))
+            self.machine = self.saved.copy()
             self._committed = [entry for entry in self._committed if entry.index > work.meta.index]
             self.world.consensus.on_installed(self.id, work.meta)
             self.world.state.on_start(self.id, work.meta.index)
@@ -396,4 +409,4 @@ class BareWorld(World):
 
     def judge(self) -> None:
         last = self.consensus.committed_last
-        self.state.at_end({process.id: b"|".join(process.machine.commands) for process in self.running() if process.applied() == last})
+        self.state.at_end({process.id: (process.machine.count, process.machine.digest) for process in self.running() if process.applied() == last})

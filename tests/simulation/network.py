@@ -19,6 +19,9 @@ from tests.simulation.timeline import Timeline
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(AnyPeerMessage).decode  # type: ignore[arg-type]
 
+QUEUE_S_MAX = 2.0
+"""A transport's queue has an end: what would wait longer than this for the line is dropped."""
+
 Link = tuple[MemberId, MemberId]
 Deliver = Callable[[Message], None]
 Unreachable = Callable[[MemberId, MemberId], None]
@@ -61,7 +64,10 @@ class Network:
     def _carry(self, link: Link, data: bytes, extra_s: float) -> None:
         options, now_s = self._options, self._timeline.now_s
         # A large message keeps the line busy, so those behind it wait as they would behind a snapshot.
-        line_free_s = max(now_s, self._busy_until_s.get(link, 0.0)) + len(data) / options.bytes_per_s
+        line_free_s = max(now_s, self._busy_until_s.get(link, 0.0))
+        if line_free_s > now_s + QUEUE_S_MAX:
+            return
+        line_free_s += len(data) / options.bytes_per_s
         self._busy_until_s[link] = line_free_s
         arrival_s = line_free_s + options.latency_s + options.jitter_s * self._rng.random() ** 3 + extra_s
         if options.fifo and not extra_s:

@@ -16,11 +16,10 @@ from msgspec import Struct
 
 from tests.simulation.bare import BareWorld
 from tests.simulation.checkers.violation import Violation
-
-# STORE
+from tests.simulation.store import StoreWorld
 from tests.simulation.world import World
 
-FLAVOURS: dict[str, type[World]] = {"bare": BareWorld}
+FLAVOURS: dict[str, type[World]] = {"bare": BareWorld, "store": StoreWorld}
 """The Raft core alone, and whole members with clients."""
 
 

@@ -3,14 +3,15 @@
 from collections.abc import Callable
 
 from kvstore.ids import MemberId
+from kvstore.member.member import encode_member
 from kvstore.member.requests import RenewLease
 from kvstore.model import LeaseGrant, Range, RangeResult, Txn, WatchUpdate
-from kvstore.raft.membership import Change
+from kvstore.raft.membership import Change, ChangeKind
 from kvstore.raft.messages import ConfState
 from tests.simulation.checkers import linearizability, watch_guarantees
 from tests.simulation.checkers.leases import LeaseChecker
 from tests.simulation.checkers.reference import Reference
-from tests.simulation.member import MemberProcess
+from tests.simulation.member import MemberProcess, record_of
 from tests.simulation.options import Options
 from tests.simulation.workload.clients import Broken, Client, Compactor, Record, Refused
 from tests.simulation.workload.leases import KeepAlive, LeaseOwner
@@ -60,7 +61,8 @@ class StoreWorld(World):
 
     def _arrive(self, member: MemberId, request: object, answered: Answered) -> None:
         process = self.members[member]
-        if not process.running:
+        # The server opens its client port when the member is ready: when it has applied again all that it may have answered for.
+        if not process.running or not process.member.is_ready:
             self._answer(answered, Refused())
             return
         process.connect(lambda: self._answer(answered, Broken()), answered)
@@ -120,6 +122,8 @@ class StoreWorld(World):
         return all(watcher.connected and watcher.told >= 0 for watcher in self.watchers)
 
     def propose_change(self, leader: RaftProcess, change: Change) -> None:
+        if change.kind in (ChangeKind.ADD_VOTER, ChangeKind.ADD_LEARNER):
+            change = Change(change.kind, change.member_id, encode_member(record_of(change.member_id)))
         leader.raft.propose_change(change)
         leader.pump()
 

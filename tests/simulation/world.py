@@ -218,7 +218,7 @@ class World(ABC):
         timeline.run(options.hurt_s)
         self.heal_quorum()
         election_s = options.election_ticks * TICK_S
-        self._demand(PROGRESS_WITHIN_ELECTIONS * election_s, self._progressed(), "a healed quorum gets on")
+        self._demand(PROGRESS_WITHIN_ELECTIONS * election_s + 5 * options.client_timeout_s, self._progressed(), "a healed quorum gets on")
         self.heal_all()
         self._demand(CONVERGE_WITHIN_S, self._progressed(), "a healed cluster gets on")
         self.stop_clients()

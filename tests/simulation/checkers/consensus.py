@@ -145,9 +145,7 @@ class ConsensusChecker:
     def on_installed(self, member: MemberId, meta: SnapshotMeta) -> None:
         """A snapshot took the place of the member's log."""
         if self.committed.get(meta.index, meta.term) != meta.term:
-            raise Violation(
-                "state-machine safety", f"{member} installed {meta}, but {meta.index} was committed in {self.committed[meta.index]}"
-            )
+            raise Violation("state-machine safety", f"{member} installed {meta}, but {meta.index} was committed in {self.committed[meta.index]}")
         known = self.acknowledged.get(member)
         if known is not None and known.index > meta.index and self.logs[member].term_at(meta.index) == meta.term:
             raise Violation(
@@ -167,9 +165,7 @@ class ConsensusChecker:
             raise Violation("nobody goes back on a promise", f"{member} restarted in term {hard_state.term} but had acted in {promised}")
         voted = self.votes.get((member, hard_state.term))
         if voted is not None and voted != hard_state.vote:
-            raise Violation(
-                "nobody goes back on a promise", f"{member} restarted with vote {hard_state.vote} in {hard_state.term}, not {voted}"
-            )
+            raise Violation("nobody goes back on a promise", f"{member} restarted with vote {hard_state.vote} in {hard_state.term}, not {voted}")
         known = self.acknowledged.get(member)
         if known is not None and known.index > base and shadow.term_at(known.index) != known.entry_term:
             raise Violation(
@@ -186,9 +182,7 @@ class ConsensusChecker:
             known = self.committed.setdefault(entry.index, entry.term)
             content = self.contents.get((entry.index, entry.term))
             if known != entry.term or (content is not None and content[:2] != (entry.data, entry.kind)):
-                raise Violation(
-                    "state-machine safety", f"{member} applies {entry.index}@{entry.term}, elsewhere term {known} was applied there"
-                )
+                raise Violation("state-machine safety", f"{member} applies {entry.index}@{entry.term}, elsewhere term {known} was applied there")
             if entry.index > self.committed_last:
                 if entry.index != self.committed_last + 1:
                     raise Violation("commit in order", f"{member} applies {entry.index} first, the last before was {self.committed_last}")

@@ -5,8 +5,9 @@ was next", remembering every (set of operations done, state) already tried. Thre
 
 * P-compositionality: keys that no operation joins are judged apart;
 * the set done is kept as "all below `low`" plus a small mask, because only operations that overlap in time can be out of order;
-* an operation without an answer may happen at any time after its call or never, so it is only ever tried when it changes the state, and
-  of several equal ones the oldest first; a lost put whose value nobody ever saw is left out (the state it made was never looked at).
+* an operation without an answer may happen at any time after its call or never. So it need only be tried where the next operation looks at
+  what it did (it can be moved up to there, and if nobody looked it can be left out); of several equal ones the oldest first. One that only
+  writes values which nobody ever saw is left out from the beginning.
 """
 
 from collections import defaultdict
@@ -64,9 +65,10 @@ def _learned_mods(operations: list[Operation]) -> dict[bytes, int]:
 
 
 def _drop_unseen(operations: list[Operation]) -> Iterator[Operation]:
-    """Leave out unanswered reads, and unanswered plain puts whose value nobody read or compared with.
+    """Leave out unanswered operations that write nothing, or only values which nobody read or compared with.
 
     Sound as long as every step that depends on a key's state reports it: a failed compare reads its key, a delete tells what it found.
+    (An unanswered operation that depends on one left out is left out itself, or need not happen where it did.)
     """
     seen = {version.value for version in _seen(operations)}
     seen |= {compare.value for operation in operations for compare in operation.request.compares if compare.value is not None}
@@ -74,7 +76,7 @@ def _drop_unseen(operations: list[Operation]) -> Iterator[Operation]:
         request = operation.request
         written = {step.value for step in request.success if isinstance(step, Put)}
         deletes = any(isinstance(step, Delete) for step in (*request.success, *request.failure))
-        if operation.outcome is not None or deletes or request.compares or not written.isdisjoint(seen):
+        if operation.outcome is not None or deletes or not written.isdisjoint(seen):
             yield operation
 
 
@@ -111,6 +113,11 @@ def _same(held: Version | None, told: Version | None) -> bool:
     return held.value == told.value and (held.mod == told.mod or ANY_MOD in (held.mod, told.mod))
 
 
+def _looks(request: Request) -> bool:
+    """Does anything of it depend on the state?"""
+    return bool(request.compares) or any(not isinstance(step, Put) for step in request.success)
+
+
 def _freeze(state: State) -> FrozenState:
     return tuple(sorted(state.items()))
 
@@ -125,18 +132,21 @@ def _check_partition(operations: list[Operation], mods: dict[bytes, int]) -> Non
     lost = sorted((op for op in operations if op.outcome is None), key=lambda op: op.called)
     twins = _twins(lost)
     total = len(done)
-    tried: set[tuple[int, int, int, FrozenState]] = set()
-    # One frame: everything below `low` is done, bit i of `mask` says that done[low + i] is, bit i of `gone` that lost[i] happened.
-    stack: list[tuple[int, int, int, State]] = [(0, 0, 0, {})]
+    # An unanswered operation can be moved up to the one that looks at it only if no other one writes a part of what it wrote meanwhile.
+    movable = len({frozenset(operation.keys()) for operation in operations}) == 1
+    tried: set[tuple[int, int, int, bool, FrozenState]] = set()
+    # One frame: everything below `low` is done, bit i of `mask` says that done[low + i] is, bit i of `gone` that lost[i] happened, and
+    # `looked_for` that the next operation has to look at what the one before, unanswered, did.
+    stack: list[tuple[int, int, int, bool, State]] = [(0, 0, 0, False, {})]
     deepest, deepest_state = -1, {}
     steps = 0
     while stack:
-        low, mask, gone, state = stack.pop()
+        low, mask, gone, looked_for, state = stack.pop()
         while mask & 1:
             low, mask = low + 1, mask >> 1
         if low == total:
             return
-        frame = (low, mask, gone, _freeze(state))
+        frame = (low, mask, gone, looked_for, _freeze(state))
         if frame in tried:
             continue
         tried.add(frame)
@@ -154,9 +164,9 @@ def _check_partition(operations: list[Operation], mods: dict[bytes, int]) -> Non
             operation = done[at]
             if horizon is not None and operation.called > horizon:
                 break
-            after = run(state, operation.request, operation.outcome, mods)
+            after = None if looked_for and not _looks(operation.request) else run(state, operation.request, operation.outcome, mods)
             if after is not None:
-                frames.append((low, mask | 1 << (at - low), gone, after))
+                frames.append((low, mask | 1 << (at - low), gone, False, after))
             returned = operation.returned
             assert returned is not None
             if horizon is None or returned < horizon:
@@ -165,11 +175,11 @@ def _check_partition(operations: list[Operation], mods: dict[bytes, int]) -> Non
         for at, operation in enumerate(lost):
             if operation.called > horizon:
                 break
-            if gone >> at & 1 or twins[at] & ~gone:
+            if gone >> at & 1 or twins[at] & ~gone or (looked_for and not operation.request.compares):
                 continue
             after = run(state, operation.request, None, mods)
             if after is not None and after != state:
-                stack.append((low, mask, gone | 1 << at, after))
+                stack.append((low, mask, gone | 1 << at, movable, after))
         # Answered ones on top, the earliest first: the guess that is mostly right.
         stack.extend(reversed(frames))
     _explain(done, deepest, deepest_state)

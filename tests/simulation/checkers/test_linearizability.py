@@ -118,6 +118,33 @@ def random_history(rng: random.Random, operations: int, keys: int, clients: int,
     return history
 
 
+def crowded_history(rng: random.Random) -> list[Operation]:
+    """A few answered operations among hundreds of lost ones: deletes, puts and swaps of which some happened."""
+    history, held = [], None
+    for number in range(300):
+        at, value = number * 10, b"v%d" % number
+        if number % 25 == 0:
+            history.append(get(at, at + 1, held))
+        elif number % 3 == 0:
+            history.append(delete(at, None))
+            held = None if rng.random() < 0.3 else held
+        elif number % 3 == 1:
+            history.append(put(at, None, value))
+            held = value if rng.random() < 0.3 else held
+        else:
+            history.append(swap(at, None, held or b"?", value, None))
+            held = value if held is not None and rng.random() < 0.5 else held
+    return history
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_lost_operations_do_not_explode(seed: int) -> None:
+    history = crowded_history(random.Random(seed))
+    check(history)
+    with pytest.raises(Violation, match="no order"):
+        check([*history, get(5000, 5001, b"ghost")])
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_accepts_what_a_store_really_ran_and_refuses_it_with_one_answer_changed(seed: int) -> None:
     rng = random.Random(seed)

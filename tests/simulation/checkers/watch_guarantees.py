@@ -115,9 +115,7 @@ def reliable(record: WatchRecord, reference: Reference, compacted: int = 0) -> N
     expected = [(change.revision, event) for change in changes for event in change.events if _wanted(record.spec, event)]
     for position, (revision, event) in enumerate(expected):
         if position >= len(told):
-            raise Violation(
-                "watch: reliable", f"{_who(record)} was never told of {event.key!r} at revision {revision}, though of {record.told}"
-            )
+            raise Violation("watch: reliable", f"{_who(record)} was never told of {event.key!r} at revision {revision}, though of {record.told}")
         _compare(record, told[position], revision, event, compacted)
     if len(told) > len(expected):
         raise Violation("watch: reliable", f"{_who(record)} was told of {decode_event(told[len(expected)])}, which it should not be")

@@ -30,11 +30,11 @@ from tests.simulation.timeline import Timeline
 from tests.simulation.workload.requests import to_outcome, to_store
 
 
-class Refused(StoreError):
+class Refused(Momentary):
     """The simulator's own: nobody listens at that member."""
 
 
-class Broken(StoreError):
+class Broken(Momentary):
     """The simulator's own: the connection broke; what became of the request is unknown."""
 
 
@@ -137,7 +137,7 @@ class Client:
         def answered(result: object) -> None:
             if isinstance(result, NEVER_HAPPENED):
                 return
-            if isinstance(result, Momentary | Broken):
+            if isinstance(result, Momentary):
                 lost()
             elif isinstance(result, StoreError):
                 raise Violation("lawful answers", f"{request} was answered with {type(result).__name__}: {result}")
@@ -156,14 +156,10 @@ class Client:
         steps = request.success if outcome.succeeded else request.failure
         written = [step for step in steps if isinstance(step, Put)]
         if outcome.revision < floor:
-            raise Violation(
-                "revisions rise in real time", f"{request} was answered at {outcome.revision}, though {floor} was told before it began"
-            )
+            raise Violation("revisions rise in real time", f"{request} was answered at {outcome.revision}, though {floor} was told before it began")
         for step in written:
             if reference.written_at(step.value) != outcome.revision:
-                raise Violation(
-                    "an acknowledged write happened", f"{step} at {outcome.revision}; history has {reference.written_at(step.value)}"
-                )
+                raise Violation("an acknowledged write happened", f"{step} at {outcome.revision}; history has {reference.written_at(step.value)}")
             self._known[step.key] = (step.value, outcome.revision)
         for step, version in zip(steps, outcome.results, strict=True):
             if isinstance(step, Get):
@@ -202,7 +198,7 @@ class Client:
         self._ask(request, lambda result: self._check_range(result, revision), _nothing)
 
     def _check_range(self, result: object, revision: int = 0) -> None:
-        if isinstance(result, Momentary | Refused | Broken):
+        if isinstance(result, Momentary):
             return
         if revision and isinstance(result, Compacted | FutureRevision):
             return

@@ -100,9 +100,7 @@ class WatchClient:
         elif self.rng.random() < 0.5:
             start = self.rng.randrange(1, self.store.reference.revision + 10)
         self._from_compacted = 0
-        spec = WatchSpec(
-            WATCH_ID, self._wish.key, self._wish.range_end, start, False, self._wish.no_put, self._wish.no_delete, self._wish.prev_kv
-        )
+        spec = WatchSpec(WATCH_ID, self._wish.key, self._wish.range_end, start, False, self._wish.no_put, self._wish.no_delete, self._wish.prev_kv)
         self._credit = 3 if self._slow else 1 << 30
         self._stream = stream
         record = WatchRecord(member, spec, 0, [], self.number)
