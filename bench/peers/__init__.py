@@ -1,0 +1,1 @@
+"""How each system under measurement is started, and with which settings."""
