@@ -44,9 +44,7 @@ class Http:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.request("POST", path, raw, timeout_s=timeout_s)
 
-    def request(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, timeout_s: float = 10
-    ) -> Answer:
+    def request(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, timeout_s: float = 10) -> Answer:
         """One request and its whole answer; raises OSError if the connection breaks, then the next request opens another."""
         connection = self._connection or self._connect(timeout_s)
         self._connection = connection

@@ -59,6 +59,8 @@ class Member:
         self.data = folder / name / "data"
         self.log_path = folder / name / "log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.paused = False
+        self._id: str | None = None
         self._log_start = 0
         self._http: Http | None = None
         self.initial_cluster = f"{name}={self.peer_url}"
@@ -162,9 +164,11 @@ class Member:
 
     def pause(self) -> None:
         self.signal(signal.SIGSTOP)
+        self.paused = True
 
     def resume(self) -> None:
         self.signal(signal.SIGCONT)
+        self.paused = False
 
     def terminate(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """Ask it to stop in good order; the exit status."""
@@ -185,6 +189,7 @@ class Member:
         self._ended()
 
     def _ended(self) -> None:
+        self.paused = False
         if self._http is not None:
             self._http.close()
             self._http = None
@@ -212,13 +217,20 @@ class Member:
         """The maintenance status as the JSON gateway tells it; ids and numbers are strings there."""
         return self.http.post("/v3/maintenance/status", {}, timeout_s=5).json()
 
-    def is_leader(self) -> bool:
+    def leader_seen(self) -> str:
+        """Id of the leader that this member knows, "0" if none; "" if it does not answer."""
+        if self.paused or not self.alive():
+            return ""
         try:
-            status = self.status()
+            return str(self.http.post("/v3/maintenance/status", {}, timeout_s=2).json().get("leader", "0"))
         except (OSError, ValueError):
-            return False
-        header = status.get("header")
-        return isinstance(header, dict) and status.get("leader") == header.get("member_id")
+            return ""
+
+    def member_id(self) -> str:
+        """Its own id, which it keeps for life; asked once."""
+        if self._id is None:
+            self._id = str(self.http.post("/v3/maintenance/status", {}).json()["header"]["member_id"])
+        return self._id
 
 
 class Cluster:
@@ -272,10 +284,15 @@ class Cluster:
         return [member for member in self.members if member.alive()]
 
     def find_leader(self) -> Member | None:
-        return next((member for member in self.alive() if member.is_leader()), None)
+        """The running member that leads according to itself and a majority: an old leader may not know yet that it is one."""
+        seen = {member: member.leader_seen() for member in self.alive()}
+        for member, leader in seen.items():
+            if leader not in ("", "0") and member.member_id() == leader and 2 * list(seen.values()).count(leader) > len(self.members):
+                return member
+        return None
 
     def leader(self, timeout_s: float = READY_TIMEOUT_S) -> Member:
-        """The running member that says it leads; waits for an election."""
+        """The running member that leads; waits for an election."""
         found = wait_until(self.find_leader, timeout_s, f"a leader of {self.kind.name}", 0.05)
         assert found is not None
         return found
