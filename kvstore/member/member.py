@@ -458,17 +458,17 @@ class Member:
         """Hand over what Raft has to say until it has nothing more, starting the next write of the log when the last one is done."""
         effects = self._effects
         while True:
-            while (ready := self.raft.ready()) is not None:
+            # While a received state is about to take the place of the log nothing more may be queued for it: what is, is written first.
+            while self._install is None and (ready := self.raft.ready()) is not None:
                 self._take(ready, effects)
-            if self._install is not None:
-                self._start_install()
-                return
             work = self._writer.start()
             if isinstance(work, Durable):
                 self._release(work)
                 continue
             if work is not None:
                 effects.log_work.append(work)
+            elif self._install is not None:
+                self._start_install()
             return
 
     def _release(self, durable: Durable) -> None:

@@ -238,6 +238,8 @@ class MemberProcess(RaftProcess):
         self._log_queue += effects.log_work
         self._state_queue += effects.state_work
         self.observe()
+        if effects.stop is not None:
+            self.machine.take_events()  # for the checkers; its own watchers will not hear of them
         for token, outcome in effects.replies:
             if token is not None:
                 token(outcome)
