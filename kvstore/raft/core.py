@@ -262,7 +262,8 @@ class Raft:
         self.applied_index = meta.index
         self.set_conf(meta.conf)
         if self.leader != NOBODY:
-            self.messages.append(AppendReply(self.id, self.leader, self.term, True, meta.index))
+            # The state is on disk, but our term may not be yet.
+            self.messages_after_persist.append(AppendReply(self.id, self.leader, self.term, True, meta.index))
 
     def snapshot_refused(self, meta: SnapshotMeta) -> None:
         """What was received is not usable; nothing was changed."""
