@@ -13,8 +13,8 @@ from typing import Any
 from google.protobuf.message import Message
 from msgspec import Struct
 
+from kvstore.wire import messages as pb
 from tests.oracle.normal import Plain
-from tests.support import messages as pb
 
 Version = tuple[int, ...]
 V3_6 = (3, 6)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from google.protobuf.message import Message
 
+from kvstore.wire import messages as pb
 from tests.oracle.differences import expected
 from tests.oracle.generate import Knowledge
 from tests.oracle.normal import Plain, differences
 from tests.oracle.outcomes import brief, grpc_outcome, json_outcome, revision_told
 from tests.oracle.sides import Side
 from tests.oracle.watches import Happened, WatchLog, synced
-from tests.support import messages as pb
 from tests.support.calls import METHOD_OF, OK, Reply
 from tests.support.kinds import Kind
 from tests.support.watching import WatchStream

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from google.protobuf.message import Message
 from msgspec import Struct, field
 
+from kvstore.wire import messages as pb
 from tests.oracle.choosing import Chooser
-from tests.support import messages as pb
 
 KEYS = [b"a", b"aa", b"ab", b"b", b"b\x00", b"c", b"ca", b"d", b"\x00", b"\x00\x00", b"\xff", b"\xff\xff", "schlüssel".encode()]
 ENDS = [b"", b"\x00", b"b", b"c", b"d", b"b\x00", b"a", b"\xff", b"\xff\xff", b"\x00\x00"]

@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf.message import Message
 from msgspec import Struct
 
-from tests.support import messages as pb
+from kvstore.wire import messages as pb
 
 
 class Identity(Struct, frozen=True):

@@ -7,9 +7,9 @@ from typing import Any
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
+from kvstore.wire import messages as pb
 from tests.oracle.normal import Plain, plain, settle_orders
 from tests.oracle.sides import Side
-from tests.support import messages as pb
 from tests.support.calls import OK, Reply
 
 STATUS_KEPT = ("header", "errors", "isLearner")

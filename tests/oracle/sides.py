@@ -6,8 +6,8 @@ from pathlib import Path
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from kvstore.wire import messages as pb
 from tests.oracle.normal import Identity
-from tests.support import messages as pb
 from tests.support.calls import Wire
 from tests.support.http import Answer
 from tests.support.kinds import Kind

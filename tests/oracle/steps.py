@@ -2,11 +2,11 @@
 
 from google.protobuf.message import Message
 
+from kvstore.wire import messages as pb
 from tests.oracle import generate
 from tests.oracle.choosing import Chooser
 from tests.oracle.duel import Duel
 from tests.oracle.sides import GATEWAY_PATHS
-from tests.support import messages as pb
 from tests.support.calls import METHOD_OF
 
 STREAMS = 2

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from google.protobuf.message import Message
 
+from kvstore.wire import messages as pb
 from tests.oracle.duel import Duel, Mismatch
 from tests.oracle.run import run
 from tests.support import kinds
-from tests.support import messages as pb
 from tests.support.calls import OK, Reply, Wire
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 from google.protobuf.message import Message
 
+from kvstore.wire import messages as pb
 from tests.oracle.sides import Side
 from tests.support import kinds
-from tests.support import messages as pb
 from tests.support.calls import OK
 from tests.support.watching import WatchStream
 

@@ -4,7 +4,7 @@ import grpc
 from google.protobuf.message import Message
 from msgspec import Struct
 
-from tests.support import messages as pb
+from kvstore.wire import messages as pb
 from tests.support.tls import TlsFiles
 
 UNARY = {

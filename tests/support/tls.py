@@ -1,11 +1,12 @@
 """Certificates for a test cluster: one CA, and a server, a peer and a client certificate for loopback."""
 
-import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec import Struct
 
-SANS = "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"
+from certs import bundle
+from certs.profiles import CLIENT, PEER, SERVER
 
 
 class TlsFiles(Struct, frozen=True):
@@ -30,30 +31,16 @@ class TlsFiles(Struct, frozen=True):
             "--peer-client-cert-auth",
         ]
 
-    def etcdctl_env(self) -> dict[str, str]:
-        return {"ETCDCTL_CACERT": str(self.ca), "ETCDCTL_CERT": str(self.client_cert), "ETCDCTL_KEY": str(self.client_key)}
 
-
-def _openssl(*args: str) -> None:
-    subprocess.run(["openssl", *args], check=True, capture_output=True, timeout=60)
-
-
-def make(folder: Path, client_name: str = "test-client") -> TlsFiles:
-    """Make a CA of its own in `folder` and sign a certificate of each use with it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    ca, ca_key = folder / "ca.crt", folder / "ca.key"
-    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    _openssl("req", "-x509", *new_key, "-keyout", str(ca_key), "-out", str(ca), "-days", "2", "-subj", "/CN=keelson test CA")
-    for use, name, usage in (
-        ("server", "server", "serverAuth,clientAuth"),  # etcd dials its own client port for the gateway with this one
-        ("peer", "peer", "serverAuth,clientAuth"),
-        ("client", client_name, "clientAuth"),
-    ):
-        key, request, cert, extensions = (str(folder / f"{use}.{suffix}") for suffix in ("key", "csr", "crt", "ext"))
-        Path(extensions).write_text(f"{SANS}\nextendedKeyUsage={usage}\n")
-        _openssl("req", *new_key, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
-        signer = ("-CA", str(ca), "-CAkey", str(ca_key), "-CAcreateserial")
-        _openssl("x509", "-req", "-in", request, *signer, "-days", "2", "-extfile", extensions, "-out", cert)
-    parts = (("cert", "crt"), ("key", "key"))
-    files = {f"{use}_{part}": folder / f"{use}.{suffix}" for use in ("server", "peer", "client") for part, suffix in parts}
-    return TlsFiles(ca=ca, **files)
+def make(folder: Path) -> TlsFiles:
+    """A CA of its own in `folder`, and what it signs: one server and one peer certificate for all members, one for clients."""
+    made = bundle.ensure(folder, ["any"], datetime.now(UTC))
+    return TlsFiles(
+        ca=made.ca,
+        server_cert=made.certificate(SERVER, "any"),
+        server_key=made.key(SERVER, "any"),
+        peer_cert=made.certificate(PEER, "any"),
+        peer_key=made.key(PEER, "any"),
+        client_cert=made.certificate(CLIENT, bundle.ADMIN),
+        client_key=made.key(CLIENT, bundle.ADMIN),
+    )

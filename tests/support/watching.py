@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import grpc
 from google.protobuf.message import Message
 
-from tests.support import messages as pb
+from kvstore.wire import messages as pb
 from tests.support.calls import path
 
 
