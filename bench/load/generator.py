@@ -15,7 +15,7 @@ import resource
 import ssl
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import uvloop
 from msgspec import Struct, to_builtins
@@ -29,7 +29,8 @@ STUCK_TIMEOUT_S = 30.0
 
 
 class Measured(Struct, frozen=True):
-    """One run. Latencies in milliseconds; `errors` counts answers by grpc-status (-1: none) other than 0; `generator_cpu_s` is ours."""
+    """One run. Latencies in milliseconds; `errors` counts answers by grpc-status (-1: none) other than 0; `generator_cpu_s` is ours;
+    `servers_cpu_s` is by how much what the run's `meter` reads went up."""
 
     requests: int
     seconds: float
@@ -40,6 +41,7 @@ class Measured(Struct, frozen=True):
     max_ms: float
     errors: dict[str, int]
     generator_cpu_s: float
+    servers_cpu_s: list[float] = []
 
 
 class Run:
@@ -192,6 +194,7 @@ async def generate(
     requests: int | None = None,
     seed: int = 0,
     tls: ssl.SSLContext | None = None,
+    meter: Callable[[], list[float]] = list,
 ) -> Measured:
     """Load `endpoints` (connections go to them in turn) for `seconds` after `warm_up_s`, or with exactly `requests` requests.
 
@@ -210,9 +213,10 @@ async def generate(
         if requests is None:
             await _watched(run, warm_up_s)
         run.counting, run.errors, run.latencies = True, Counter(), []
-        cpu, began = _cpu_s(), time.perf_counter()
+        servers, cpu, began = meter(), _cpu_s(), time.perf_counter()
         await _watched(run, seconds if requests is None else float("inf"))
         took, cpu = time.perf_counter() - began, _cpu_s() - cpu
+        servers = [after - before for before, after in zip(servers, meter(), strict=True)]
         latencies, errors = run.latencies, run.errors
         run.counting = run.sending = False
         run.check_over()
@@ -221,7 +225,7 @@ async def generate(
         gc.enable()
         for link in links:
             link.close()
-    return _summary(latencies, took, errors, cpu)
+    return _summary(latencies, took, errors, cpu, servers)
 
 
 async def _watched(run: Run, seconds: float) -> None:
@@ -245,7 +249,7 @@ def _cpu_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _summary(latencies: list[float], seconds: float, errors: Counter[int], cpu_s: float) -> Measured:
+def _summary(latencies: list[float], seconds: float, errors: Counter[int], cpu_s: float, servers: list[float]) -> Measured:
     ranked = sorted(latencies)
     count = len(ranked)
 
@@ -253,7 +257,7 @@ def _summary(latencies: list[float], seconds: float, errors: Counter[int], cpu_s
         return round(ranked[min(count - 1, int(share * count))] * 1000, 4) if ranked else 0.0
 
     told = {str(status): times for status, times in sorted(errors.items())}
-    return Measured(count, seconds, count / seconds, at(0.5), at(0.9), at(0.99), at(1.0), told, cpu_s)
+    return Measured(count, seconds, count / seconds, at(0.5), at(0.9), at(0.99), at(1.0), told, cpu_s, servers)
 
 
 def run_load(endpoints: Sequence[str], operation: Operation, **options: object) -> Measured:

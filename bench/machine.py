@@ -1,0 +1,91 @@
+"""What a figure was measured on: without it the figure means nothing."""
+
+import os
+import platform
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from msgspec import Struct
+
+SYNCS = 200
+
+
+class Machine(Struct, frozen=True):
+    processor: str
+    cores: int
+    memory_bytes: int
+    system: str
+    python: str
+    file_system: str
+    sync_ms: float
+    """Median of appending 4 KiB to a file and fdatasync, on the file system that holds the members' data."""
+    load_before: float
+    """Load average of the last minute when the measurement began: far above zero, somebody else was at work."""
+    commit: str
+
+
+def processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def file_system(folder: Path) -> str:
+    """Type of the file system that holds `folder`."""
+    place, kind = "", "unknown"
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, mount, its_kind, *_ = line.split()
+        if folder.resolve().is_relative_to(mount) and len(mount) >= len(place):
+            place, kind = mount, its_kind
+    return kind
+
+
+def sync_ms(folder: Path) -> float:
+    times = []
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for _ in range(SYNCS):
+            began = time.perf_counter()
+            file.write(bytes(4096))
+            file.flush()
+            os.fdatasync(file.fileno())
+            times.append(time.perf_counter() - began)
+    return statistics.median(times) * 1000
+
+
+def commit() -> str:
+    """The commit that is measured, with a mark if the tree differs from it."""
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    return done.stdout.strip() or "unknown"
+
+
+def describe(folder: Path) -> Machine:
+    """This machine, with members' data in `folder`."""
+    return Machine(
+        processor=processor(),
+        cores=len(os.sched_getaffinity(0)),
+        memory_bytes=memory_bytes(),
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        file_system=file_system(folder),
+        sync_ms=sync_ms(folder),
+        load_before=os.getloadavg()[0],
+        commit=commit(),
+    )
+
+
+def cpu_s(process: int) -> float:
+    """Processor time that a process has used, all its threads together."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_bytes(process: int) -> int:
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

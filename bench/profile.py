@@ -1,0 +1,175 @@
+"""Where a member's time goes: py-spy beside a member of a three-member cluster while it serves one kind of load.
+
+    python -m bench.profile --operation put --in-flight 200            # the leader
+    python -m bench.profile --operation put --follower
+
+Writes a flame graph (SVG), the same for speedscope (JSON; https://www.speedscope.app), and prints the hottest functions, by the time in
+themselves and with what they call, as shares of the samples in which a thread was busy. py-spy pauses the member for each sample, so the rate is lower
+than unobserved; the shares are what counts. Needs the right to trace own child processes (root, or kernel.yama.ptrace_scope=0).
+"""
+
+import argparse
+import contextlib
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from bench.compare import CONNECTIONS, DATA, MEMBERS
+from bench.load.generator import Measured, run_load
+from bench.load.requests import OPERATIONS, loading
+from bench.peers.servers import PEERS
+from bench.results import FOLDER
+from tests.support.members import Cluster
+
+RATE_HZ = 250
+SHOWN = 40
+
+
+def record(process: int, seconds: float, folder: Path, name: str, *, native: bool) -> subprocess.Popen[str]:
+    """Start py-spy on a running process; raw stacks go to a file that `hottest` reads."""
+    command = [str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(process), "--rate", str(RATE_HZ), "--threads"]
+    command += ["--duration", str(round(seconds)), "--format", "raw", "--output", str(folder / f"{name}.stacks")]
+    return subprocess.Popen([*command, *(["--native"] if native else [])], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def stacks(path: Path) -> Iterator[tuple[list[str], int]]:
+    """(frames from the outermost, samples) out of py-spy's collapsed stacks."""
+    for line in path.read_text().splitlines():
+        frames, times = line.rsplit(" ", 1)
+        yield frames.split(";"), int(times)
+
+
+def function(frame: str) -> str:
+    """A frame without its line number: `name (file.py:12)` to `name (file.py)`."""
+    return frame.rsplit(":", 1)[0] + ")" if ":" in frame and frame.endswith(")") else frame
+
+
+def hottest(path: Path) -> list[str]:
+    """A text table: share of busy samples in each function itself, and with its callees."""
+    own: Counter[str] = Counter()
+    whole: Counter[str] = Counter()
+    total = 0
+    for frames, times in stacks(path):
+        names = [function(frame) for frame in frames]
+        total += times
+        own[names[-1]] += times
+        for name in set(names):
+            whole[name] += times
+    lines = [f"{total} busy samples at {RATE_HZ} Hz", f"{'itself':>7} {'with callees':>13}  function"]
+    lines += [f"{times / total:>7.1%} {whole[name] / total:>13.1%}  {name}" for name, times in own.most_common(SHOWN)]
+    lines += ["", f"{'with callees':>13}  function (by that)"]
+    lines += [f"{times / total:>13.1%}  {name}" for name, times in whole.most_common(SHOWN)]
+    return lines
+
+
+def speedscope(path: Path, out: Path, title: str) -> None:
+    """Collapsed stacks as a speedscope file (its "sampled" profile)."""
+    numbers: dict[str, int] = {}
+    samples, weights = [], []
+    for frames, times in stacks(path):
+        samples.append([numbers.setdefault(frame, len(numbers)) for frame in frames])
+        weights.append(times)
+    profile = {"type": "sampled", "name": title, "unit": "none", "startValue": 0, "endValue": sum(weights), "samples": samples, "weights": weights}
+    document = {
+        "$schema": "https://www.speedscope.app/file-format-schema.json",
+        "shared": {"frames": [{"name": name} for name in numbers]},
+        "profiles": [profile],
+    }
+    out.write_bytes(msgspec.json.encode(document))
+
+
+def flame_graph(path: Path, out: Path, title: str) -> None:
+    """Collapsed stacks as an SVG, boxes as wide as their share, callees above callers."""
+    tree: dict[str, list] = {}  # name -> [samples, subtree]
+    total = depth_max = 0
+    for frames, times in stacks(path):
+        total += times
+        depth_max = max(depth_max, len(frames))
+        level = tree
+        for frame in frames:
+            node = level.setdefault(function(frame), [0, {}])
+            node[0] += times
+            level = node[1]
+    width, row = 1600, 17
+    height = (depth_max + 2) * row
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="monospace" font-size="11">',
+        f'<text x="4" y="13">{_escaped(title)}: {total} samples</text>',
+    ]
+
+    def draw(level: dict[str, list], left: float, depth: int) -> None:
+        for name, (times, callees) in sorted(level.items()):
+            wide = width * times / total
+            if wide >= 0.5:
+                top = height - (depth + 1) * row
+                colour = f"hsl({sum(name.encode()) % 50 + 5},75%,{68 + len(name) % 12}%)"
+                text = _escaped(name[: int(wide / 6.7)]) if wide > 25 else ""
+                parts.append(
+                    f'<g><title>{_escaped(name)}: {times} samples, {times / total:.1%}</title><rect x="{left:.1f}" y="{top}" width="{wide:.1f}" '
+                    f'height="{row - 1}" fill="{colour}"/><text x="{left + 2:.1f}" y="{top + 12}">{text}</text></g>'
+                )
+                draw(callees, left, depth + 1)
+            left += wide
+
+    draw(tree, 0.0, 0)
+    out.write_text("\n".join([*parts, "</svg>"]))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--operation", choices=[operation.name for operation in OPERATIONS], default="put")
+    parser.add_argument("--in-flight", type=int, choices=list(CONNECTIONS), default=200)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--follower", action="store_true", help="watch a follower; the load still goes to the leader")
+    parser.add_argument("--native", action="store_true", help="frames of compiled code too (slower sampling)")
+    options = parser.parse_args()
+    operation = next(operation for operation in OPERATIONS if operation.name == options.operation)
+    name = f"profile-{operation.name.replace(', ', '-')}-{options.in_flight}" + ("-follower" if options.follower else "")
+    FOLDER.mkdir(exist_ok=True)
+    DATA.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="profile-", dir=DATA) as folder, Cluster(PEERS["keelson"](), Path(folder), MEMBERS) as cluster:
+        leader = cluster.leader()
+        member = cluster.followers()[0] if options.follower else leader
+        assert member.process is not None
+        load, requests = loading()
+        run_load([leader.endpoint], load, in_flight=100, connections=5, requests=requests)
+        measured: list[Measured] = []
+        connections = CONNECTIONS[options.in_flight]
+        loading_for_s = options.seconds + 3  # py-spy takes a moment to read the symbols
+
+        def drive() -> None:
+            measured.append(
+                run_load(
+                    [leader.endpoint], operation, in_flight=options.in_flight, connections=connections, seconds=loading_for_s, warm_up_s=1, seed=1
+                )
+            )
+
+        driver = threading.Thread(target=drive, name="load")
+        driver.start()
+        spy = record(member.process.pid, options.seconds, FOLDER, name, native=options.native)
+        told, _ = spy.communicate(timeout=options.seconds + 60)
+        driver.join()
+        if spy.returncode != 0:
+            sys.exit(f"py-spy failed:\n{told}")
+    raw = FOLDER / f"{name}.stacks"
+    title = f"{operation.name}, {options.in_flight} in flight, {'a follower' if options.follower else 'the leader'}"
+    flame_graph(raw, FOLDER / f"{name}.svg", title)
+    speedscope(raw, FOLDER / f"{name}.speedscope.json", title)
+    with contextlib.suppress(IndexError):
+        print(f"{title}: {measured[0].per_second:,.0f}/s while observed, p50 {measured[0].p50_ms} ms, errors {measured[0].errors}")
+    print("\n".join(hottest(raw)))
+    print(f"{FOLDER / name}.svg, .speedscope.json")
+
+
+if __name__ == "__main__":
+    main()
