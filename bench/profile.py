@@ -3,9 +3,10 @@
     python -m bench.profile --operation put --in-flight 200            # the leader
     python -m bench.profile --operation put --follower
 
-Writes a flame graph (SVG), the same for speedscope (JSON; https://www.speedscope.app), and prints the hottest functions, by the time in
-themselves and with what they call, as shares of the samples in which a thread was busy. py-spy pauses the member for each sample, so the rate is lower
-than unobserved; the shares are what counts. Needs the right to trace own child processes (root, or kernel.yama.ptrace_scope=0).
+Writes to build/profiles a flame graph (SVG) and the same for speedscope (JSON; https://www.speedscope.app), and prints the hottest functions,
+by the time in themselves and with what they call, as shares of the samples in which a thread was busy. py-spy pauses the member for
+each sample, so the rate is lower than unobserved; the shares are what counts. Needs the right to trace processes (root, or
+kernel.yama.ptrace_scope=0).
 """
 
 import argparse
@@ -17,6 +18,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -24,9 +26,9 @@ from bench.compare import CONNECTIONS, DATA, MEMBERS
 from bench.load.generator import Measured, run_load
 from bench.load.requests import OPERATIONS, loading
 from bench.peers.servers import PEERS
-from bench.results import FOLDER
 from tests.support.members import Cluster
 
+FOLDER = DATA / "profiles"
 RATE_HZ = 250
 SHOWN = 40
 
@@ -86,7 +88,7 @@ def speedscope(path: Path, out: Path, title: str) -> None:
 
 def flame_graph(path: Path, out: Path, title: str) -> None:
     """Collapsed stacks as an SVG, boxes as wide as their share, callees above callers."""
-    tree: dict[str, list] = {}  # name -> [samples, subtree]
+    tree: dict[str, Any] = {}  # name -> [samples, subtree]
     total = depth_max = 0
     for frames, times in stacks(path):
         total += times
@@ -103,7 +105,7 @@ def flame_graph(path: Path, out: Path, title: str) -> None:
         f'<text x="4" y="13">{_escaped(title)}: {total} samples</text>',
     ]
 
-    def draw(level: dict[str, list], left: float, depth: int) -> None:
+    def draw(level: dict[str, Any], left: float, depth: int) -> None:
         for name, (times, callees) in sorted(level.items()):
             wide = width * times / total
             if wide >= 0.5:
@@ -135,8 +137,7 @@ def main() -> None:
     options = parser.parse_args()
     operation = next(operation for operation in OPERATIONS if operation.name == options.operation)
     name = f"profile-{operation.name.replace(', ', '-')}-{options.in_flight}" + ("-follower" if options.follower else "")
-    FOLDER.mkdir(exist_ok=True)
-    DATA.mkdir(exist_ok=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="profile-", dir=DATA) as folder, Cluster(PEERS["keelson"](), Path(folder), MEMBERS) as cluster:
         leader = cluster.leader()
         member = cluster.followers()[0] if options.follower else leader
