@@ -19,9 +19,9 @@ SUPERVISOR_GRACE_S = GRACE_S + 5
 def stop(cluster: Cluster) -> list[str]:
     """Stop everything; the names of what was running. Harmless if nothing is."""
     was_running = list(_members(cluster))
-    if record := processes.running(cluster.folder, supervisor.NAME):
+    if identity := processes.running(cluster.folder, supervisor.NAME):
         was_running.append(supervisor.NAME)
-        _stop([record.identity], SUPERVISOR_GRACE_S)
+        _stop([identity], SUPERVISOR_GRACE_S)
     _stop(list(_members(cluster).values()), GRACE_S)
     for name in (*(member.name for member in cluster.members), supervisor.NAME):
         processes.remove_record(cluster.folder, name)
@@ -30,7 +30,7 @@ def stop(cluster: Cluster) -> list[str]:
 
 def _members(cluster: Cluster) -> dict[str, Identity]:
     found = {name: processes.find_member(cluster.folder, name, cluster.data_flag(name)) for name in (each.name for each in cluster.members)}
-    return {name: record.identity for name, record in found.items() if record is not None}
+    return {name: identity for name, identity in found.items() if identity is not None}
 
 
 def _stop(identities: list[Identity], grace_s: float) -> None:

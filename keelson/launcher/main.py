@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,13 +48,37 @@ def up_command(
 ) -> None:
     """Start a cluster in the background and return once it is healthy. Harmless if it runs already."""
     wanted = up.Wanted(members, client_ports, peer_ports, insecure)
-    with _one_line_errors(), _attached(foreground):
-        cluster, child = up.up(folder, wanted, wait_s, tell, console=foreground)
+    with _one_line_errors():
+        if foreground:
+            _stay(folder, wanted, wait_s)
+        else:
+            cluster, _ = up.up(folder, wanted, wait_s, tell)
+            click.echo(_welcome(cluster))
+
+
+def _stay(folder: Path, wanted: up.Wanted, wait_s: float) -> None:
+    """Start, and wait for a signal; then for the end of what was started.
+
+    The supervisor is attached: should this process end in any other way than the one below, it stops its members by itself.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # the end of the terminal is as good as a Ctrl-C
+    cluster, child = up.up(folder, wanted, wait_s, tell, attached=True)
+    if child is None:
+        raise click.ClickException("it runs in the background already: `keelson down` stops it")
+    try:
         click.echo(_welcome(cluster))
-        if foreground and child is None:
-            raise click.ClickException("it runs in the background already: `keelson down` stops it")
-        if foreground and child is not None:
-            _stay(cluster, child)
+        tell("Ctrl-C stops all members")
+        child.wait()
+    except KeyboardInterrupt:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # impatience must not leave members behind
+        down.stop(cluster)
+        child.wait()
+        tell("stopped")
+        return
+    stopped = down.stop(cluster)
+    raise click.ClickException(f"the supervisor ended with status {child.returncode}" + (f"; stopped {', '.join(stopped)}" if stopped else ""))
 
 
 def _welcome(cluster: Cluster) -> str:
@@ -82,31 +105,6 @@ def _welcome(cluster: Cluster) -> str:
             *(f"  {command:<36}{output.paint('# ' + why, output.DIM, colour) if why else ''}".rstrip() for command, why in steps),
         ]
     )
-
-
-@contextlib.contextmanager
-def _attached(foreground: bool) -> Iterator[None]:
-    """In the foreground the end of the terminal or of this process by SIGTERM is as good as a Ctrl-C."""
-    if foreground:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.default_int_handler)
-    yield
-
-
-def _stay(cluster: Cluster, child: subprocess.Popen[bytes]) -> None:
-    tell("Ctrl-C stops all members")
-    try:
-        child.wait()
-    except KeyboardInterrupt:
-        # From here on impatience must not leave members behind.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        down.stop(cluster)
-        child.wait()
-        tell("stopped")
-        return
-    down.stop(cluster)
-    raise click.ClickException(f"the supervisor ended with status {child.returncode}; its members were stopped")
 
 
 @main.command("down")

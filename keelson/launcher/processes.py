@@ -26,9 +26,9 @@ class Identity(Struct, frozen=True):
 
 
 class Record(Struct, frozen=True):
-    """What run/NAME.json says of a process that was started."""
+    """What run/NAME.json says of a process: its newest incarnation, which may have ended meanwhile (None: it could not even be started)."""
 
-    identity: Identity
+    identity: Identity | None
     restarts: int = 0
     last_end: str = ""
 
@@ -120,21 +120,21 @@ def read_record(folder: Path, name: str) -> Record | None:
         return None
 
 
-def running(folder: Path, name: str) -> Record | None:
-    """The record of `name` if the process it tells of runs."""
+def running(folder: Path, name: str) -> Identity | None:
+    """The process that the record of `name` tells of, if it runs."""
     record = read_record(folder, name)
-    return record if record is not None and alive(record.identity) else None
+    return record.identity if record is not None and record.identity is not None and alive(record.identity) else None
 
 
-def find_member(folder: Path, name: str, argument: str) -> Record | None:
+def find_member(folder: Path, name: str, argument: str) -> Identity | None:
     """The running process of a member: by its record, else by the `argument` that only it has.
 
     A supervisor that is killed between starting a member and writing its record leaves a process without one.
     """
-    if record := running(folder, name):
-        return record
+    if identity := running(folder, name):
+        return identity
     strays = with_argument(argument)
-    return Record(strays[0]) if strays else None
+    return strays[0] if strays else None
 
 
 def remove_record(folder: Path, name: str) -> None:

@@ -97,10 +97,10 @@ def observe(cluster: Cluster, caller: Caller) -> list[Row]:
 
 
 def _process(cluster: Cluster, name: str) -> Process:
-    record = processes.running(cluster.folder, name)
-    if record is None:
-        return Process()
-    return Process(record.identity.pid, processes.running_for_s(record.identity), record.restarts)
+    record = processes.read_record(cluster.folder, name)
+    restarts = 0 if record is None else record.restarts
+    identity = processes.running(cluster.folder, name)
+    return Process(restarts=restarts) if identity is None else Process(identity.pid, processes.running_for_s(identity), restarts)
 
 
 def cells(row: Row) -> list[str]:
@@ -131,7 +131,7 @@ def as_data(cluster: Cluster, shown: list[Row]) -> dict[str, Any]:
     """For -o json."""
     supervised = processes.running(cluster.folder, supervisor.NAME)
     members = [{field: getattr(row, field) for field in row.__struct_fields__} for row in shown]
-    return {"folder": str(cluster.folder), "supervisor_pid": supervised.identity.pid if supervised else None, "members": members}
+    return {"folder": str(cluster.folder), "supervisor_pid": supervised.pid if supervised else None, "members": members}
 
 
 def watch(cluster: Cluster, interval_s: float) -> None:
@@ -149,9 +149,9 @@ def _live_table(shown: list[Row]) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False, caption="Ctrl-C ends", caption_justify="left")
-    for header in HEADERS:
+    for header in HEADERS[:-1]:  # without the URL it fits a terminal of 80 columns
         table.add_column(header, justify="right" if header in RIGHT else "left", no_wrap=True)
     for row in shown:
         style = {"leader": "green", "no leader": "yellow", "no answer": "yellow", "down": "red"}.get(row.role)
-        table.add_row(*cells(row), style=style)
+        table.add_row(*cells(row)[:-1], style=style)
     return table

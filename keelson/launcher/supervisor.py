@@ -4,7 +4,10 @@
 directly, and they live on if the supervisor is killed: the next one finds them by their records and takes over. A pidfd tells when a process ends,
 whoever started it.
 
-    python -m keelson.launcher.supervisor FOLDER [--console]
+    python -m keelson.launcher.supervisor FOLDER [--attached]
+
+Attached, it tells what happens on standard error, too, and stops everything when its standard input ends: when whoever started it has ended, in
+whatever way.
 """
 
 import argparse
@@ -47,8 +50,9 @@ class Process:
 
 
 class Supervisor:
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, attached: bool = False) -> None:
         self.cluster = cluster
+        self.attached = attached
         self.supervision = Supervision([member.name for member in cluster.members])
         self._specs = {member.name: member for member in cluster.members}
         self._running: dict[str, Process] = {}
@@ -59,6 +63,8 @@ class Supervisor:
         """Until a stop signal came and every member has ended, or every member has left."""
         signals = _signals_as_bytes()
         self._selector.register(signals, selectors.EVENT_READ)
+        if self.attached:
+            self._selector.register(sys.stdin, selectors.EVENT_READ)
         self._adopt()
         while True:
             for action in self.supervision.decide(time.monotonic()):
@@ -69,24 +75,29 @@ class Supervisor:
             timeout_s = None if deadline_s is None else max(deadline_s - time.monotonic(), 0)
             for key, _ in self._selector.select(timeout_s):
                 if key.fileobj == signals:
-                    self._stop_asked(os.read(signals, 512))
+                    self._stop("asked to stop", signal=signal.Signals(os.read(signals, 1)[0]).name)
+                elif key.fileobj is sys.stdin:
+                    self._selector.unregister(sys.stdin)
+                    self._stop("whoever started this has ended")
                 else:
                     self._exited(key.data)
 
     def _adopt(self) -> None:
         """Take over members that run already: whoever supervised them was killed."""
         for name in self._specs:
-            record = processes.find_member(self.cluster.folder, name, self.cluster.data_flag(name))
-            if record is None:
+            identity = processes.find_member(self.cluster.folder, name, self.cluster.data_flag(name))
+            if identity is None:
                 continue
             try:
-                self._watch(name, Process(record.identity, None))
+                self._watch(name, Process(identity, None))
             except ProcessLookupError:
                 continue  # it ended since
-            processes.write_record(self.cluster.folder, name, record)
-            self.supervision.members[name].restarts = record.restarts
+            if record := processes.read_record(self.cluster.folder, name):
+                self.supervision.members[name].restarts = record.restarts
+                self._last_end[name] = record.last_end
             self.supervision.started(name, time.monotonic())
-            log.info("found member running", extra=fields(member=name, pid=record.identity.pid))
+            self._record(name, identity)
+            log.info("found member running", extra=fields(member=name, pid=identity.pid))
 
     def _perform(self, action: Action) -> None:
         match action:
@@ -111,10 +122,12 @@ class Supervisor:
             return
         self._watch(name, Process(identity, child))
         self.supervision.started(name, time.monotonic())
-        restarts = self.supervision.members[name].restarts
-        record = Record(identity, restarts, self._last_end.get(name, ""))
+        self._record(name, identity)
+        log.info("started member", extra=fields(member=name, pid=child.pid, restarts=self.supervision.members[name].restarts))
+
+    def _record(self, name: str, identity: Identity | None) -> None:
+        record = Record(identity, self.supervision.members[name].restarts, self._last_end.get(name, ""))
         processes.write_record(self.cluster.folder, name, record)
-        log.info("started member", extra=fields(member=name, pid=child.pid, restarts=restarts))
 
     def _spawn(self, name: str) -> subprocess.Popen[bytes]:
         # etcd refuses to start when a variable and a flag set the same thing.
@@ -140,10 +153,10 @@ class Supervisor:
         self._ended(name, process.reap())
 
     def _ended(self, name: str, status: int | None, why: str = "") -> None:
-        processes.remove_record(self.cluster.folder, name)
         how = why or processes.how_ended(status)
         self._last_end[name] = how
         delay_s = self.supervision.exited(name, status, time.monotonic())
+        self._record(name, None)
         if delay_s is not None:
             log.warning("member died; starting it again", extra=fields(member=name, how=how, delay_ms=round(delay_s * 1000)))
         elif self.supervision.stopping:
@@ -151,8 +164,8 @@ class Supervisor:
         else:
             log.warning("member has left by itself; it is not started again", extra=fields(member=name, how=how))
 
-    def _stop_asked(self, numbers: bytes) -> None:
-        log.info("asked to stop", extra=fields(signal=signal.Signals(numbers[0]).name))
+    def _stop(self, why: str, **details: object) -> None:
+        log.info(why, extra=fields(**details))
         self.supervision.stop()
 
 
@@ -188,7 +201,7 @@ def lock(folder: Path) -> int | None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="keelson-supervisor")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--console", action="store_true", help="tell what happens on standard error, too")
+    parser.add_argument("--attached", action="store_true", help="tell what happens on standard error; stop when standard input ends")
     arguments = parser.parse_args()
     folder: Path = arguments.folder.resolve()
     cluster = clusters.load(folder)
@@ -201,7 +214,7 @@ def main() -> int:
     with open_log(cluster.log(NAME)) as raw:
         stream = os.fdopen(os.dup(raw.fileno()), "a", buffering=1)
     logs.configure(stream=stream)
-    if arguments.console:
+    if arguments.attached:
         handler = logging.StreamHandler()
         handler.setFormatter(logs.ConsoleFormatter())
         logging.getLogger().addHandler(handler)
@@ -209,7 +222,7 @@ def main() -> int:
     assert own is not None
     processes.write_record(folder, NAME, Record(own))
     try:
-        Supervisor(cluster).run()
+        Supervisor(cluster, arguments.attached).run()
     except BaseException:
         log.exception("supervisor failed; members that run are left running")
         raise

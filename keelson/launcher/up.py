@@ -45,8 +45,9 @@ class NotHealthy(Exception):
     """The cluster did not become healthy; the text says who, why, and where to read on."""
 
 
-def up(folder: Path, wanted: Wanted, wait_s: float, tell: Tell, console: bool = False) -> tuple[Cluster, subprocess.Popen[bytes] | None]:
+def up(folder: Path, wanted: Wanted, wait_s: float, tell: Tell, attached: bool = False) -> tuple[Cluster, subprocess.Popen[bytes] | None]:
     """A healthy cluster in `folder`, and its supervisor if this call started it. Raises Refused or NotHealthy."""
+    choose(folder, wanted)  # what cannot be is refused before anything is written
     with launch_lock(folder, tell):
         cluster = choose(folder, wanted)
         if processes.running(cluster.folder, supervisor.NAME):
@@ -58,7 +59,7 @@ def up(folder: Path, wanted: Wanted, wait_s: float, tell: Tell, console: bool = 
         if not cluster.spec.insecure:
             make_certificates(cluster, tell)
         clusters.save(cluster)
-        child = start_supervisor(cluster, console)
+        child = start_supervisor(cluster, attached)
         try:
             wait_healthy(cluster, child, wait_s, tell)
         except BaseException:
@@ -121,12 +122,17 @@ def make_certificates(cluster: Cluster, tell: Tell) -> None:
         tell(f"made {len(made.written)} certificates in {made.folder}")
 
 
-def start_supervisor(cluster: Cluster, console: bool) -> subprocess.Popen[bytes]:
-    """In a session of its own: it outlives this shell, and a Ctrl-C here does not reach it."""
-    command = [sys.executable, "-m", "keelson.launcher.supervisor", str(cluster.folder), *(["--console"] if console else [])]
+def start_supervisor(cluster: Cluster, attached: bool) -> subprocess.Popen[bytes]:
+    """In a session of its own: it outlives this shell, and a Ctrl-C here does not reach it. Attached, it ends with this process all the same."""
+    command = [sys.executable, "-m", "keelson.launcher.supervisor", str(cluster.folder), *(["--attached"] if attached else [])]
     with supervisor.open_log(cluster.log(supervisor.NAME)) as log:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=None if console else log, start_new_session=True, cwd=cluster.folder
+            command,
+            stdin=subprocess.PIPE if attached else subprocess.DEVNULL,
+            stdout=log,
+            stderr=None if attached else log,
+            start_new_session=True,
+            cwd=cluster.folder,
         )
 
 

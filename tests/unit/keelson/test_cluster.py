@@ -1,0 +1,105 @@
+"""From the command line's words to members, ports and flags."""
+
+from pathlib import Path
+
+import pytest
+
+from keelson.launcher import cluster as clusters
+from keelson.launcher import up
+from keelson.launcher.cluster import Cluster, ClusterSpec, MemberSpec, Refused
+from keelson.launcher.up import Wanted
+
+SPEC = clusters.plan(3, "2379", "2380", insecure=False)
+
+
+def test_the_ports_of_three_members_are_etcds() -> None:
+    assert SPEC.members == (MemberSpec("m1", 2379, 2380), MemberSpec("m2", 22379, 22380), MemberSpec("m3", 32379, 32380))
+
+
+def test_ports_can_be_listed() -> None:
+    assert clusters.spread("4001,4002,4003", 3, "client") == [4001, 4002, 4003]
+
+
+@pytest.mark.parametrize(
+    ("members", "client", "peer", "complaint"),
+    [
+        (0, "2379", "2380", "1 to 9 members"),
+        (10, "2379", "2380", "1 to 9 members"),
+        (3, "x", "2380", "neither a number nor a list"),
+        (3, "1,2", "2380", "2 client ports for 3 members"),
+        (3, "60000", "2380", r"port 90000 is not between 1 and 65535; give one client port per member|port 80000"),
+        (1, "0", "2380", "port 0 is not between"),
+        (3, "2379", "2379", "overlap"),
+        (2, "5000,5000", "2380", "overlap"),
+    ],
+)
+def test_what_cannot_be_is_refused(members: int, client: str, peer: str, complaint: str) -> None:
+    with pytest.raises(Refused, match=complaint):
+        clusters.plan(members, client, peer, insecure=False)
+
+
+def test_a_member_gets_etcds_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(clusters.COMMAND_VARIABLE, "some-etcd --logger 'a b'")
+    command = Cluster(tmp_path, SPEC).command(SPEC.members[1])
+    assert command[:4] == ["some-etcd", "--logger", "a b", "--name=m2"]
+    assert f"--data-dir={tmp_path}/m2" in command
+    assert "--listen-client-urls=https://127.0.0.1:22379" in command
+    assert "--initial-cluster=m1=https://127.0.0.1:2380,m2=https://127.0.0.1:22380,m3=https://127.0.0.1:32380" in command
+    assert {"--client-cert-auth", "--peer-client-cert-auth", f"--peer-cert-file={tmp_path}/certs/peer-m2.crt"} <= set(command)
+
+
+def test_without_tls_nothing_speaks_of_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(clusters.COMMAND_VARIABLE, "x")
+    cluster = Cluster(tmp_path, clusters.plan(1, "2379", "2380", insecure=True))
+    words = " ".join(cluster.command(cluster.members[0]))
+    assert "https" not in words
+    assert "cert" not in words
+    assert cluster.client_environment() == {"ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": "http://127.0.0.1:2379"}
+
+
+def test_export_lines_survive_odd_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters.shutil, "which", lambda name: f"/usr/bin/{name}")
+    lines = Cluster(Path("/tmp/my $HOME's data"), SPEC).export_lines()
+    assert lines[2] == """export ETCDCTL_CACERT='/tmp/my $HOME'"'"'s data/certs/ca.crt'"""
+    assert len(lines) == 5
+
+
+def test_a_cluster_is_kept_and_found_again(tmp_path: Path) -> None:
+    assert clusters.load(tmp_path) is None
+    cluster = Cluster(tmp_path, ClusterSpec((MemberSpec("m1", 1, 2),), insecure=True, token="t"))
+    clusters.save(cluster)
+    assert clusters.load(tmp_path) == cluster
+
+
+def test_a_damaged_record_of_the_cluster_is_told(tmp_path: Path) -> None:
+    (tmp_path / "cluster.json").write_text('{"members": 3}')
+    with pytest.raises(Refused, match=r"cluster\.json is damaged: .*members"):
+        clusters.load(tmp_path)
+
+
+@pytest.mark.parametrize("wanted", [Wanted(), Wanted(3, "2379", "2380,22380,32380", False)])
+def test_a_second_up_goes_on_with_what_is_there(tmp_path: Path, wanted: Wanted) -> None:
+    clusters.save(Cluster(tmp_path, SPEC))
+    assert up.choose(tmp_path, wanted).spec == SPEC
+
+
+@pytest.mark.parametrize(
+    ("wanted", "complaint"),
+    [
+        (Wanted(members=5), "3 members, not 5"),
+        (Wanted(client_ports="4379"), "client ports 2379, 22379, 32379"),
+        (Wanted(peer_ports="4380"), "peer ports 2380, 22380, 32380"),
+        (Wanted(insecure=True), "made with TLS"),
+    ],
+)
+def test_another_cluster_in_the_same_folder_is_refused(tmp_path: Path, wanted: Wanted, complaint: str) -> None:
+    clusters.save(Cluster(tmp_path, SPEC))
+    with pytest.raises(Refused, match=complaint):
+        up.choose(tmp_path, wanted)
+
+
+def test_without_the_program_the_error_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(clusters.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(clusters.shutil, "which", lambda _: None)
+    with pytest.raises(Refused, match="no command kvstore"):
+        clusters.member_program({})
