@@ -20,6 +20,11 @@ class Kind(Struct, frozen=True):
     command: tuple[str, ...]
     flags: tuple[str, ...] = ()
 
+    def short_log(self, snapshot_count: int, catch_up_entries: int) -> list[str]:
+        """Flags that make a member which was away need a snapshot soon. etcd 3.5 cannot keep fewer than 5000 entries."""
+        flags = [f"--snapshot-count={snapshot_count}"]
+        return flags if self.name.startswith("etcd") else [*flags, f"--snapshot-catchup-entries={catch_up_entries}"]
+
 
 ETCD = "etcd"
 ETCD_34 = "etcd-3.4"

@@ -14,7 +14,8 @@ from tests.support.calls import path
 class WatchStream:
     """Responses gather in `responses` (only ever appended to); `ended` holds the error that ended the stream, if one did."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
+    def __init__(self, channel: grpc.Channel, reading: bool = True) -> None:
+        """`reading` False: take no responses until `read` is called."""
         self.responses: list[Message] = []
         self.ended: grpc.RpcError | None = None
         self._requests: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
@@ -22,6 +23,10 @@ class WatchStream:
         stub = channel.stream_stream(path("Watch/Watch"), pb.WatchRequest.SerializeToString, pb.WatchResponse.FromString)
         self._call = stub(self._outgoing())
         self._reader = threading.Thread(target=self._read, name="watch-reader", daemon=True)
+        if reading:
+            self.read()
+
+    def read(self) -> None:
         self._reader.start()
 
     def _outgoing(self) -> Iterator[Message]:
