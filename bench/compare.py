@@ -18,7 +18,7 @@ from bench import results
 from bench.load.generator import run_load
 from bench.load.requests import OPERATIONS, VALUE_BYTES, loading
 from bench.machine import cpu_s, describe, resident_bytes
-from bench.peers import pysyncobj
+from bench.peers import pysyncobj, servers
 from bench.peers.servers import PEERS, Missing, version
 from bench.results import Case, Results, Sample
 from tests.support import tls as certificates
@@ -119,7 +119,7 @@ def one_line(sample: Sample) -> str:
 
 def options_of(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", default="keelson,etcd", help="of: " + ", ".join(PEERS))
+    parser.add_argument("--peers", default="keelson,etcd", help=f"of {', '.join(PEERS)}; or NAME=COMMAND for another build")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="measured a case")
     parser.add_argument("--warm-up", type=float, default=1.0, help="seconds before that")
@@ -136,9 +136,7 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     options = options_of(arguments)
     try:
-        kinds = [PEERS[name]() for name in options.peers.split(",")]
-    except KeyError as unknown:
-        sys.exit(f"no peer {unknown}; there are: {', '.join(PEERS)}")
+        kinds = [servers.peer(text) for text in options.peers.split(",")]
     except Missing as missing:
         sys.exit(str(missing))
     DATA.mkdir(exist_ok=True)

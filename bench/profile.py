@@ -25,7 +25,7 @@ import msgspec
 from bench.compare import CONNECTIONS, DATA, MEMBERS
 from bench.load.generator import Measured, run_load
 from bench.load.requests import OPERATIONS, loading
-from bench.peers.servers import PEERS
+from bench.peers.servers import peer
 from tests.support.members import Cluster
 
 FOLDER = DATA / "profiles"
@@ -133,12 +133,13 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, choices=list(CONNECTIONS), default=200)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--follower", action="store_true", help="watch a follower; the load still goes to the leader")
+    parser.add_argument("--peer", default="keelson", help="or NAME=COMMAND for another build")
     parser.add_argument("--native", action="store_true", help="frames of compiled code too (slower sampling)")
     options = parser.parse_args()
     operation = next(operation for operation in OPERATIONS if operation.name == options.operation)
     name = f"profile-{operation.name.replace(', ', '-')}-{options.in_flight}" + ("-follower" if options.follower else "")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="profile-", dir=DATA) as folder, Cluster(PEERS["keelson"](), Path(folder), MEMBERS) as cluster:
+    with tempfile.TemporaryDirectory(prefix="profile-", dir=DATA) as folder, Cluster(peer(options.peer), Path(folder), MEMBERS) as cluster:
         leader = cluster.leader()
         member = cluster.followers()[0] if options.follower else leader
         assert member.process is not None

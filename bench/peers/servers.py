@@ -1,5 +1,6 @@
 """The systems that take etcd's command line: etcd itself and Keelson. Both run with their defaults, durability included, and the same flags."""
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,16 @@ def keelson() -> Kind:
 
 
 PEERS = {"etcd": etcd, "keelson": keelson}
+
+
+def peer(text: str) -> Kind:
+    """A peer by its name; or NAME=COMMAND for another build, as in "before=/some/checkout/bin/kvstore". Raises Missing."""
+    name, _, command = text.partition("=")
+    if command:
+        return Kind(name, tuple(shlex.split(command)))
+    if name not in PEERS:
+        raise Missing(f"no peer {name!r}; there are {', '.join(PEERS)}, or NAME=COMMAND")
+    return PEERS[name]()
 
 
 def version(kind: Kind) -> str:
