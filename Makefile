@@ -1,0 +1,105 @@
+# Everything that is done with this repository, each from a fresh clone: `make` alone lists it.
+#
+# The only thing needed beforehand is Python 3.11 or newer with venv. The virtual environment is made once, from the versions and hashes in
+# requirements-lock.txt, and again when that or pyproject.toml changes.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The first of these that is 3.11 or newer (the last if none is; then `venv` says so); override with PYTHON=...
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; exit; fi; done; echo python3)
+
+# What a run may be told: make simulate SEEDS=1:5000, make soak MINUTES=60, make up ARGS="--members 5"
+SEEDS ?= 1:1000
+STEPS ?= 100000
+MINUTES ?= 10
+JOBS ?= 2
+ARGS ?=
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^## / {printf "\n%s\n", substr($$0, 4)} /^[a-z-]+:.*## / {split($$1, t, ":"); printf "  make %-12s %s\n", t[1], $$2}' $(MAKEFILE_LIST)
+
+## A cluster on this machine
+
+.PHONY: up down status drill
+up: venv ## Start three members with TLS in the background; prints what etcdctl needs. ARGS="--members 5"
+	@$(BIN)/keelson up $(ARGS)
+
+down: venv ## Stop them; the data stays in ./data
+	@$(BIN)/keelson down $(ARGS)
+
+status: venv ## What each member says of itself. ARGS=--watch for a live table
+	@$(BIN)/keelson status $(ARGS)
+
+drill: venv ## Kill and pause members of the running cluster, and measure how long writes stood still
+	@$(BIN)/keelson drill $(ARGS)
+
+## Checks
+
+.PHONY: check lint types imports test unit
+check: lint types imports ## Style, types and import rules
+lint: venv ## Style: ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: venv ## Types: mypy
+	$(BIN)/mypy
+
+imports: venv ## Who may import whom: import-linter
+	$(BIN)/lint-imports
+
+test: check unit ## All of `check`, then every test; a quarter of an hour at most on two cores
+
+unit: venv ## Every test without the checks. ARGS="tests/unit -k lease"
+	$(BIN)/pytest -n $(JOBS) --durations=10 $(ARGS)
+
+## Longer runs
+
+.PHONY: simulate oracle fuzz soak bench bench-full
+simulate: venv ## Whole members under a seeded adversary. SEEDS=1:5000, or one number to replay a seed
+	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --jobs $(JOBS) $(ARGS)
+
+oracle: venv ## The same random requests to etcd and to Keelson, answers compared. STEPS=100000
+	$(BIN)/python -m tests.oracle.run --steps $(STEPS) $(ARGS)
+
+fuzz: venv ## Garbage for every parser, and for a running member. MINUTES=10
+	$(BIN)/python -m tests.fuzz.run --minutes $(MINUTES) $(ARGS)
+
+soak: venv ## Real members killed and paused under load, history checked. MINUTES=10
+	$(BIN)/python -m tests.cluster.soak --minutes $(MINUTES) $(ARGS)
+
+bench: venv ## Keelson and etcd with the same load, as ratios; a look of a few minutes
+	$(BIN)/python -m bench.compare --quick $(ARGS)
+
+bench-full: venv ## The same as a measurement: three rounds, then docs/BENCHMARKS.md
+	$(BIN)/python -m bench.compare $(ARGS)
+	$(BIN)/python -m bench.report
+
+## The environment
+
+.PHONY: venv lock proto clean
+venv: $(VENV)/.installed ## The virtual environment in .venv, with everything at its locked version
+$(VENV)/.installed: requirements-lock.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %s: make PYTHON=..." % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@echo "installing into $(VENV), once; this takes a minute or two"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-lock.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+lock: ## Write requirements-lock.txt anew, with today's versions of what pyproject.toml allows
+	@$(PYTHON) -m venv build/lock
+	@build/lock/bin/pip install --quiet --disable-pip-version-check uv
+	build/lock/bin/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --all-extras -q pyproject.toml -o requirements-lock.txt
+
+proto: venv ## Compile kvstore/wire/proto anew
+	$(BIN)/python -m kvstore.wire.generate
+
+clean: ## Remove the environment, caches and build output; never ./data
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -not -path './data/*' -exec rm -rf {} +
