@@ -46,7 +46,7 @@ class Caller:
 
     def request(self, member: MemberSpec, method: str, path: str, body: Any = None, timeout_s: float = TIMEOUT_S) -> Any:
         """The decoded JSON answer. Raises NoAnswer."""
-        connection = self._connect(member, timeout_s)
+        connection = self.connect(member, timeout_s)
         try:
             connection.request(method, path, None if body is None else json.dumps(body))
             response = connection.getresponse()
@@ -62,7 +62,8 @@ class Caller:
         except ValueError:
             raise NoAnswer(f"no JSON: {content[:200]!r}") from None
 
-    def _connect(self, member: MemberSpec, timeout_s: float) -> http.client.HTTPConnection:
+    def connect(self, member: MemberSpec, timeout_s: float) -> http.client.HTTPConnection:
+        """Not yet connected: the first request does that, and raises OSError if it cannot."""
         if self._context is None:
             return http.client.HTTPConnection(HOST, member.client_port, timeout=timeout_s)
         return http.client.HTTPSConnection(HOST, member.client_port, timeout=timeout_s, context=self._context)

@@ -1,7 +1,9 @@
 """The command line of `keelson`: options and words; what is done is in the other files."""
 
 import contextlib
+import importlib.util
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import click
 
 from keelson.cogs import output
-from keelson.launcher import certs, down, processes, status, supervisor, up
+from keelson.launcher import certs, down, drill, processes, status, supervisor, up
 from keelson.launcher import cluster as clusters
 from keelson.launcher.calls import Caller
 from keelson.launcher.cluster import Cluster, Refused
@@ -146,6 +148,53 @@ def status_command(folder: Path, watch: bool, interval_s: float, form: str) -> N
 def env_command(folder: Path) -> None:
     """Print the lines that make etcdctl and kvctl talk to the cluster: eval "$(keelson env)"."""
     click.echo("\n".join(existing(folder).export_lines()))
+
+
+@main.command("drill")
+@data_dir
+@click.option("--fault", "faults", multiple=True, type=click.Choice(drill.FAULTS), help="Which, in this order; repeatable.  [default: each once]")
+@click.option("--writers", default=3, show_default=True, type=click.IntRange(1, 100), help="Clients that write meanwhile.")
+@click.option("-o", "--output", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def drill_command(folder: Path, faults: tuple[str, ...], writers: int, form: str) -> None:
+    """Break the running cluster on purpose; tell how long writes stood still. Exit status 1 if an acknowledged write is lost."""
+    cluster = existing(folder)
+    with _one_line_errors():
+        exercise = drill.Drill(cluster, writers, tell)
+        outcomes = exercise.run(faults or drill.FAULTS)
+        lost = exercise.lost()
+        count = exercise.acknowledged()
+        if not lost:
+            exercise.clean_up()
+    if form == "json":
+        told = [{name: getattr(each, name) for name in each.__struct_fields__} for each in outcomes]
+        click.echo(output.as_json({"faults": told, "acknowledged": count, "lost": lost}))
+    else:
+        rows = [
+            [
+                each.fault,
+                each.member,
+                output.duration(each.pause_s),
+                output.duration(each.calm_pause_s),
+                each.failed_tries,
+                each.acknowledged,
+                output.duration(each.back_after_s),
+            ]
+            for each in outcomes
+        ]
+        click.echo(output.table(drill.HEADERS, rows, right=drill.HEADERS[2:], colour=output.colour_wanted()))
+        click.echo(f"{count} writes acknowledged, {len(lost) or 'none'} of them lost")
+    if lost:
+        tell(f"lost: {', '.join(lost[:10])}{' ...' if len(lost) > 10 else ''} (what is left under {exercise.prefix} was not removed)")
+        sys.exit(1)
+
+
+@main.command("bench", context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def bench_command(words: tuple[str, ...]) -> None:
+    """Keelson and etcd with the same load, side by side. Takes the words of `python -m bench.compare`; only in a checkout."""
+    if importlib.util.find_spec("bench") is None:
+        raise click.ClickException("the benchmarks are not installed with the package: run this in a checkout of the repository")
+    sys.exit(subprocess.run([sys.executable, "-m", "bench.compare", *words], check=False).returncode)
 
 
 @contextlib.contextmanager

@@ -108,6 +108,19 @@ def test_up_gives_a_healthy_tls_cluster_that_etcdctl_can_use(shell: Shell) -> No
     assert in_a_shell(f"{etcdctl} get greeting") == "greeting\nhello\n"
 
 
+def test_a_drill_kills_the_leader_and_loses_nothing(shell: Shell) -> None:
+    shell.up(3)
+    done = shell.keelson("drill", "--fault", "kill-leader", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["lost"] == []
+    (fault,) = told["faults"]
+    assert 0 < fault["pause_s"] < 30
+    assert told["acknowledged"] >= fault["acknowledged"] > 0
+    restarts = {member["name"]: member["restarts"] for member in shell.status()["members"]}
+    assert restarts == {name: int(name == fault["member"]) for name in ("m1", "m2", "m3")}
+
+
 def test_a_member_that_dies_is_started_again(shell: Shell) -> None:
     shell.up(1, "--insecure")
     before = shell.process("m1")
