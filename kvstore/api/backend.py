@@ -57,6 +57,10 @@ class WatchStream(Protocol):
         """Deliver one progress update with watch_id -1, if there are watchers and every one is synced; else do nothing (etcd W-20)."""
         ...
 
+    def progress(self, watch_id: int) -> None:
+        """Deliver a progress update for this watcher if it is synced and its start is reached; else do nothing (etcd W-19)."""
+        ...
+
     def resume(self) -> None:
         """The client has taken what was buffered."""
         ...

@@ -59,7 +59,7 @@ class MessageCodec:
 
     def __init__(self, kinds: object = AnyMessage) -> None:
         self._encode = msgspec.msgpack.Encoder().encode
-        self._decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(kinds)  # type: ignore[arg-type]
+        self._decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(kinds)
 
     def encode(self, message: Message) -> bytes:
         """A whole frame."""

@@ -32,7 +32,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Opened(msgspec.Struct):
-    """A member's data, consistent and ready to run from."""
+    """A member's data, consistent and ready to run from. The machine has no write transaction yet: the thread that will commit must begin it."""
 
     identity: Identity
     log: RaftLog
@@ -79,7 +79,6 @@ def open_member(disk: LmdbDisk, name: str, initial_cluster: dict[str, list[str]]
         if not machine.conf:
             raise Corrupted("the log belongs to a member but the state is empty: the state was removed; restore it, or remove the data directory")
         _repair(log, machine)
-    machine.begin(state.begin_write())
     return Opened(identity, log, state, machine, is_new)
 
 

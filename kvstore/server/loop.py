@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from keelson.cogs.logs import fields
 from kvstore.errors import StoreError
 from kvstore.ids import NOBODY, MemberId
 from kvstore.member.effects import (
@@ -73,13 +74,16 @@ class Runner:
         self._importer: Importer | None = None
         self._import_error: Exception | None = None
         self._tick_handle: asyncio.TimerHandle | None = None
+        self.ready: asyncio.Future[None] = loop.create_future()
+        """Done when the member has caught up with what it had acknowledged, and published itself."""
         self.log_thread = DiskThread("log disk", loop, self._disk_failed)
         self.state_thread = DiskThread("state disk", loop, self._disk_failed)
         self.member: Member
         self.send: Callable[[list[AnyPeerMessage]], None]
         self.members_changed: Callable[[], None] = lambda: None
         self._members_seen: dict[MemberId, Any] = {}
-        self._perform_state = {
+        self._size_in_use = 0
+        self._perform_state: dict[type[Any], Callable[[Any], None]] = {
             CommitState: self._commit_state,
             ExportState: self._export_state,
             HashState: self._hash_state,
@@ -155,6 +159,8 @@ class Runner:
         if member.machine.members != self._members_seen:
             self._members_seen = dict(member.machine.members)
             self.members_changed()
+        if member.is_ready and not self.ready.done():
+            self.ready.set_result(None)
         if member.has_work:
             self.wake()
 
@@ -171,7 +177,7 @@ class Runner:
                 token.set_exception(outcome)
 
     def _disk_failed(self, error: BaseException) -> None:
-        log.error("disk failed", extra={"error": str(error)})
+        log.error("disk failed", extra=fields(error=str(error)))
         self._die(f"disk: {error}")
 
     # --- the log's thread ---------------------------------------------------------------------------------------------------
@@ -195,7 +201,7 @@ class Runner:
 
     def _cut_log(self, work: CutLog) -> None:
         def done(_: None) -> None:
-            log.info("compacted Raft logs", extra={"compact-index": work.meta.index})
+            log.info("compacted Raft logs", extra=fields(compact_index=work.meta.index))
             if not self._stopping:
                 self.member.log_cut()
                 self.wake()
@@ -322,10 +328,10 @@ class Runner:
             if self._stopping:
                 return
             if isinstance(result, Exception):
-                log.error("refused a snapshot", extra={"index": work.meta.index, "error": str(result)})
+                log.error("refused a snapshot", extra=fields(index=work.meta.index, error=str(result)))
                 self.member.state_refused(work.meta)
             else:
-                log.info("applied snapshot", extra={"index": work.meta.index, "term": work.meta.term})
+                log.info("applied snapshot", extra=fields(index=work.meta.index, term=work.meta.term))
                 self.member.state_installed(work.meta, result)
             self.wake()
 
@@ -348,7 +354,7 @@ class Runner:
             machine.reopen(self._state)
             machine.begin(self._state.begin_write())
             taken_s = time.perf_counter() - began
-            log.info("finished defragmenting", extra={"before": before, "after": self._state.size_bytes(), "took_s": round(taken_s, 3)})
+            log.info("finished defragmenting", extra=fields(before=before, after=self._state.size_bytes(), took_s=round(taken_s, 3)))
             return error
 
         def done(error: Exception | None) -> None:
@@ -363,6 +369,12 @@ class Runner:
     @property
     def state(self) -> LmdbEngine:
         return self._state
+
+    def size_in_use_bytes(self) -> int:
+        """As of the last commit; the state's file is not looked at while it is being replaced."""
+        with contextlib.suppress(Exception):
+            self._size_in_use = self._state.size_in_use_bytes()
+        return self._size_in_use
 
     @property
     def stopping(self) -> bool:

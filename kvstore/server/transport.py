@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Collection, Sequence
 from urllib.parse import urlsplit
 
+from keelson.cogs.logs import fields
 from kvstore.ids import ClusterId, MemberId
 from kvstore.member.messages import AnyPeerMessage
 from kvstore.peer.frames import FRAME_BYTES_MAX, BadFrame, FrameReader, MessageCodec
@@ -53,7 +54,7 @@ class _Listener(asyncio.Protocol):
                 self._payload(payload)
         except BadFrame as error:
             assert self._transport is not None
-            log.warning("rejected peer connection", extra={"remote": _name(self._transport), "error": str(error)})
+            log.warning("rejected peer connection", extra=fields(remote=_name(self._transport), error=str(error)))
             self._transport.abort()
             return
         if self._sender is not None:
@@ -73,7 +74,7 @@ class _Listener(asyncio.Protocol):
         assert self._transport is not None
         self._transport.write(answer(owner.cluster_id, owner.own_id, refused))
         if refused:
-            log.warning("refused a peer", extra={"remote": _name(self._transport), "reason": refused})
+            log.warning("refused a peer", extra=fields(remote=_name(self._transport), reason=refused))
             self._transport.close()
             return
         self._sender = MemberId(greeting.sender)
@@ -159,7 +160,7 @@ class Peer:
             except (OSError, ConnectionError, TimeoutError, ssl.SSLError) as error:
                 if str(error) != reason:
                     reason = str(error)
-                    log.warning("cannot reach peer", extra={"peer": f"{self.id:x}", "url": url, "error": reason})
+                    log.warning("cannot reach peer", extra=fields(peer=f"{self.id:x}", url=url, error=reason))
             self._owner.unreachable(self.id)
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, REDIAL_S_MAX)
@@ -170,7 +171,7 @@ class Peer:
         tls = owner.client_tls if parts.scheme in ("https", "unixs") else None
         async with asyncio.timeout(GREETING_TIMEOUT_S):
             _, protocol = await owner.loop.create_connection(
-                lambda: _Dialled(owner.loop), parts.hostname, parts.port, ssl=tls, server_hostname=parts.hostname if tls else None
+                lambda: _Dialled(owner.loop), parts.hostname or "", parts.port or 0, ssl=tls, server_hostname=parts.hostname if tls else None
             )
             assert protocol.transport is not None
             try:
@@ -185,14 +186,14 @@ class Peer:
         protocol.transport.set_write_buffer_limits(high=1 << 20)
         self._connection = protocol.transport
         self.active_since_s = owner.loop.time()
-        log.info("peer became active", extra={"peer": f"{self.id:x}", "url": url})
+        log.info("peer became active", extra=fields(peer=f"{self.id:x}", url=url))
         try:
             await protocol.lost
         finally:
             self._connection = None
             self.active_since_s = None
             protocol.transport.abort()
-        log.warning("peer became inactive", extra={"peer": f"{self.id:x}"})
+        log.warning("peer became inactive", extra=fields(peer=f"{self.id:x}"))
 
 
 class Transport:
@@ -227,7 +228,7 @@ class Transport:
         for url in urls:
             parts = urlsplit(url)
             secure = tls if parts.scheme == "https" else None
-            server = await self.loop.create_server(lambda: _Listener(self), parts.hostname, parts.port, ssl=secure, reuse_address=True)
+            server = await self.loop.create_server(lambda: _Listener(self), parts.hostname, parts.port or 0, ssl=secure, reuse_address=True)
             self._servers.append(server)
 
     def set_peers(self, wanted: dict[MemberId, Sequence[str]], group: asyncio.TaskGroup) -> None:

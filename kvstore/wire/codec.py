@@ -1,10 +1,10 @@
 """Protobuf to model and back.
 
-Requests are parsed by protobuf's C library and copied into records. Answers are written by hand from bytes that exist already: a range's key-values and a
-watch's events are stored in their wire form, so an answer is a header and a join. Field numbers are in proto/rpc.proto.
+Requests are parsed by protobuf's C library and copied into records. Answers are written by hand from bytes that exist already: a range's
+key-values and a watch's events are stored in their wire form, so an answer is a header and a join. Field numbers are in proto/rpc.proto.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from kvstore.encoding import varint
@@ -98,7 +98,7 @@ def _txn(m: Any) -> Txn:
     )
 
 
-_OPERATIONS = {
+_OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "request_range": _range,
     "request_put": _put,
     "request_delete_range": _delete_range,
@@ -108,7 +108,7 @@ _OPERATIONS = {
 
 def _operation(m: Any) -> Range | Put | DeleteRange | Txn | None:
     which = m.WhichOneof("request")
-    return None if which is None else _OPERATIONS[which](getattr(m, which))  # type: ignore[no-any-return,operator]
+    return None if which is None else _OPERATIONS[which](getattr(m, which))
 
 
 _OPERANDS = {

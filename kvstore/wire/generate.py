@@ -1,7 +1,7 @@
 """Compile proto/*.proto into generated/api.binpb: `python -m kvstore.wire.generate` (needs grpcio-tools, the extra "dev").
 
-Only descriptors are generated. `messages.py` makes the classes from them at import, in a descriptor pool of our own: client libraries of etcd register
-the same names in protobuf's default pool, and a process may hold one of those and us.
+Only descriptors are generated. `messages.py` makes the classes from them at import, in a descriptor pool of our own: client libraries of etcd
+register the same names in protobuf's default pool, and a process may hold one of those and us.
 """
 
 import sys

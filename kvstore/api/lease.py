@@ -1,0 +1,42 @@
+"""etcdserverpb.Lease."""
+
+from kvstore.api.rpc import Context, Requests, Send, Service
+from kvstore.encoding import varint
+from kvstore.ids import LeaseId
+from kvstore.wire import codec, messages
+
+
+class Lease(Service):
+    async def grant(self, context: Context, data: bytes) -> bytes:
+        request = codec.parse(messages.LeaseGrantRequest, data)
+        self.check_leader(context)
+        result = await self.backend.lease_grant(LeaseId(request.ID), request.TTL)
+        return self.header() + b"\x10" + varint(result.id) + b"\x18" + varint(result.ttl_s)
+
+    async def revoke(self, context: Context, data: bytes) -> bytes:
+        request = codec.parse(messages.LeaseRevokeRequest, data)
+        self.check_leader(context)
+        result = await self.backend.lease_revoke(LeaseId(request.ID))
+        return self.header(result.revision)
+
+    async def keep_alive(self, _context: Context, requests: Requests, send: Send) -> None:
+        """One answer a request, in order; the header is that of before the renewal (L-4)."""
+        self.refuse_on_learner()
+        async for data in requests:
+            request = codec.parse(messages.LeaseKeepAliveRequest, data)
+            header = self.header()
+            ttl_s = await self.backend.lease_keep_alive(LeaseId(request.ID))
+            identity = b"\x10" + varint(request.ID) if request.ID else b""
+            await send(header + identity + (b"\x18" + varint(ttl_s) if ttl_s > 0 else b""))
+
+    async def time_to_live(self, _context: Context, data: bytes) -> bytes:
+        request = codec.parse(messages.LeaseTimeToLiveRequest, data)
+        result = await self.backend.lease_time_to_live(LeaseId(request.ID), request.keys)
+        response = messages.LeaseTimeToLiveResponse(ID=request.ID, TTL=result.ttl_s, grantedTTL=result.granted_ttl_s, keys=result.keys)
+        return self.header() + response.SerializeToString()  # type: ignore[no-any-return]
+
+    async def leases(self, _context: Context, data: bytes) -> bytes:
+        codec.parse(messages.LeaseLeasesRequest, data)
+        leases = await self.backend.lease_leases()
+        response = messages.LeaseLeasesResponse(leases=[messages.LeaseStatus(ID=lease_id) for lease_id in leases])
+        return self.header() + response.SerializeToString()  # type: ignore[no-any-return]

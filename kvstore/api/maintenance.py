@@ -1,0 +1,94 @@
+"""etcdserverpb.Maintenance."""
+
+import re
+from hashlib import sha256
+
+from kvstore.api.rpc import Context, Requests, Send, Service
+from kvstore.errors import InvalidDowngradeTargetVersion, WrongDowngradeVersionFormat
+from kvstore.ids import MemberId, Revision
+from kvstore.model import AlarmAction, AlarmType
+from kvstore.wire import codec, messages
+from kvstore.wire.limits import SNAPSHOT_BLOB_BYTES
+from kvstore.wire.status import Code, RpcError
+
+_DOWNGRADE_CANCEL = 2
+
+
+class Maintenance(Service):
+    async def alarm(self, _context: Context, data: bytes) -> bytes:
+        request = codec.parse(messages.AlarmRequest, data)
+        member_id = MemberId(request.memberID)
+        if request.action == AlarmAction.GET:
+            alarms = await self.backend.alarms(member_id, request.alarm)
+        elif request.action in (AlarmAction.ACTIVATE, AlarmAction.DEACTIVATE) and request.alarm in (AlarmType.NOSPACE, AlarmType.CORRUPT):
+            alarms = (await self.backend.change_alarm(request.action, member_id, request.alarm)).alarms
+        else:
+            alarms = []  # etcd takes "no alarm" and unknown actions as nothing to do (A-6)
+        response = messages.AlarmResponse(alarms=[messages.AlarmMember(memberID=raised.member_id, alarm=raised.alarm) for raised in alarms])
+        return self.header() + response.SerializeToString()  # type: ignore[no-any-return]
+
+    async def status(self, _context: Context, data: bytes) -> bytes:
+        codec.parse(messages.StatusRequest, data)
+        status = await self.backend.status()
+        response = messages.StatusResponse(
+            version=status.version,
+            dbSize=status.db_size_bytes,
+            leader=status.leader,
+            raftIndex=status.raft_index,
+            raftTerm=status.raft_term,
+            raftAppliedIndex=status.raft_applied_index,
+            errors=status.errors,
+            dbSizeInUse=status.db_size_in_use_bytes,
+            isLearner=status.is_learner,
+            storageVersion=status.storage_version,
+            dbSizeQuota=status.db_size_quota_bytes,
+            downgradeInfo=messages.DowngradeInfo(),
+        )
+        return self.header() + response.SerializeToString()  # type: ignore[no-any-return]
+
+    async def defragment(self, _context: Context, data: bytes) -> bytes:
+        codec.parse(messages.DefragmentRequest, data)
+        await self.backend.defragment()
+        return b""
+
+    async def hash(self, _context: Context, data: bytes) -> bytes:
+        codec.parse(messages.HashRequest, data)
+        response = messages.HashResponse(hash=await self.backend.hash())
+        return self.header() + response.SerializeToString()  # type: ignore[no-any-return]
+
+    async def hash_kv(self, _context: Context, data: bytes) -> bytes:
+        request = codec.parse(messages.HashKVRequest, data)
+        result = await self.backend.hash_kv(Revision(request.revision))
+        response = messages.HashKVResponse(hash=result.hash, compact_revision=result.compact_revision, hash_revision=result.hash_revision)
+        return self.header(result.revision) + response.SerializeToString()  # type: ignore[no-any-return]
+
+    async def snapshot(self, _context: Context, requests: Requests, send: Send) -> None:
+        """The state in blobs, then their SHA-256 in a last one (M-5)."""
+        async for data in requests:
+            codec.parse(messages.SnapshotRequest, data)
+            digest = sha256()
+            async for remaining, blob in self.backend.snapshot():
+                digest.update(blob)
+                assert len(blob) <= SNAPSHOT_BLOB_BYTES, "the backend cuts as the contract says"
+                response = messages.SnapshotResponse(remaining_bytes=remaining, blob=blob, version=self.settings.storage_version)
+                await send(response.SerializeToString())
+            closing = messages.SnapshotResponse(blob=digest.digest(), version=self.settings.storage_version)
+            await send(closing.SerializeToString())
+            return
+
+    async def move_leader(self, _context: Context, data: bytes) -> bytes:
+        request = codec.parse(messages.MoveLeaderRequest, data)
+        await self.backend.move_leader(MemberId(request.targetID))
+        return b""
+
+    async def downgrade(self, _context: Context, data: bytes) -> bytes:
+        """There is no older release to go back to: refuse honestly, and let a cancel succeed (DG-2)."""
+        request = codec.parse(messages.DowngradeRequest, data)
+        if request.action == _DOWNGRADE_CANCEL:
+            version = ".".join(self.settings.cluster_version.split(".")[:2])
+            return self.header() + messages.DowngradeResponse(version=version).SerializeToString()  # type: ignore[no-any-return]
+        if request.action > _DOWNGRADE_CANCEL:
+            raise RpcError(Code.UNKNOWN, "etcdserver: unknown method")
+        if not re.fullmatch(r"\d+\.\d+(\.\d+)?", request.version):
+            raise WrongDowngradeVersionFormat
+        raise InvalidDowngradeTargetVersion

@@ -1,0 +1,42 @@
+"""Services that answer little or nothing yet: Auth, Lock and Election come with a later release and say so; gRPC health."""
+
+from kvstore.api.rpc import Context, Requests, Send, Service
+from kvstore.errors import NotImplementedYet
+from kvstore.wire import codec, messages
+from kvstore.wire.status import Code, RpcError
+
+_SERVING, _SERVICE_UNKNOWN = 1, 3
+
+
+class Auth(Service):
+    async def status(self, _context: Context, data: bytes) -> bytes:
+        """Authentication is off; its revision is that of a store which never had it on."""
+        codec.parse(messages.AuthStatusRequest, data)
+        return self.header() + messages.AuthStatusResponse(authRevision=1).SerializeToString()  # type: ignore[no-any-return]
+
+    async def missing(self, _context: Context, _data: bytes) -> bytes:
+        raise NotImplementedYet("keelson: authentication is not implemented yet")
+
+
+class Coordination(Service):
+    async def missing(self, _context: Context, _data: bytes) -> bytes:
+        raise NotImplementedYet("keelson: the lock and election services are not implemented yet; client-side locks on leases work")
+
+    async def missing_stream(self, context: Context, _requests: Requests, _send: Send) -> None:
+        await self.missing(context, b"")
+
+
+class Health(Service):
+    async def check(self, _context: Context, data: bytes) -> bytes:
+        request = codec.parse(messages.HealthCheckRequest, data)
+        if request.service:
+            raise RpcError(Code.NOT_FOUND, "unknown service")
+        return messages.HealthCheckResponse(status=_SERVING).SerializeToString()  # type: ignore[no-any-return]
+
+    async def watch(self, _context: Context, requests: Requests, send: Send) -> None:
+        async for data in requests:
+            request = codec.parse(messages.HealthCheckRequest, data)
+            status = _SERVICE_UNKNOWN if request.service else _SERVING
+            await send(messages.HealthCheckResponse(status=status).SerializeToString())
+            async for _ in requests:
+                pass  # until the client goes: the status does not change while we serve

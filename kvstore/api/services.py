@@ -1,0 +1,60 @@
+"""Which function serves which method: the one table of all RPCs."""
+
+from kvstore.api.backend import Backend
+from kvstore.api.cluster import Cluster
+from kvstore.api.kv import KV
+from kvstore.api.lease import Lease
+from kvstore.api.maintenance import Maintenance
+from kvstore.api.others import Auth, Coordination, Health
+from kvstore.api.rpc import Settings, Stream, Unary
+from kvstore.api.watch import Watch
+from kvstore.wire.messages import METHODS
+
+# RangeStream came with etcd 3.7; to a server of 3.6 it is a method like any unknown one, and clients fall back.
+_UNKNOWN_IN_3_6 = {"/etcdserverpb.KV/RangeStream"}
+
+
+def make_services(backend: Backend, settings: Settings) -> tuple[dict[str, Unary], dict[str, Stream]]:
+    """Unary and streaming functions by gRPC path."""
+    kv, lease, watch = KV(backend, settings), Lease(backend, settings), Watch(backend, settings)
+    cluster, maintenance = Cluster(backend, settings), Maintenance(backend, settings)
+    auth, coordination, health = Auth(backend, settings), Coordination(backend, settings), Health(backend, settings)
+    unary: dict[str, Unary] = {
+        "/etcdserverpb.KV/Range": kv.range,
+        "/etcdserverpb.KV/Put": kv.put,
+        "/etcdserverpb.KV/DeleteRange": kv.delete_range,
+        "/etcdserverpb.KV/Txn": kv.txn,
+        "/etcdserverpb.KV/Compact": kv.compact,
+        "/etcdserverpb.Lease/LeaseGrant": lease.grant,
+        "/etcdserverpb.Lease/LeaseRevoke": lease.revoke,
+        "/etcdserverpb.Lease/LeaseTimeToLive": lease.time_to_live,
+        "/etcdserverpb.Lease/LeaseLeases": lease.leases,
+        "/etcdserverpb.Cluster/MemberList": cluster.member_list,
+        "/etcdserverpb.Maintenance/Alarm": maintenance.alarm,
+        "/etcdserverpb.Maintenance/Status": maintenance.status,
+        "/etcdserverpb.Maintenance/Defragment": maintenance.defragment,
+        "/etcdserverpb.Maintenance/Hash": maintenance.hash,
+        "/etcdserverpb.Maintenance/HashKV": maintenance.hash_kv,
+        "/etcdserverpb.Maintenance/MoveLeader": maintenance.move_leader,
+        "/etcdserverpb.Maintenance/Downgrade": maintenance.downgrade,
+        "/etcdserverpb.Auth/AuthStatus": auth.status,
+        "/grpc.health.v1.Health/Check": health.check,
+    }
+    streams: dict[str, Stream] = {
+        "/etcdserverpb.Watch/Watch": watch.watch,
+        "/etcdserverpb.Lease/LeaseKeepAlive": lease.keep_alive,
+        "/etcdserverpb.Maintenance/Snapshot": maintenance.snapshot,
+        "/grpc.health.v1.Health/Watch": health.watch,
+    }
+    for path, method in METHODS.items():
+        if path in unary or path in streams or path in _UNKNOWN_IN_3_6:
+            continue
+        if method.client_streams or method.server_streams:
+            streams[path] = coordination.missing_stream
+        elif method.service == "etcdserverpb.Cluster":
+            unary[path] = cluster.change
+        elif method.service == "etcdserverpb.Auth":
+            unary[path] = auth.missing
+        else:
+            unary[path] = coordination.missing
+    return unary, streams

@@ -1,0 +1,203 @@
+"""etcdserverpb.Watch: one stream, many watchers (semantics W-1 to W-28).
+
+`_Session` is one stream. Requests come in one at a time and change watchers through the backend's `WatchStream`; what there is to tell goes into one
+queue, in order, and out through a sender. The queue is bounded: when it is full, `deliver` refuses, and the member lets those watchers catch up
+from history once the sender says that there is room again. Answers to requests always fit, because a client has only so many out.
+
+A frame for the same events, watcher id, revision and term is the same bytes: the last few are kept, so that a thousand streams which watch one key
+share one encoding.
+"""
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from kvstore.api.backend import Backend, WatchStream
+from kvstore.api.rpc import Context, Requests, Send, Service, Settings
+from kvstore.errors import NoLeader
+from kvstore.ids import Revision
+from kvstore.model import EncodedEvent, WatchSpec, WatchUpdate
+from kvstore.wire import codec, messages
+
+QUEUE_UPDATES_MAX = 128
+QUEUE_BYTES_MAX = 8 << 20
+SHARED_FRAMES_MAX = 64
+LEADERLESS_ELECTIONS = 3
+"""A stream that asked for a leader ends after this many election timeouts without one (LIM-5)."""
+
+ALL_WATCHERS = -1
+_DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream"
+_EMPTY_RANGE = "mvcc: watcher range is empty"
+_NEGATIVE_START = "etcdserver: mvcc: required revision has been compacted"
+
+
+class Watch(Service):
+    def __init__(self, backend: Backend, settings: Settings) -> None:
+        super().__init__(backend, settings)
+        self._frames: dict[tuple[int, int, int, int], tuple[WatchUpdate, bytes]] = {}
+
+    async def watch(self, context: Context, requests: Requests, send: Send) -> None:
+        self.refuse_on_learner()
+        self.check_leader(context)
+        session = _Session(self, send)
+        try:
+            async with asyncio.TaskGroup() as group:
+                background = [group.create_task(session.run_sender(), name="watch sender")]
+                background.append(group.create_task(session.run_progress(), name="watch progress"))
+                if context.require_leader:
+                    background.append(group.create_task(self._end_without_leader(), name="watch leader check"))
+                async for data in requests:
+                    session.handle(codec.parse(messages.WatchRequest, data))
+                for task in background:
+                    task.cancel()
+        except* NoLeader as group_error:
+            raise group_error.exceptions[0] from None
+        finally:
+            session.close()
+
+    async def _end_without_leader(self) -> None:
+        timeout_s = self.settings.election_timeout_s
+        missing = 0
+        while missing < LEADERLESS_ELECTIONS:
+            await asyncio.sleep(timeout_s)
+            missing = 0 if self.backend.leader() else missing + 1
+        raise NoLeader
+
+    def frame(self, update: WatchUpdate) -> bytes:
+        """The answer that tells of this update."""
+        term = self.backend.header().raft_term
+        key = (id(update.events), update.watch_id, update.revision, term)
+        shared = self._frames.get(key)
+        # The kept update holds its events alive, so their id is not somebody else's.
+        if shared is not None and shared[0].events is update.events:
+            return shared[1]
+        encoded = codec.watch_response(self.header(update.revision), update)
+        if len(self._frames) >= SHARED_FRAMES_MAX:
+            del self._frames[next(iter(self._frames))]
+        self._frames[key] = (update, encoded)
+        return encoded
+
+
+class _Session:
+    def __init__(self, service: Watch, send: Send) -> None:
+        self._service = service
+        self._send = send
+        self._stream: WatchStream = service.backend.open_watch_stream(self.deliver)
+        self._queue: deque[bytes] = deque()
+        self._queue_bytes = 0
+        self._refused = False
+        self._wake = asyncio.Event()
+        self._specs: dict[int, WatchSpec] = {}
+        self._told: set[int] = set()
+        self._next_id = 0
+
+    # --- requests -----------------------------------------------------------------------------------------------------------
+
+    def handle(self, request: Any) -> None:
+        which = request.WhichOneof("request_union")
+        if which == "create_request":
+            self._create(request.create_request)
+        elif which == "cancel_request":
+            self._cancel(request.cancel_request.watch_id)
+        elif which == "progress_request":
+            self._stream.request_progress()
+
+    def _create(self, request: Any) -> None:
+        watch_id: int = request.watch_id
+        if watch_id == 0:
+            while self._next_id in self._specs:
+                self._next_id += 1
+            watch_id = self._next_id
+            self._next_id += 1
+        elif watch_id in self._specs:
+            self._refuse(_DUPLICATE_ID)
+            return
+        spec = codec.watch_spec(request, watch_id)
+        if spec.range_end and spec.range_end != b"\x00" and spec.key >= spec.range_end:
+            self._refuse(_EMPTY_RANGE)
+            return
+        if spec.start_revision < 0:
+            self._refuse(_NEGATIVE_START)
+            return
+        self._specs[watch_id] = spec
+        revision = self._stream.create(spec)
+        self._put(codec.watch_response(self._service.header(revision), WatchUpdate(watch_id, revision), created=True))
+
+    def _refuse(self, reason: str) -> None:
+        """Created and canceled at once, under no id."""
+        revision = self._service.backend.header().revision
+        update = WatchUpdate(ALL_WATCHERS, revision)
+        self._put(codec.watch_response(self._service.header(revision), update, created=True, canceled=True, cancel_reason=reason))
+
+    def _cancel(self, watch_id: int) -> None:
+        """An unknown id gets no answer (W-9)."""
+        if self._specs.pop(watch_id, None) is None:
+            return
+        self._stream.cancel(watch_id)
+        revision = self._service.backend.header().revision
+        self._put(codec.watch_response(self._service.header(revision), WatchUpdate(watch_id, revision), canceled=True))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    # --- updates ------------------------------------------------------------------------------------------------------------
+
+    def deliver(self, update: WatchUpdate) -> bool:
+        if len(self._queue) >= QUEUE_UPDATES_MAX or self._queue_bytes >= QUEUE_BYTES_MAX:
+            self._refused = True
+            return False
+        spec = self._specs.get(update.watch_id)
+        if update.compact_revision:
+            self._specs.pop(update.watch_id, None)
+            self._put(codec.watch_response(self._service.header(0), update, canceled=True))
+        elif update.events and spec is not None and spec.fragment:
+            self._put_fragments(update)
+            self._told.add(update.watch_id)
+        else:
+            self._put(self._service.frame(update))
+            if update.events:
+                self._told.add(update.watch_id)
+        return True
+
+    def _put_fragments(self, update: WatchUpdate) -> None:
+        """Cut where the answer passes the limit; all but the last piece say that more follows (W-17)."""
+        limit = self._service.settings.message_bytes_max
+        header = self._service.header(update.revision)
+        piece: list[EncodedEvent] = []
+        size = len(header)
+        for event in update.events:
+            if piece and size + len(event) + 8 >= limit:
+                self._put(codec.watch_response(header, WatchUpdate(update.watch_id, update.revision, tuple(piece)), fragment=True))
+                piece, size = [], len(header)
+            piece.append(event)
+            size += len(event) + 8
+        self._put(codec.watch_response(header, WatchUpdate(update.watch_id, Revision(update.revision), tuple(piece))))
+
+    def _put(self, encoded: bytes) -> None:
+        self._queue.append(encoded)
+        self._queue_bytes += len(encoded)
+        self._wake.set()
+
+    # --- tasks --------------------------------------------------------------------------------------------------------------
+
+    async def run_sender(self) -> None:
+        queue = self._queue
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while queue:
+                encoded = queue.popleft()
+                self._queue_bytes -= len(encoded)
+                await self._send(encoded)
+            if self._refused:
+                self._refused = False
+                self._stream.resume()
+
+    async def run_progress(self) -> None:
+        """Tell quiet watchers that asked for it how far they are (W-19)."""
+        while True:
+            await asyncio.sleep(self._service.settings.progress_notify_interval_s)
+            for watch_id, spec in list(self._specs.items()):
+                if spec.progress_notify and watch_id not in self._told:
+                    self._stream.progress(watch_id)
+            self._told.clear()

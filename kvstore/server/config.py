@@ -1,0 +1,224 @@
+"""Flags, environment and file into one checked `Config`; what does not fit together is refused with etcd's words where it has them."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from kvstore.server import flags
+from kvstore.server.bootstrap import ConfigurationError
+from kvstore.server.flags import FLAGS, FlagError, is_true, parse_duration
+
+ELECTION_MS_MAX = 50_000
+DEFAULT_QUOTA_BYTES = 2 << 30
+REQUEST_BYTES_LIMIT = 10 << 20
+"""More than this in one request and one log entry does not fit the peers' frames."""
+
+
+class TlsFiles(Struct, frozen=True):
+    """Certificates of one side; empty strings where not given."""
+
+    cert: str
+    key: str
+    ca: str
+    require_client: bool
+
+    @property
+    def given(self) -> bool:
+        return bool(self.cert and self.key)
+
+
+class Config(Struct, frozen=True):
+    """Everything that a member is started with. Times in seconds, sizes in bytes."""
+
+    name: str
+    data_dir: Path
+    listen_client_urls: tuple[str, ...]
+    listen_peer_urls: tuple[str, ...]
+    listen_metrics_urls: tuple[str, ...]
+    advertise_client_urls: tuple[str, ...]
+    advertise_peer_urls: tuple[str, ...]
+    initial_cluster: dict[str, list[str]]
+    initial_cluster_existing: bool
+    initial_cluster_token: str
+    client_tls: TlsFiles
+    peer_tls: TlsFiles
+    heartbeat_s: float
+    election_s: float
+    pre_vote: bool
+    snapshot_entries: int
+    catchup_entries: int
+    quota_bytes: int
+    txn_operations_max: int
+    request_bytes_max: int
+    concurrent_streams_max: int
+    progress_notify_interval_s: float
+    gateway: bool
+    sync: bool
+    log_level: str
+    log_format: str
+    log_outputs: tuple[str, ...]
+    extensive_metrics: bool
+    notes: tuple[str, ...]
+    """What the log should say about settings without effect."""
+
+
+def load(arguments: list[str], environment: Mapping[str, str] = os.environ) -> Config:
+    """Raises FlagError or ConfigurationError."""
+    given = flags.parse_arguments(arguments)
+    file_name = given.get("config-file") or environment.get("ETCD_CONFIG_FILE", "")
+    notes: list[str] = []
+    if file_name:
+        try:
+            text = Path(file_name).read_text()
+        except OSError as error:
+            raise FlagError(f"error reading the configuration file: {error}") from error
+        given = flags.from_file(text)
+    else:
+        from_environment, unknown = flags.from_environment(environment, given)
+        given |= from_environment
+        notes += [f"unrecognized environment variable {variable}" for variable in unknown]
+    refused = flags.refused_flags(given)
+    if refused:
+        raise ConfigurationError(
+            "not implemented yet: " + ", ".join(f"--{name} ({FLAGS[name].help.rstrip('.')})" for name in refused) + "; leave it out to start"
+        )
+    notes += [f"--{name} has no effect here: {FLAGS[name].help}" for name in flags.ignored_flags(given)]
+    return _checked(given, notes)
+
+
+def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
+    def text(name: str) -> str:
+        return given.get(name, FLAGS[name].default)
+
+    def number(name: str) -> int:
+        return int(text(name), 0)
+
+    if "listen-client-urls" in given and "advertise-client-urls" not in given:
+        raise ConfigurationError("--advertise-client-urls is required when --listen-client-urls is set explicitly")
+    name = text("name")
+    heartbeat_ms, election_ms = number("heartbeat-interval"), number("election-timeout")
+    if heartbeat_ms <= 0:
+        raise ConfigurationError(f"--heartbeat-interval must be >0 (set to {heartbeat_ms}ms)")
+    if election_ms < 5 * heartbeat_ms:
+        raise ConfigurationError(f"--election-timeout[{election_ms}ms] should be at least as 5 times as --heartbeat-interval[{heartbeat_ms}ms]")
+    if election_ms > ELECTION_MS_MAX:
+        raise ConfigurationError(f"--election-timeout[{election_ms}ms] is too long, and should be set less than {ELECTION_MS_MAX}ms")
+    state = text("initial-cluster-state")
+    if state not in ("new", "existing"):
+        raise ConfigurationError(f'invalid value "{state}" for --initial-cluster-state: expected "new" or "existing"')
+    request_bytes = number("max-request-bytes")
+    if not 0 < request_bytes <= REQUEST_BYTES_LIMIT:
+        raise ConfigurationError(f"--max-request-bytes must be between 1 and {REQUEST_BYTES_LIMIT}, got {request_bytes}")
+    progress_s = parse_duration(text("watch-progress-notify-interval"))
+    if progress_s < 0.1:
+        raise ConfigurationError("--watch-progress-notify-interval must be at least 100ms")
+    for gate in filter(None, text("feature-gates").split(",")):
+        if gate.partition("=")[0] not in flags.FEATURE_GATES:
+            raise ConfigurationError(f"unrecognized feature gate: {gate.partition('=')[0]}")
+    advertise_peer = urls(text("initial-advertise-peer-urls"), "initial-advertise-peer-urls")
+    client_tls = _tls(text, "", "client-cert-auth")
+    peer_tls = _tls(text, "peer-", "peer-client-cert-auth")
+    listen_client = urls(text("listen-client-urls"), "listen-client-urls", listening=True)
+    listen_peer = urls(text("listen-peer-urls"), "listen-peer-urls", listening=True)
+    for wanted, files, what in ((listen_client, client_tls, "client"), (listen_peer, peer_tls, "peer")):
+        if any(urlsplit(url).scheme == "https" for url in wanted) and not files.given:
+            flag = "" if what == "client" else "peer-"
+            raise ConfigurationError(f"--listen-{what}-urls has an https URL: give --{flag}cert-file and --{flag}key-file, too")
+    quota = number("quota-backend-bytes")
+    return Config(
+        name=name,
+        data_dir=Path(text("data-dir") or f"{name}.etcd"),
+        listen_client_urls=listen_client,
+        listen_peer_urls=listen_peer,
+        listen_metrics_urls=urls(text("listen-metrics-urls"), "listen-metrics-urls", listening=True),
+        advertise_client_urls=urls(text("advertise-client-urls"), "advertise-client-urls"),
+        advertise_peer_urls=advertise_peer,
+        initial_cluster=_initial_cluster(text("initial-cluster"), name, advertise_peer),
+        initial_cluster_existing=state == "existing",
+        initial_cluster_token=text("initial-cluster-token"),
+        client_tls=client_tls,
+        peer_tls=peer_tls,
+        heartbeat_s=heartbeat_ms / 1000,
+        election_s=election_ms / 1000,
+        pre_vote=is_true(text("pre-vote")),
+        snapshot_entries=max(1, number("snapshot-count")),
+        catchup_entries=max(1, number("snapshot-catchup-entries")),
+        quota_bytes=quota if quota > 0 else (DEFAULT_QUOTA_BYTES if quota == 0 else 0),
+        txn_operations_max=number("max-txn-ops"),
+        request_bytes_max=request_bytes,
+        concurrent_streams_max=number("max-concurrent-streams"),
+        progress_notify_interval_s=progress_s,
+        gateway=is_true(text("enable-grpc-gateway")),
+        sync=not is_true(text("unsafe-no-fsync")),
+        log_level=text("log-level"),
+        log_format=text("log-format"),
+        log_outputs=tuple(text("log-outputs").split(",")),
+        extensive_metrics=text("metrics") == "extensive",
+        notes=tuple(notes),
+    )
+
+
+def _tls(text: object, prefix: str, auth_flag: str) -> TlsFiles:
+    assert callable(text)
+    files = TlsFiles(text(f"{prefix}cert-file"), text(f"{prefix}key-file"), text(f"{prefix}trusted-ca-file"), is_true(text(auth_flag)))
+    if bool(files.cert) != bool(files.key):
+        raise ConfigurationError(f"--{prefix}cert-file and --{prefix}key-file belong together: give both or none")
+    if files.require_client and not files.ca:
+        raise ConfigurationError(f"--{auth_flag} needs --{prefix}trusted-ca-file to check certificates by")
+    for path in filter(None, (files.cert, files.key, files.ca)):
+        if not Path(path).is_file():
+            raise ConfigurationError(f"{path}: no such file (given by --{prefix}cert-file, --{prefix}key-file or --{prefix}trusted-ca-file)")
+    return files
+
+
+def urls(text: str, flag: str, *, listening: bool = False) -> tuple[str, ...]:
+    """A comma list of URLs with scheme, host and port and nothing else. Raises ConfigurationError."""
+    found = []
+    for url in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise ConfigurationError(f'invalid value "{url}" for --{flag}: {error}') from error
+        if parts.scheme not in ("http", "https"):
+            raise ConfigurationError(f'invalid value "{url}" for --{flag}: URL scheme must be http or https')
+        if not parts.hostname or port is None:
+            raise ConfigurationError(f'invalid value "{url}" for --{flag}: URL address does not have the form "host:port"')
+        if parts.path not in ("", "/"):
+            raise ConfigurationError(f'invalid value "{url}" for --{flag}: URL must not contain a path')
+        if listening and parts.hostname != "localhost" and not _is_address(parts.hostname):
+            raise ConfigurationError(f'expected IP in URL for binding ({url}) in --{flag}: "{parts.hostname}" is a name')
+        found.append(url.rstrip("/"))
+    return tuple(found)
+
+
+def _is_address(host: str) -> bool:
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _initial_cluster(text: str, name: str, advertise_peer: tuple[str, ...]) -> dict[str, list[str]]:
+    """name=url,name=url; a name may repeat. Empty: this member alone."""
+    if not text:
+        return {name: sorted(advertise_peer)}
+    cluster: dict[str, list[str]] = {}
+    for part in text.split(","):
+        member, equals, url = part.strip().partition("=")
+        if not equals or not member:
+            raise ConfigurationError(f'invalid --initial-cluster entry "{part}": expected name=url')
+        cluster.setdefault(member, []).extend(urls(url, "initial-cluster"))
+    if name not in cluster:
+        raise ConfigurationError(f'couldn\'t find local name "{name}" in the initial cluster configuration')
+    if sorted(cluster[name]) != sorted(advertise_peer):
+        raise ConfigurationError(
+            f"--initial-cluster has {name}={','.join(cluster[name])} but missing from --initial-advertise-peer-urls={','.join(advertise_peer)}"
+        )
+    return cluster

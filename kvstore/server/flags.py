@@ -1,0 +1,380 @@
+"""etcd's command line, environment and configuration file, by Go's flag rules: which flags there are, and what becomes of each.
+
+`-x` and `--x` are the same; `--f=v` or `--f v`; booleans only `--b` or `--b=false`; the last of repeated flags wins; durations `1h30m`, `100ms`.
+Environment: `ETCD_` and the name in capitals; the same setting by flag and by environment is an error. A configuration file (YAML or JSON)
+replaces both. A flag of etcd's that this server does not have yet is refused by name when it is set to anything but its default, and a flag
+without meaning here is accepted and noted.
+"""
+
+import enum
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+from msgspec import Struct
+
+
+class Kind(enum.Enum):
+    TEXT = "string"
+    INTEGER = "int"
+    BOOLEAN = "bool"
+    DURATION = "duration"
+
+
+class Fate(enum.Enum):
+    """What this server does with a flag."""
+
+    USED = ""
+    IGNORED = "accepted, without effect here"
+    REFUSED = "not implemented yet"
+
+
+class Flag(Struct, frozen=True):
+    name: str
+    kind: Kind
+    default: str
+    help: str
+    fate: Fate = Fate.USED
+
+
+class FlagError(Exception):
+    """The command line cannot be understood. `exit_code` as etcd's."""
+
+    def __init__(self, text: str, exit_code: int = 1, *, usage: bool = False) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+        self.usage = usage
+
+
+_UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a Go duration. Raises ValueError."""
+    if text in ("0", "+0", "-0"):
+        return 0.0
+    if not re.fullmatch(r"[+-]?(\d+(\.\d*)?(h|ms|m|s|us|µs|ns))+", text):
+        raise ValueError(f'invalid duration "{text}"')
+    total = sum(float(number) * _UNITS_S[unit] for number, unit in re.findall(r"(\d+(?:\.\d*)?)(h|ms|m|s|us|µs|ns)", text))
+    return -total if text.startswith("-") else total
+
+
+def _flags(fate: Fate, kind: Kind, rows: Iterable[tuple[str, str, str]]) -> list[Flag]:
+    return [Flag(name, kind, default, text, fate) for name, default, text in rows]
+
+
+_TEXT, _INT, _BOOL, _TIME = Kind.TEXT, Kind.INTEGER, Kind.BOOLEAN, Kind.DURATION
+
+FLAGS: dict[str, Flag] = {
+    flag.name: flag
+    for flag in [
+        *_flags(
+            Fate.USED,
+            _TEXT,
+            [
+                ("name", "default", "Human-readable name for this member; must be one of --initial-cluster."),
+                ("data-dir", "", "Path to the data directory (default '${name}.etcd')."),
+                ("listen-client-urls", "http://localhost:2379", "List of URLs to listen on for client grpc and http traffic."),
+                ("listen-peer-urls", "http://localhost:2380", "List of URLs to listen on for peer traffic."),
+                ("listen-metrics-urls", "", "List of additional URLs for /metrics and /health."),
+                ("initial-advertise-peer-urls", "http://localhost:2380", "List of this member's peer URLs to tell the rest of the cluster."),
+                ("initial-cluster", "", "Initial cluster configuration for bootstrapping, name=url,name=url."),
+                ("initial-cluster-state", "new", "Initial cluster state ('new'; 'existing' comes with member changes)."),
+                ("initial-cluster-token", "etcd-cluster", "Initial cluster token, part of the ids."),
+                ("advertise-client-urls", "http://localhost:2379", "List of this member's client URLs to tell clients."),
+                ("cert-file", "", "Path to the client server TLS cert file."),
+                ("key-file", "", "Path to the client server TLS key file."),
+                ("trusted-ca-file", "", "Path to the client server TLS trusted CA cert file."),
+                ("peer-cert-file", "", "Path to the peer server TLS cert file."),
+                ("peer-key-file", "", "Path to the peer server TLS key file."),
+                ("peer-trusted-ca-file", "", "Path to the peer server TLS trusted CA file."),
+                ("log-level", "info", "Log level: debug, info, warn, error, panic, fatal."),
+                ("log-format", "json", "Log format: json or console."),
+                ("log-outputs", "default", "'default', 'stderr', 'stdout' or file paths."),
+                ("config-file", "", "Path to the server configuration file; all other flags and ETCD_ variables are ignored then."),
+                ("metrics", "basic", "'basic' or 'extensive'."),
+                ("feature-gates", "", "Feature gates, name=true|false; known by name, the defaults are what is built."),
+            ],
+        ),
+        *_flags(
+            Fate.USED,
+            _INT,
+            [
+                ("snapshot-count", "10000", "Applied entries after which the log is cut."),
+                ("snapshot-catchup-entries", "5000", "Entries kept for slow followers when the log is cut."),
+                ("heartbeat-interval", "100", "Time of a heartbeat interval, in milliseconds."),
+                ("election-timeout", "1000", "Time for an election to time out, in milliseconds."),
+                ("quota-backend-bytes", "0", "Reported as the quota (0: 2 GiB); enforcing it comes with a later release."),
+                ("max-txn-ops", "128", "Maximum number of operations permitted in a transaction."),
+                ("max-request-bytes", "1572864", "Maximum client request size in bytes the server will accept."),
+                ("max-concurrent-streams", "4294967295", "Maximum concurrent streams that each client can open at a time."),
+            ],
+        ),
+        *_flags(
+            Fate.USED,
+            _BOOL,
+            [
+                ("pre-vote", "true", "Run an additional Raft election phase that keeps partitioned members from disrupting."),
+                ("client-cert-auth", "false", "Require client certificates."),
+                ("peer-client-cert-auth", "false", "Require peer client certificates."),
+                ("enable-grpc-gateway", "true", "Serve the JSON gateway under /v3/."),
+                ("unsafe-no-fsync", "false", "Do not sync to disk: a power cut can lose acknowledged writes."),
+                ("version", "false", "Print the version and exit."),
+            ],
+        ),
+        *_flags(Fate.USED, _TIME, [("watch-progress-notify-interval", "10m0s", "Duration of periodic watch progress notifications.")]),
+        *_flags(
+            Fate.IGNORED,
+            _TEXT,
+            [
+                ("wal-dir", "", "The log lives in the data directory."),
+                ("backend-bbolt-freelist-type", "", "The storage is LMDB."),
+                ("logger", "zap", "Logs go through Python's logging."),
+                ("discovery-fallback", "exit", "A remnant of the v2 API."),
+                ("cors", "*", "Origins for cross-origin requests."),
+                ("host-whitelist", "*", "Acceptable Host headers."),
+                ("log-rotation-config-json", "", "Rotation is left to the system."),
+                ("distributed-tracing-address", "localhost:4317", "See enable-distributed-tracing."),
+                ("distributed-tracing-service-name", "etcd", "See enable-distributed-tracing."),
+                ("distributed-tracing-instance-id", "", "See enable-distributed-tracing."),
+                ("tls-min-version", "TLS1.2", "TLS 1.2 and 1.3 are served."),
+                ("v2-deprecation", "", "There is no v2 API here."),
+                ("log-package-levels", "", "Removed from etcd; kept for old manifests."),
+            ],
+        ),
+        *_flags(
+            Fate.IGNORED,
+            _INT,
+            [
+                ("max-wals", "5", "The log is one file."),
+                ("max-snapshots", "5", "The state is one file."),
+                ("backend-batch-limit", "0", "The state is committed by its own rule."),
+                ("max-learners", "1", "Comes with member changes."),
+                ("bcrypt-cost", "10", "Comes with authentication."),
+                ("auth-token-ttl", "300", "Comes with authentication."),
+                ("bootstrap-defrag-threshold-megabytes", "0", "Defragment by command."),
+                ("compaction-batch-limit", "1000", "Compaction works in steps of its own size."),
+                ("self-signed-cert-validity", "1", "See auto-tls."),
+                ("distributed-tracing-sampling-rate", "0", "See enable-distributed-tracing."),
+            ],
+        ),
+        *_flags(
+            Fate.IGNORED,
+            _BOOL,
+            [
+                ("initial-election-tick-advance", "true", "The first election waits its whole time."),
+                ("strict-reconfig-check", "true", "Comes with member changes."),
+                ("memory-mlock", "false", "Pages are left to the system."),
+                ("socket-reuse-port", "false", "Ports are opened without it."),
+                ("socket-reuse-address", "false", "Ports are always opened with it."),
+                ("enable-pprof", "false", "Profile with py-spy from outside."),
+                ("enable-v2", "false", "There is no v2 API here."),
+                ("peer-skip-client-san-verification", "false", "Peer certificates are checked by their CA."),
+                ("experimental-initial-corrupt-check", "false", "Checksums are verified whenever an entry is read."),
+                ("debug", "false", "Use --log-level=debug."),
+            ],
+        ),
+        *_flags(
+            Fate.IGNORED,
+            _TIME,
+            [
+                ("backend-batch-interval", "0s", "The state is committed by its own rule."),
+                ("grpc-keepalive-min-time", "5s", "Pings are not limited."),
+                ("grpc-keepalive-interval", "2h0m0s", "Dead connections are left to TCP."),
+                ("grpc-keepalive-timeout", "20s", "Dead connections are left to TCP."),
+                ("raft-read-timeout", "5s", "Peers are not timed by reads."),
+                ("raft-write-timeout", "5s", "Peers are not timed by writes."),
+                ("warning-apply-duration", "100ms", "See the metrics."),
+                ("warning-unary-request-duration", "300ms", "See the metrics."),
+                ("downgrade-check-time", "5s", "There is nothing to downgrade to."),
+                ("compaction-sleep-interval", "10ms", "Compaction works in steps between requests."),
+                ("compact-hash-check-time", "1m0s", "Comes with corruption checks."),
+                ("experimental-watch-progress-notify-interval", "10m0s", "Use --watch-progress-notify-interval."),
+            ],
+        ),
+        *_flags(
+            Fate.REFUSED,
+            _TEXT,
+            [
+                ("auto-compaction-mode", "periodic", "Automatic compaction."),
+                ("auto-compaction-retention", "0", "Automatic compaction."),
+                ("auth-token", "simple", "Authentication."),
+                ("listen-client-http-urls", "", "A separate HTTP listener."),
+                ("client-cert-file", "", "Separate client certificates."),
+                ("client-key-file", "", "Separate client certificates."),
+                ("client-crl-file", "", "Revocation lists."),
+                ("client-cert-allowed-hostname", "", "Rules on client certificates."),
+                ("peer-client-cert-file", "", "Separate client certificates."),
+                ("peer-client-key-file", "", "Separate client certificates."),
+                ("peer-crl-file", "", "Revocation lists."),
+                ("peer-cert-allowed-cn", "", "Rules on peer certificates."),
+                ("peer-cert-allowed-hostname", "", "Rules on peer certificates."),
+                ("cipher-suites", "", "A choice of cipher suites."),
+                ("tls-max-version", "", "A highest TLS version."),
+                ("discovery", "", "Discovery."),
+                ("discovery-token", "", "Discovery."),
+                ("discovery-endpoints", "", "Discovery."),
+                ("discovery-srv", "", "Discovery by DNS."),
+                ("discovery-srv-name", "", "Discovery by DNS."),
+            ],
+        ),
+        *_flags(
+            Fate.REFUSED,
+            _BOOL,
+            [
+                ("auto-tls", "false", "Self-signed client TLS; `keelson certs` makes certificates."),
+                ("peer-auto-tls", "false", "Self-signed peer TLS; `keelson certs` makes certificates."),
+                ("force-new-cluster", "false", "A new cluster from old data."),
+                ("enable-log-rotation", "false", "Log rotation."),
+                ("enable-distributed-tracing", "false", "Tracing."),
+            ],
+        ),
+        *_flags(Fate.REFUSED, _TIME, [("corrupt-check-time", "0s", "Periodic corruption checks.")]),
+    ]
+}
+
+FEATURE_GATES = frozenset(
+    [
+        "StopGRPCServiceOnDefrag",
+        "InitialCorruptCheck",
+        "CompactHashCheck",
+        "TxnModeWriteWithSharedBuffer",
+        "LeaseCheckpoint",
+        "LeaseCheckpointPersist",
+        "SetMemberLocalAddr",
+        "FastLeaseKeepAlive",
+        "PriorityRequest",
+        "AllAlpha",
+        "AllBeta",
+    ]
+)
+
+_TRUE = {"1", "t", "T", "TRUE", "true", "True"}
+_FALSE = {"0", "f", "F", "FALSE", "false", "False"}
+
+
+def _checked(flag: Flag, text: str) -> str:
+    """Go's complaint about a value of the wrong kind."""
+    try:
+        if flag.kind is Kind.INTEGER:
+            int(text, 0)
+        elif flag.kind is Kind.DURATION:
+            parse_duration(text)
+        elif flag.kind is Kind.BOOLEAN and text not in _TRUE | _FALSE:
+            raise ValueError
+    except ValueError:
+        raise FlagError(f'invalid value "{text}" for flag -{flag.name}: parse error', 2, usage=True) from None
+    return text
+
+
+def parse_arguments(arguments: list[str]) -> dict[str, str]:
+    """Flags that were set, as text. Raises FlagError."""
+    given: dict[str, str] = {}
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("-") or argument == "-":
+            raise FlagError(f'"{argument}" is not a valid flag')
+        if argument == "--":
+            if rest:
+                raise FlagError(f'"{rest[0]}" is not a valid flag')
+            break
+        name, equals, value = argument.lstrip("-").partition("=")
+        flag = FLAGS.get(name)
+        if flag is None:
+            raise FlagError(f"flag provided but not defined: -{name}", 2, usage=True)
+        if not equals:
+            if flag.kind is Kind.BOOLEAN:
+                value = "true"
+            elif not rest:
+                raise FlagError(f"flag needs an argument: -{name}", 2, usage=True)
+            else:
+                value = rest.pop(0)
+        given[name] = _checked(flag, value)
+    return given
+
+
+def from_environment(environment: Mapping[str, str], given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Settings by ETCD_ variables, and the names of variables that mean nothing. Raises FlagError if a flag sets the same."""
+    known = {"ETCD_" + name.upper().replace("-", "_"): name for name in FLAGS}
+    found: dict[str, str] = {}
+    unknown = []
+    for variable, value in environment.items():
+        if not variable.startswith("ETCD_") or variable in ("ETCD_VERSION", "ETCD_UNSUPPORTED_ARCH", "ETCD_VERIFY"):
+            continue
+        name = known.get(variable)
+        if name is None:
+            unknown.append(variable)
+            continue
+        if name in given:
+            raise FlagError(
+                f'conflicting environment variable "{variable}" is shadowed by corresponding command-line flag '
+                "(either unset environment variable or disable flag))"
+            )
+        if value:
+            found[name] = _checked(FLAGS[name], value)
+    return found, unknown
+
+
+_TLS_SECTIONS = {"client-transport-security": "", "peer-transport-security": "peer-"}
+
+
+def from_file(text: str) -> dict[str, str]:
+    """Settings of a configuration file (YAML; JSON is YAML). Unknown keys are ignored, as etcd does. Raises FlagError."""
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise FlagError(f"error parsing the configuration file: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise FlagError("error parsing the configuration file: it must be a map of settings")
+    found: dict[str, str] = {}
+    for key, value in content.items():
+        if key in _TLS_SECTIONS:
+            for inner, setting in (value or {}).items():
+                _take(found, _TLS_SECTIONS[key] + str(inner), setting)
+        else:
+            _take(found, str(key), value)
+    return found
+
+
+def _take(found: dict[str, str], name: str, value: Any) -> None:
+    flag = FLAGS.get(name)
+    if flag is None or value is None:
+        return
+    if isinstance(value, bool):
+        text = "true" if value else "false"
+    elif isinstance(value, list):
+        text = ",".join(str(item) for item in value)
+    elif flag.kind is Kind.DURATION and isinstance(value, int):
+        text = f"{value}ns"  # the file gives durations as integer nanoseconds
+    else:
+        text = str(value)
+    found[name] = _checked(flag, text)
+
+
+def is_true(text: str) -> bool:
+    return text in _TRUE
+
+
+def refused_flags(given: Mapping[str, str]) -> list[str]:
+    """Flags set to something that this server does not have."""
+    return [name for name, value in given.items() if FLAGS[name].fate is Fate.REFUSED and value not in (FLAGS[name].default, "")]
+
+
+def ignored_flags(given: Mapping[str, str]) -> list[str]:
+    return [name for name, value in given.items() if FLAGS[name].fate is Fate.IGNORED and value != FLAGS[name].default]
+
+
+def usage() -> str:
+    """--help: every flag of etcd's that is taken, and of each without effect, why."""
+    lines = ["Usage:", "", "  kvstore [flags]", "    Start a member of the store.", ""]
+    for fate, title in ((Fate.USED, "Flags:"), (Fate.IGNORED, "Accepted, without effect here:"), (Fate.REFUSED, "Not implemented yet:")):
+        lines.append(title)
+        for flag in FLAGS.values():
+            if flag.fate is fate:
+                lines += [f"  --{flag.name} '{flag.default}'", f"    {flag.help}"]
+        lines.append("")
+    return "\n".join(lines)

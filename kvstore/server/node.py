@@ -1,0 +1,234 @@
+"""One member as a process: starts everything in order, stops it in reverse."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import h2corn
+
+from keelson.cogs.logs import fields
+from keelson.cogs.shutdown import StopAsked, stop_on_signals
+from kvstore.api.app import App
+from kvstore.api.rpc import Settings
+from kvstore.ids import ClusterId, MemberId
+from kvstore.member.config import MemberConfig
+from kvstore.member.member import Member
+from kvstore.member.messages import AnyPeerMessage
+from kvstore.peer.frames import MessageCodec
+from kvstore.raft.config import Config as RaftConfig
+from kvstore.server.backend import MemberBackend
+from kvstore.server.bootstrap import ConfigurationError, Opened, open_member
+from kvstore.server.config import Config
+from kvstore.server.listeners import make_servers, peer_dial_context, peer_listen_context, serve
+from kvstore.server.loop import Runner
+from kvstore.server.metrics import Metrics
+from kvstore.server.observed import Observed
+from kvstore.server.transport import Transport
+from kvstore.storage.lmdb_engine import LmdbDisk
+from kvstore.version import ETCD_VERSION, KEELSON_VERSION, STORAGE_VERSION
+
+log = logging.getLogger("kvstore.server")
+
+BACKLOG = 1024
+
+
+class Fatal(Exception):
+    """The member cannot go on; says why."""
+
+
+async def run(config: Config) -> signal.Signals | None:
+    """Serve until a signal asks to stop; returns it. Raises Fatal, ConfigurationError, EngineError, OSError."""
+    for note in config.notes:
+        log.warning(note)
+    sockets = _listen(config.listen_client_urls, "client"), _listen(config.listen_metrics_urls, "metrics")
+    disk = LmdbDisk(config.data_dir / "member", sync=config.sync)
+    try:
+        opened = open_member(disk, config.name, config.initial_cluster, config.initial_cluster_token, existing=config.initial_cluster_existing)
+        with stop_on_signals() as stop:
+            try:
+                return await _serve(config, disk, opened, sockets, stop)
+            except* Fatal as group:
+                raise Fatal(str(group.exceptions[0])) from None
+    finally:
+        disk.close()
+
+
+def _listen(urls: Sequence[str], what: str) -> list[tuple[str, socket.socket]]:
+    """Open the ports at once, so that one in use is found now; they are served when the member is ready."""
+    opened = []
+    for url in urls:
+        parts = urlsplit(url)
+        host = "127.0.0.1" if parts.hostname == "localhost" else (parts.hostname or "")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, parts.port or 0))
+        except OSError as error:
+            raise ConfigurationError(f"cannot listen on {url} for {what} traffic: {error.strerror}; stop what has it, or choose another") from error
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+        opened.append((url, listener))
+    return opened
+
+
+def _member_config(config: Config, opened: Opened) -> MemberConfig:
+    ticks = max(2, round(config.election_s / config.heartbeat_s))
+    return MemberConfig(
+        cluster_id=ClusterId(opened.identity.cluster_id),
+        raft=RaftConfig(MemberId(opened.identity.member_id), election_ticks=ticks, pre_vote=config.pre_vote),
+        name=config.name,
+        client_urls=config.advertise_client_urls,
+        version=ETCD_VERSION,
+        storage_version=STORAGE_VERSION,
+        election_timeout_s=config.election_s,
+        tick_s=config.heartbeat_s,
+        snapshot_entries=config.snapshot_entries,
+        catchup_entries=config.catchup_entries,
+        quota_bytes=config.quota_bytes,
+    )
+
+
+_Listening = list[tuple[str, socket.socket]]
+
+
+async def _serve(config: Config, disk: LmdbDisk, opened: Opened, sockets: tuple[_Listening, _Listening], stop: StopAsked) -> signal.Signals | None:
+    loop = asyncio.get_running_loop()
+    failed: asyncio.Future[str] = loop.create_future()
+
+    def fatal(reason: str) -> None:
+        if not failed.done():
+            failed.set_result(reason)
+
+    runner = Runner(loop, disk, opened.log, opened.state, Observed(), fatal)
+    await runner.state_thread.call(lambda: opened.machine.begin(opened.state.begin_write()))
+    member_config = _member_config(config, opened)
+    member = Member(
+        member_config,
+        opened.log,
+        opened.machine,
+        draw=random.SystemRandom().randint,
+        first_request_id=secrets.randbits(64),
+        now_s=time.monotonic(),
+    )
+    log.info(
+        "starting a member",
+        extra=fields(
+            name=config.name,
+            local_member_id=f"{member.id:x}",
+            cluster_id=f"{opened.identity.cluster_id:x}",
+            keelson_version=KEELSON_VERSION,
+            etcd_version=ETCD_VERSION,
+            data_dir=str(config.data_dir),
+            new=opened.is_new,
+            applied_index=opened.machine.applied_index,
+        ),
+    )
+    transport = Transport(
+        loop,
+        member_config.cluster_id,
+        member.id,
+        MessageCodec(AnyPeerMessage),
+        receive=runner.receive,
+        unreachable=runner.unreachable,
+        members=lambda: member.machine.members,
+        client_tls=_dial_tls(config),
+    )
+    await transport.listen(config.listen_peer_urls, peer_listen_context(config.peer_tls))
+    async with asyncio.TaskGroup() as group:
+
+        def dial() -> None:
+            known = member.machine.members
+            transport.set_peers({peer: record.peer_urls for peer, record in known.items() if peer != member.id}, group)
+
+        runner.members_changed = dial
+        dial()
+        runner.start(member, transport.send)
+        servers: list[h2corn.Server] = []
+        stopping = group.create_task(stop.wait(), name="wait for a signal")
+        waiting: list[asyncio.Future[Any]] = [stopping, failed]
+        await asyncio.wait([*waiting, runner.ready], return_when=asyncio.FIRST_COMPLETED)
+        if runner.ready.done() and not failed.done():
+            servers = await _open_services(config, runner, transport, sockets, group)
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        await _stop(runner, transport, servers, failed)
+        if failed.done():
+            raise Fatal(failed.result())
+    return stop.number
+
+
+def _dial_tls(config: Config) -> ssl.SSLContext | None:
+    needs = any(urlsplit(url).scheme == "https" for urls in config.initial_cluster.values() for url in urls)
+    return peer_dial_context(config.peer_tls) if needs or config.peer_tls.given else None
+
+
+async def _open_services(
+    config: Config, runner: Runner, transport: Transport, sockets: tuple[_Listening, _Listening], group: asyncio.TaskGroup
+) -> list[h2corn.Server]:
+    metrics: Metrics | None = None
+
+    def render(accept: str) -> tuple[bytes, str]:
+        assert metrics is not None, "served only after it was made"
+        return metrics.render(accept)
+
+    settings = Settings(
+        request_bytes_max=config.request_bytes_max,
+        txn_operations_max=config.txn_operations_max,
+        progress_notify_interval_s=config.progress_notify_interval_s,
+        election_timeout_s=config.election_s,
+        gateway=config.gateway,
+        metrics=render,
+    )
+    app = App(MemberBackend(runner), settings)
+    metrics = Metrics(runner, transport, app.stats)
+    body_max = settings.message_bytes_max * 2
+    servers = []
+    for listening in sockets:
+        servers += make_servers(app, listening, config.client_tls, config.concurrent_streams_max, body_max)
+    await serve(servers, group)
+    for url, _ in sockets[0]:
+        log.info("ready to serve client requests", extra=fields(address=url))
+    return servers
+
+
+async def _stop(runner: Runner, transport: Transport, servers: list[h2corn.Server], failed: asyncio.Future[str]) -> None:
+    """Hand leadership over, finish requests, write the state down."""
+    if not failed.done():
+        await _hand_over(runner)
+    for server in servers:
+        server.shutdown()
+    # A request that waits for the log must not hold up the end: whoever still waits after a moment is told.
+    await asyncio.sleep(0)
+    runner.member.stop()
+    runner.wake()
+    await runner.stop()
+    await transport.close()
+    log.info("stopped")
+
+
+async def _hand_over(runner: Runner) -> None:
+    """Give leadership to the follower that is furthest, and wait until it has it, at most an election timeout."""
+    member = runner.member
+    if not member.is_leader:
+        return
+    followers = [(known.match, peer) for peer, known in member.raft.status().followers.items() if peer != member.id and not known.is_learner]
+    if not followers:
+        return
+    target = max(followers)[1]
+    future = runner.loop.create_future()
+    member.move_leader(target, future)
+    runner.wake()
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(member.config.election_timeout_s):
+            await future
+    log.info("leadership transfer on stop", extra=fields(to=f"{target:x}", leader=f"{member.leader:x}"))
