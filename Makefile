@@ -88,8 +88,8 @@ $(VENV)/.installed: requirements-lock.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %s: make PYTHON=..." % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	@echo "installing into $(VENV), once; this takes a minute or two"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-lock.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements-lock.txt
+	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 lock: ## Write requirements-lock.txt anew, with today's versions of what pyproject.toml allows
