@@ -362,7 +362,7 @@ class BareWorld(World):
         self._stopped = False
         super().__init__(seed, options, trace)
         rng = self.timeline.random("clients")
-        mean_s = self.options.think_s / self.options.clients
+        mean_s = max(0.02, self.options.think_s / self.options.clients)
         self.timeline.every(mean_s, rng, self._propose)
         self.timeline.every(mean_s * 2, rng, self._read)
 

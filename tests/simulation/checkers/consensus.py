@@ -51,6 +51,8 @@ class ConsensusChecker:
         self.promised_term: dict[MemberId, int] = {}
         self.acknowledged: dict[MemberId, Acknowledged] = {}
         self.logs: dict[MemberId, Shadow] = {}
+        self._overruled_in: dict[MemberId, int] = {}
+        """The last term in which a member had to drop entries for its leader's."""
         self.contents: dict[tuple[int, int], tuple[bytes, int, int]] = {}
         """(index, term) to (data, kind, term of the entry before)."""
         self.committed: dict[int, int] = {}
@@ -97,9 +99,11 @@ class ConsensusChecker:
         known = self.acknowledged.get(reply.sender)
         if index <= shadow.base or (known is not None and (known.term, known.index) >= (reply.term, index)):
             return
+        if reply.term < self._overruled_in.get(reply.sender, 0):
+            # Accepted before a newer leader replaced it, answered after: as good as answered before.
+            return
         entry_term = shadow.term_at(index)
         if entry_term is None:
-            # A late duplicate of an older term's answer cannot come here: answers leave in the order they were made.
             raise Violation("acknowledge what is held", f"{reply.sender} acknowledged {index} in term {reply.term} but holds {shadow.last}")
         self.acknowledged[reply.sender] = Acknowledged(reply.term, index, entry_term)
 
@@ -129,6 +133,7 @@ class ConsensusChecker:
         for index, old_term in enumerate(dropped, first):
             if shadow.term_at(index) == old_term:
                 continue
+            self._overruled_in[member] = term
             if self.committed.get(index) == old_term:
                 raise Violation("nobody deletes what is committed", f"{member} in term {term} dropped entry {index} of term {old_term}")
             known = self.acknowledged.get(member)

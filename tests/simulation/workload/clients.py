@@ -114,7 +114,7 @@ class Client:
         def on_answer(result: object) -> None:
             if turn == self._turn:
                 self._next()
-                if isinstance(result, Refused | Broken):
+                if isinstance(result, Momentary):
                     self._move()
                 answered(result)
 
