@@ -103,21 +103,22 @@ class _Session:
             self._stream.request_progress()
 
     def _create(self, request: Any) -> None:
-        watch_id: int = request.watch_id
-        if watch_id == 0:
-            while self._next_id in self._specs:
-                self._next_id += 1
-            watch_id = self._next_id
-            self._next_id += 1
-        elif watch_id in self._specs:
-            self._refuse(_DUPLICATE_ID)
-            return
-        spec = codec.watch_spec(request, watch_id)
+        spec = codec.watch_spec(request, request.watch_id)
         if spec.range_end and spec.range_end != b"\x00" and spec.key >= spec.range_end:
             self._refuse(_EMPTY_RANGE)
             return
         if spec.start_revision < 0:
             self._refuse(_NEGATIVE_START)
+            return
+        watch_id: int = request.watch_id
+        if watch_id == 0:  # an id is only used up by a watcher that comes to be
+            while self._next_id in self._specs:
+                self._next_id += 1
+            watch_id = self._next_id
+            self._next_id += 1
+            spec = codec.watch_spec(request, watch_id)
+        elif watch_id in self._specs:
+            self._refuse(_DUPLICATE_ID)
             return
         self._specs[watch_id] = spec
         revision = self._stream.create(spec)

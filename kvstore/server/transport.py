@@ -8,6 +8,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Collection, Sequence
+from typing import cast
 from urllib.parse import urlsplit
 
 from keelson.cogs.logs import fields
@@ -43,8 +44,7 @@ class _Listener(asyncio.Protocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
         self._owner.incoming.add(transport)
         self._deadline = self._owner.loop.call_later(GREETING_TIMEOUT_S, transport.abort)
 
@@ -99,8 +99,7 @@ class _Dialled(asyncio.Protocol):
         self.lost: asyncio.Future[None] = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -170,21 +169,21 @@ class Peer:
         parts = urlsplit(url)
         tls = owner.client_tls if parts.scheme in ("https", "unixs") else None
         async with asyncio.timeout(GREETING_TIMEOUT_S):
-            _, protocol = await owner.loop.create_connection(
+            # The transport as returned: uvloop may tell the protocol of its connection only later.
+            connection, protocol = await owner.loop.create_connection(
                 lambda: _Dialled(owner.loop), parts.hostname or "", parts.port or 0, ssl=tls, server_hostname=parts.hostname if tls else None
             )
-            assert protocol.transport is not None
             try:
-                protocol.transport.write(hello(owner.cluster_id, owner.own_id, self.id))
+                connection.write(hello(owner.cluster_id, owner.own_id, self.id))
                 greeting = await protocol.answered
             except BaseException:
-                protocol.transport.abort()
+                connection.abort()
                 raise
         if greeting.refused:
-            protocol.transport.abort()
+            connection.abort()
             raise ConnectionError(f"refused: {greeting.refused}")
-        protocol.transport.set_write_buffer_limits(high=1 << 20)
-        self._connection = protocol.transport
+        connection.set_write_buffer_limits(high=1 << 20)
+        self._connection = connection
         self.active_since_s = owner.loop.time()
         log.info("peer became active", extra=fields(peer=f"{self.id:x}", url=url))
         try:
@@ -192,7 +191,7 @@ class Peer:
         finally:
             self._connection = None
             self.active_since_s = None
-            protocol.transport.abort()
+            connection.abort()
         log.warning("peer became inactive", extra=fields(peer=f"{self.id:x}"))
 
 
