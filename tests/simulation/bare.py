@@ -19,6 +19,8 @@ from tests.simulation.options import Options
 from tests.simulation.world import RaftProcess, World
 
 RETAINED_ENTRIES_MAX = 500
+BACKLOG_MAX = 100
+"""Uncommitted entries at which clients hold back: some worlds replicate one entry a round trip."""
 
 
 COMMANDS_KEPT = 30
@@ -190,6 +192,9 @@ class BareProcess(RaftProcess):
         self.pump()
 
     # --- outputs
+
+    def raft_storage(self) -> BareLog:
+        return self.log
 
     def applied(self) -> int:
         return self.machine.meta.index
@@ -373,7 +378,7 @@ class BareWorld(World):
 
     def _propose(self) -> None:
         chosen = self._somebody()
-        if chosen is not None:
+        if chosen is not None and chosen.raft.last_index - chosen.raft.commit_index < BACKLOG_MAX:
             self._commands += 1
             chosen.propose(b"%d" % self._commands + b"." * self.rng.randrange(self.options.value_bytes))
 

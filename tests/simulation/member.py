@@ -206,6 +206,9 @@ class MemberProcess(RaftProcess):
     def disconnect(self, connection: Any) -> None:
         self._connections.pop(connection, None)
 
+    def raft_storage(self) -> RaftLog:
+        return self.log
+
     def applied(self) -> int:
         return self.machine.applied_index
 

@@ -69,8 +69,9 @@ class Network:
             return
         line_free_s += len(data) / options.bytes_per_s
         self._busy_until_s[link] = line_free_s
-        arrival_s = line_free_s + options.latency_s + options.jitter_s * self._rng.random() ** 3 + extra_s
-        if options.fifo and not extra_s:
+        jitter_s = options.jitter_s if self.lossy else min(options.jitter_s, 0.01)
+        arrival_s = line_free_s + options.latency_s + jitter_s * self._rng.random() ** 3 + extra_s
+        if (options.fifo or not self.lossy) and not extra_s:
             arrival_s = self._last_arrival_s[link] = max(arrival_s, self._last_arrival_s.get(link, 0.0))
         self._timeline.after(arrival_s - now_s, self._arrive, link, self._epoch.get(link, 0), data)
 
@@ -87,7 +88,7 @@ class Network:
         self.cut.discard((sender, receiver))
 
     def heal(self) -> None:
-        """Everything reaches everybody from now on."""
+        """Everything reaches everybody from now on, soon and in order."""
         self.cut.clear()
         self.lossy = False
 

@@ -6,12 +6,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
-from kvstore.ids import MemberId, Term
+from kvstore.ids import Index, MemberId, Term
 from kvstore.raft.config import Config
 from kvstore.raft.core import Raft
 from kvstore.raft.membership import Change, changed, decode_change
 from kvstore.raft.messages import ConfState, Entry, EntryKind, Message
 from kvstore.raft.ready import Role
+from kvstore.raft.storage import Storage
 from tests.simulation import changes
 from tests.simulation import options as swarm
 from tests.simulation.checkers.consensus import ConsensusChecker
@@ -39,6 +40,8 @@ class RaftProcess(Process):
         self.bootstrap = bootstrap
         """The first members' configuration; empty for one who joins later."""
         self._seen: tuple[Term, Role] | None = None
+        self._led_commit = 0
+        self._led_conf = bootstrap
 
     raft: Raft
     """The core; only while the process is running."""
@@ -71,6 +74,8 @@ class RaftProcess(Process):
         """Called after each input: did the member's role or term change?"""
         now = (self.raft.term, self.raft.role)
         if now == self._seen:
+            if now[1] is Role.LEADER and self.raft.commit_index != self._led_commit:
+                self._observe_commit()
             return
         term, role = self._seen = now
         self.timeline.say(f"{self.id} is {role.value} in term {term}")
@@ -78,6 +83,25 @@ class RaftProcess(Process):
         if role is Role.LEADER:
             log = self.raft.log
             self.world.consensus.on_leader(self.id, term, log.term_at, log.first_index() - 1)
+            self._led_commit, self._led_conf = self.raft.commit_index, self.raft.conf
+
+    def _observe_commit(self) -> None:
+        """The leader moved its commit index: was it entitled to?"""
+        raft, members = self.raft, self.world.members
+        index, confs = raft.commit_index, (self._led_conf, raft.conf)
+        self._led_commit, self._led_conf = index, raft.conf
+        # Of both configurations if one has just been replaced: the commit may have come before.
+        holders = [{voter: members[voter].stored_term_at(index) for voter in conf.voters} for conf in confs]
+        self.world.consensus.on_leader_commit(self.id, raft.term, index, raft.log.term_at(index), holders)
+
+    def stored_term_at(self, index: int) -> int | None:
+        """Term of the entry on this member's disk, running or not; a snapshot behind `index` counts as term 0."""
+        stored = self.raft_storage()
+        return 0 if index < stored.snapshot().index else stored.term_at(Index(index))
+
+    def raft_storage(self) -> Storage:
+        """The log as it is on disk."""
+        raise NotImplementedError
 
     def crash(self) -> None:
         super().crash()

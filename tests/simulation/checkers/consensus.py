@@ -7,7 +7,7 @@ The checker keeps a shadow of every member's log as handed to the disk. That mak
 * what was promised to another member (a vote, an acknowledgement) is still true after a crash, and nobody deletes what is committed.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -180,6 +180,18 @@ class ConsensusChecker:
             )
 
     # --- commitment
+
+    def on_leader_commit(
+        self, leader: MemberId, term: int, index: int, entry_term: int | None, holders: Sequence[Mapping[MemberId, int | None]]
+    ) -> None:
+        """`leader` took `index`, whose entry has `entry_term`, to be committed. `holders`: for each configuration that may have counted,
+        its voters and the term of the entry there on their disks (0: behind their snapshot)."""
+        if entry_term != term:
+            raise Violation("only its own term's entries are counted", f"{leader} committed {index} of term {entry_term} in term {term}")
+        for voters in holders:
+            if sum(stored in (0, term) for stored in voters.values()) > len(voters) // 2:
+                return
+        raise Violation("committed means on a majority's disks", f"{leader} committed {index} of term {term}; on disk: {holders}")
 
     def on_committed(self, member: MemberId, entries: Iterable[Entry]) -> None:
         """`member` hands out `entries` for applying."""

@@ -135,6 +135,17 @@ def test_different_entries_applied_at_an_index() -> None:
         checker.on_committed(B, [entry(1, 2)])
 
 
+def test_a_commit_that_a_leader_was_not_entitled_to() -> None:
+    checker = consensus()
+    checker.on_leader_commit(A, 2, 7, 2, [{A: None, B: 2, C: 2}])
+    checker.on_leader_commit(A, 2, 7, 2, [{A: None, B: 2, C: 0}])
+    checker.on_leader_commit(A, 2, 7, 2, [{A: None, B: 1, C: 2}, {B: 1, C: 2, A: 2}])
+    with pytest.raises(Violation, match="own term"):
+        checker.on_leader_commit(A, 3, 7, 2, [{A: 2, B: 2, C: 2}])
+    with pytest.raises(Violation, match="majority's disks"):
+        checker.on_leader_commit(A, 2, 7, 2, [{A: None, B: 1, C: 2}])
+
+
 def test_applied_twice_or_differently() -> None:
     checker = StateChecker()
     checker.on_start(A, 0)

@@ -1,0 +1,256 @@
+"""The checkers must be able to fail: known mistakes are built into the core, and each has to be found within a few seeds.
+
+Each mutation is a patch of one function for the time of a test. The first list is what every Raft has to get right; the second is what is wrong
+with pysyncobj 0.3.17 (found by trying it), which our core must be shown not to share.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kvstore.ids import NO_TERM, NOBODY, Index
+from kvstore.member import driver
+from kvstore.member.member import Member
+from kvstore.member.reads import Reads
+from kvstore.raft import candidate, core, follower, leader
+from kvstore.raft.log import Log
+from kvstore.raft.messages import AppendReply
+from kvstore.statemachine.machine import Machine
+from tests.simulation.options import Options
+from tests.simulation.run import FLAVOURS
+
+pytestmark = pytest.mark.slow
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def old_terms_are_committed_by_counting(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(leader, "may_commit", lambda raft, index: index > raft.log.commit)
+
+
+def votes_are_forgotten_in_memory(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(candidate, "may_vote_for", lambda raft, request: raft.log.is_up_to_date(request.last_log_index, request.last_log_term))
+
+
+def votes_are_forgotten_in_a_crash(patch: pytest.MonkeyPatch) -> None:
+    original = core.Raft._hard_state_to_write
+
+    def without_vote(raft: core.Raft, with_entries: bool) -> Any:
+        hard_state = original(raft, with_entries)
+        return None if hard_state is None else type(hard_state)(hard_state.term, NOBODY, hard_state.commit)
+
+    patch.setattr(core.Raft, "_hard_state_to_write", without_vote)
+
+
+def votes_go_to_shorter_logs(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Log, "is_up_to_date", lambda log, last_index, last_term: True)
+
+
+def acknowledged_before_the_sync(patch: pytest.MonkeyPatch) -> None:
+    original = core.Raft.ready
+
+    def ready(raft: core.Raft) -> Any:
+        raft.messages += raft.messages_after_persist
+        raft.messages_after_persist = []
+        return original(raft)
+
+    patch.setattr(core.Raft, "ready", ready)
+
+
+def leader_counts_itself_before_the_sync(patch: pytest.MonkeyPatch) -> None:
+    original = leader.append
+
+    def append(raft: Any, *args: Any) -> None:
+        original(raft, *args)
+        own = raft.progress.get(raft.id)
+        if own is not None and own.acknowledged(raft.log.last_index):
+            leader.maybe_commit(raft)
+
+    patch.setattr(leader, "append", append)
+
+
+def reads_without_a_quorum(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(leader, "request_read", lambda raft, requester, context: raft.answer_read(requester, context, raft.log.commit))
+
+
+def reads_confirmed_by_old_answers(patch: pytest.MonkeyPatch) -> None:
+    """A round is taken to be confirmed by any answer to any heartbeat, as if one quorum, once heard, lasted for ever."""
+    patch.setattr(leader, "confirmed_round", lambda raft: raft.rounds.last_number)
+
+
+def read_before_it_is_applied(patch: pytest.MonkeyPatch) -> None:
+    original = Reads.confirmed
+    patch.setattr(Reads, "confirmed", lambda reads, context, index: original(reads, context, Index(0)))
+
+
+def conflicts_are_not_truncated(patch: pytest.MonkeyPatch) -> None:
+    def accept(log: Log, prev_index: Index, prev_term: Any, entries: Any) -> Index | None:
+        if log.term_at(prev_index) != prev_term:
+            return None
+        new = [entry for entry in entries if entry.index > log.last_index]
+        if new:
+            log.append(new)
+        return Index(prev_index + len(entries))
+
+    patch.setattr(Log, "accept", accept)
+
+
+def applied_index_is_not_stored_with_the_state(patch: pytest.MonkeyPatch) -> None:
+    """After a restart entries are applied again which the state has already."""
+    original = Machine.seal
+
+    def seal(machine: Machine) -> None:
+        applied = machine.applied_index
+        machine.applied_index = Index(max(1, applied - 3))
+        original(machine)
+        machine.applied_index = applied
+
+    patch.setattr(Machine, "seal", seal)
+
+
+def state_is_committed_lazily_but_the_log_is_cut_at_once(patch: pytest.MonkeyPatch) -> None:
+    original = Member._maybe_cut_log
+
+    def cut(member: Member) -> None:
+        durable = member._durable
+        member._durable = type(durable)(member.machine.applied_index, member.machine.applied_term, durable.conf)
+        original(member)
+        member._durable = durable
+
+    patch.setattr(Member, "_maybe_cut_log", cut)
+
+
+def writes_are_reported_before_they_are_done(patch: pytest.MonkeyPatch) -> None:
+    """The driver's version of acknowledging before the sync."""
+    original = driver.LogWriter.start
+
+    def start(writer: driver.LogWriter) -> Any:
+        work = original(writer)
+        if isinstance(work, driver.Persist):
+            writer.early = writer._writing  # type: ignore[attr-defined]
+            for ready in writer._writing:
+                ready.messages.extend(ready.messages_after_persist)
+        return work
+
+    patch.setattr(driver.LogWriter, "start", start)
+    patch.setattr(core.Raft, "ready", _released_early(core.Raft.ready))
+
+
+def _released_early(original: Callable[[core.Raft], Any]) -> Callable[[core.Raft], Any]:
+    def ready(raft: core.Raft) -> Any:
+        taken = original(raft)
+        if taken is not None and taken.entries:
+            taken.messages.extend(taken.messages_after_persist)
+        return taken
+
+    return ready
+
+
+def appends_that_overlap_delete_the_rest(patch: pytest.MonkeyPatch) -> None:
+    """pysyncobj: a follower that gets an append which overlaps its log drops everything behind it, acknowledged or not."""
+
+    def accept(log: Log, prev_index: Index, prev_term: Any, entries: Any) -> Index | None:
+        if log.term_at(prev_index) != prev_term:
+            return None
+        if entries:
+            if log.last_index > prev_index and prev_index >= log.commit:
+                log.truncate_from(Index(prev_index + 1))
+            fresh = [entry for entry in entries if entry.index > log.last_index]
+            if fresh:
+                log.append(fresh)
+        return Index(prev_index + len(entries))
+
+    patch.setattr(Log, "accept", accept)
+
+
+def acknowledgements_count_in_any_term(patch: pytest.MonkeyPatch) -> None:
+    """pysyncobj: acknowledgements carry no term, so one for an earlier leader's log counts for a later one's."""
+    original = core.Raft.step
+
+    def step(raft: core.Raft, message: Any) -> None:
+        if isinstance(message, AppendReply) and message.success and message.term < raft.term:
+            message = AppendReply(message.sender, message.receiver, raft.term, True, message.match_index)
+        original(raft, message)
+
+    patch.setattr(core.Raft, "step", step)
+
+
+def two_membership_changes_at_once(patch: pytest.MonkeyPatch) -> None:
+    """pysyncobj: a change of the membership may begin while another is under way."""
+    patch.setattr(leader, "may_change_membership", lambda raft: True)
+
+
+def snapshots_replace_what_was_acknowledged(patch: pytest.MonkeyPatch) -> None:
+    """Our own first mistake (bare 36): a snapshot is installed though the log holds its last entry, and more."""
+    original = follower.on_install_snapshot
+
+    def install(raft: Any, request: Any) -> None:
+        if request.meta.index <= raft.log.commit:
+            original(raft, request)
+            return
+        term_at = raft.log.term_at
+        raft.log.term_at = lambda index: NO_TERM if index == request.meta.index else term_at(index)
+        try:
+            original(raft, request)
+        finally:
+            del raft.log.term_at
+
+    patch.setitem(follower.HANDLERS, follower.InstallSnapshot, install)
+
+
+STORMY = {
+    "members": 5, "crash_every_s": 1.0, "down_s": 0.3, "partition_every_s": 2.0, "partition_lasts_s": 2.0, "loss": 0.1, "jitter_s": 0.1,
+    "think_s": 0.1, "disk_s": 0.05, "inflight_appends_max": 8, "election_ticks": 5,
+}  # fmt: skip
+
+SPLIT = {
+    "members": 5, "partition_every_s": 4.0, "partition_lasts_s": 8.0, "think_s": 0.02, "election_ticks": 10, "skew": 0.15, "disk_s": 0.005,
+}  # fmt: skip
+
+MUTATIONS: list[tuple[Patch, str, int, dict[str, Any]]] = [
+    (old_terms_are_committed_by_counting, "bare", 200, STORMY),
+    (votes_are_forgotten_in_memory, "bare", 30, {**STORMY, "pre_vote": False}),
+    (votes_are_forgotten_in_a_crash, "bare", 30, STORMY),
+    (votes_go_to_shorter_logs, "bare", 30, STORMY),
+    (acknowledged_before_the_sync, "bare", 30, STORMY),
+    (leader_counts_itself_before_the_sync, "bare", 100, STORMY),
+    (reads_without_a_quorum, "bare", 60, STORMY),
+    (reads_confirmed_by_old_answers, "bare", 60, SPLIT),
+    (reads_without_a_quorum, "store", 60, STORMY),
+    (read_before_it_is_applied, "store", 30, STORMY),
+    (conflicts_are_not_truncated, "bare", 60, STORMY),
+    (applied_index_is_not_stored_with_the_state, "store", 30, {**STORMY, "commit_entries": 10}),
+    (state_is_committed_lazily_but_the_log_is_cut_at_once, "store", 30, {**STORMY, "snapshot_entries": 5, "catchup_entries": 1}),
+    (writes_are_reported_before_they_are_done, "store", 30, STORMY),
+    (appends_that_overlap_delete_the_rest, "bare", 30, {**STORMY, "duplicate": 0.1}),
+    (acknowledgements_count_in_any_term, "bare", 200, STORMY),
+    (two_membership_changes_at_once, "bare", 200, {**STORMY, "members": 3, "change_every_s": 0.7, "apply_lag_s": 1.0}),
+    (snapshots_replace_what_was_acknowledged, "bare", 60, {**STORMY, "snapshot_entries": 5, "catchup_entries": 1, "commit_entries": 2}),
+]
+
+
+def find(flavour: str, seeds: int, options: Options) -> tuple[int, str] | None:
+    """The first seed that breaks, and how."""
+    for seed in range(1, seeds + 1):
+        try:
+            FLAVOURS[flavour](seed, options).run()
+        except Exception as found:
+            return seed, f"{type(found).__name__}: {found}"
+    return None
+
+
+@pytest.mark.parametrize(("mutation", "flavour", "seeds", "options"), MUTATIONS, ids=lambda value: getattr(value, "__name__", None))
+def test_a_mistake_is_found(
+    mutation: Patch, flavour: str, seeds: int, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, record_property: Any
+) -> None:
+    mutation(monkeypatch)
+    found = find(flavour, seeds, Options(**options))
+    assert found is not None, f"{seeds} worlds, and nobody noticed that {mutation.__name__.replace('_', ' ')}"
+    record_property("found", f"{found}")
+    print(mutation.__name__, found)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_without_a_mistake_nothing_is_found(flavour: str) -> None:
+    assert find(flavour, 5, Options(**STORMY)) is None
