@@ -90,6 +90,8 @@ class _Session:
         self._specs: dict[int, WatchSpec] = {}
         self._told: set[int] = set()
         self._next_id = 0
+        self._compacted: set[int] = set()
+        """Ids whose watchers a compaction ended. As in etcd they stay in use until the client cancels them, which is answered."""
 
     # --- requests -----------------------------------------------------------------------------------------------------------
 
@@ -112,12 +114,12 @@ class _Session:
             return
         watch_id: int = request.watch_id
         if watch_id == 0:  # an id is only used up by a watcher that comes to be
-            while self._next_id in self._specs:
+            while self._next_id in self._specs or self._next_id in self._compacted:
                 self._next_id += 1
             watch_id = self._next_id
             self._next_id += 1
             spec = codec.watch_spec(request, watch_id)
-        elif watch_id in self._specs:
+        elif watch_id in self._specs or watch_id in self._compacted:
             self._refuse(_DUPLICATE_ID)
             return
         self._specs[watch_id] = spec
@@ -132,9 +134,12 @@ class _Session:
 
     def _cancel(self, watch_id: int) -> None:
         """An unknown id gets no answer (W-9)."""
-        if self._specs.pop(watch_id, None) is None:
+        if self._specs.pop(watch_id, None) is not None:
+            self._stream.cancel(watch_id)
+        elif watch_id in self._compacted:
+            self._compacted.remove(watch_id)
+        else:
             return
-        self._stream.cancel(watch_id)
         revision = self._service.backend.header().revision
         self._put(codec.watch_response(self._service.header(revision), WatchUpdate(watch_id, revision), canceled=True))
 
@@ -149,7 +154,8 @@ class _Session:
             return False
         spec = self._specs.get(update.watch_id)
         if update.compact_revision:
-            self._specs.pop(update.watch_id, None)
+            if self._specs.pop(update.watch_id, None) is not None:
+                self._compacted.add(update.watch_id)
             self._put(codec.watch_response(self._service.header(0), update, canceled=True))
         elif update.events and spec is not None and spec.fragment:
             self._put_fragments(update)

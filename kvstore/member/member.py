@@ -262,7 +262,7 @@ class Member:
         if ttl_s > LEASE_TTL_MAX_S:
             self._reply(token, LeaseTtlTooLarge())
             return
-        while lease_id == 0 or (lease_id < 0 and lease_id in self.machine.leases):
+        while lease_id == 0:
             # Positive int63, as etcd's are; taken from the request ids, which are unique over members.
             lease_id = self._proposals.next_id() & ((1 << 63) - 1)
         self.propose(LeaseGrant(lease_id, max(ttl_s, self.config.lease_ttl_min_s)), token)

@@ -1,7 +1,7 @@
 """Transactions: compare, then, else, nested; everything checked before anything is written (etcd TXN-1 to TXN-16).
 
 Which branch is taken is decided for the whole tree before the first write: a nested transaction's compares, too, see the state before the outer one
-began (server/etcdserver/txn/txn.go, compareToPath). So the path is a list of operations known in advance, and `_check` can refuse it
+began (server/etcdserver/txn/txn.go, compareToPath). So the path is a list of operations known in advance, and the checks can refuse it
 as a whole.
 """
 
@@ -25,7 +25,7 @@ from kvstore.model import (
 from kvstore.mvcc.range import newest_in, read_range
 from kvstore.mvcc.record import NEWEST_SIZE
 from kvstore.mvcc.store import Store
-from kvstore.mvcc.write import check_put, delete_range, put
+from kvstore.mvcc.write import check_put_in_txn, delete_range, put
 
 _Path = dict[int, bool]
 """Which branch each transaction of the tree takes, by the object's id."""
@@ -35,7 +35,9 @@ def execute(store: Store, txn: Txn) -> TxnResult:
     """Raises a StoreError having changed nothing."""
     path: _Path = {}
     _decide(store, txn, path)
-    _check(store, txn, path)
+    # All puts before all ranges, as etcd does it: of two faults, that order decides which one the client hears of.
+    _check_puts(store, txn, path)
+    _check_ranges(store, txn, path)
     return _execute(store, txn, path)
 
 
@@ -56,16 +58,22 @@ def _decide(store: Store, txn: Txn, path: _Path) -> None:
             _decide(store, operation, path)
 
 
-def _check(store: Store, txn: Txn, path: _Path) -> None:
+def _check_puts(store: Store, txn: Txn, path: _Path) -> None:
+    for operation in txn.success if path[id(txn)] else txn.failure:
+        if isinstance(operation, Put):
+            check_put_in_txn(store, operation)
+        elif isinstance(operation, Txn):
+            _check_puts(store, operation, path)
+
+
+def _check_ranges(store: Store, txn: Txn, path: _Path) -> None:
     for operation in txn.success if path[id(txn)] else txn.failure:
         if isinstance(operation, Range):
             if operation.revision < 0:
                 raise Compacted  # RNG-2: inside a transaction a negative revision is not "newest"
             store.check_revision(operation.revision)
-        elif isinstance(operation, Put):
-            check_put(store, operation)
         elif isinstance(operation, Txn):
-            _check(store, operation, path)
+            _check_ranges(store, operation, path)
 
 
 def _execute(store: Store, txn: Txn, path: _Path) -> TxnResult:
@@ -101,8 +109,8 @@ def _holds(store: Store, compare: Compare) -> bool:
     """For every key in the range; a range without keys is like one missing key (TXN-4), whose VALUE equals nothing and differs from
     nothing (TXN-3)."""
     field = _FIELDS.get(compare.target)
-    if field is None:
-        return True
+    if field is None:  # a target that nobody knows compares as equal
+        return compare.result not in (CompareResult.NOT_EQUAL, CompareResult.GREATER, CompareResult.LESS)
     empty = True
     for _, row in newest_in(store, compare.key, compare.range_end):
         empty = False

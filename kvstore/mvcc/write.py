@@ -16,8 +16,22 @@ from kvstore.mvcc.store import Store
 
 def check_put(store: Store, request: Put) -> None:
     """What a put needs of the state (PUT-2, PUT-3); raises before anything is written."""
+    _check_lease(store, request)
+    _check_previous(store, request)
+
+
+def check_put_in_txn(store: Store, request: Put) -> None:
+    """The same in the other order, which is etcd's inside a transaction (checkRequestPut) and shows when both are wrong."""
+    _check_previous(store, request)
+    _check_lease(store, request)
+
+
+def _check_lease(store: Store, request: Put) -> None:
     if request.lease and request.lease not in store.leases:
         raise LeaseNotFound
+
+
+def _check_previous(store: Store, request: Put) -> None:
     if (request.ignore_value or request.ignore_lease) and store.txn.get(table_key(request.key), db=store.tables.newest) is None:
         raise KeyNotFound
 

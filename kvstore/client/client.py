@@ -1,0 +1,197 @@
+"""`Client`: the store's API as coroutines, over all endpoints, with etcd's rules for trying again.
+
+    async with Client(["127.0.0.1:2379"]) as client:
+        await client.put(b"key", b"value")
+        found = await client.get(b"key")
+
+Answers are the API's own messages (`wire.messages`), so nothing of them is lost: `found.kvs[0].value`, `found.header.revision`. Failures are
+`kvstore.errors` classes, or `client.errors.CallFailed` for what is none of the store's own.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from hashlib import sha256
+from types import TracebackType
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from kvstore.client.endpoints import Channels, TlsFiles
+from kvstore.client.errors import SnapshotDamaged, translate
+from kvstore.client.lease import keep_alive
+from kvstore.client.retry import backoff_s, may_repeat
+from kvstore.client.watch import Watcher
+from kvstore.errors import StoreError
+from kvstore.wire import messages
+from kvstore.wire.messages import METHODS
+
+COMMAND_TIMEOUT_S = 5.0
+
+
+class Client:
+    """One client; safe to use from many tasks of one event loop. `timeout_s` bounds each call, tries included."""
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        *,
+        tls: TlsFiles | None = None,
+        timeout_s: float = COMMAND_TIMEOUT_S,
+        keepalive_time_s: float = 0,
+        keepalive_timeout_s: float = 20,
+    ) -> None:
+        self.channels = Channels(endpoints, tls, keepalive_time_s, keepalive_timeout_s)
+        self.timeout_s = timeout_s
+        self._calls: dict[tuple[int, str], Any] = {}
+
+    async def __aenter__(self) -> "Client":
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        self._calls.clear()
+        await self.channels.close()
+
+    def callable(self, path: str) -> Any:
+        """gRPC's own callable for a method at the present endpoint."""
+        channel = self.channels.channel()
+        call = self._calls.get((id(channel), path))
+        if call is None:
+            method = METHODS[path]
+            make = {
+                (False, False): channel.unary_unary,
+                (False, True): channel.unary_stream,
+                (True, False): channel.stream_unary,
+                (True, True): channel.stream_stream,
+            }[method.client_streams, method.server_streams]
+            serialize, parse = method.request.SerializeToString, method.response.FromString
+            call = self._calls[id(channel), path] = make(path, request_serializer=serialize, response_deserializer=parse)
+        return call
+
+    async def call(self, path: str, request: Any, *, is_read: bool) -> Any:
+        """A unary call, tried on the endpoints in turn as far as that is safe. Raises StoreError."""
+        deadline = asyncio.get_running_loop().time() + self.timeout_s
+        attempt = 0
+        while True:
+            left_s = deadline - asyncio.get_running_loop().time()
+            try:
+                return await self.callable(path)(request, timeout=max(left_s, 0.001))
+            except grpc.aio.AioRpcError as rpc_error:
+                error = translate(rpc_error)
+            self.channels.move_on()
+            attempt += 1
+            pause_s = backoff_s(attempt, len(self.channels))
+            if not may_repeat(error, is_read=is_read) or asyncio.get_running_loop().time() + pause_s >= deadline:
+                raise error
+            await asyncio.sleep(pause_s)
+
+    # --- KV -----------------------------------------------------------------------------------------------------------------
+
+    async def get(self, key: bytes, range_end: bytes = b"", **options: Any) -> Any:
+        """A RangeResponse; `options` are RangeRequest's fields (limit, revision, serializable, keys_only, ...)."""
+        request = messages.RangeRequest(key=key, range_end=range_end, **options)
+        return await self.call("/etcdserverpb.KV/Range", request, is_read=True)
+
+    async def get_prefix(self, prefix: bytes, **options: Any) -> Any:
+        """Everything that begins with `prefix`."""
+        return await self.get(prefix or b"\x00", prefix_end(prefix), **options)
+
+    async def put(self, key: bytes, value: bytes, **options: Any) -> Any:
+        """A PutResponse; `options` are PutRequest's fields (lease, prev_kv, ...)."""
+        return await self.call("/etcdserverpb.KV/Put", messages.PutRequest(key=key, value=value, **options), is_read=False)
+
+    async def delete(self, key: bytes, range_end: bytes = b"", *, prev_kv: bool = False) -> Any:
+        request = messages.DeleteRangeRequest(key=key, range_end=range_end, prev_kv=prev_kv)
+        return await self.call("/etcdserverpb.KV/DeleteRange", request, is_read=False)
+
+    async def txn(self, request: Any) -> Any:
+        """`request` is a TxnRequest; one that only reads is repeated like a read."""
+        is_read = all(operation.WhichOneof("request") == "request_range" for operation in [*request.success, *request.failure])
+        return await self.call("/etcdserverpb.KV/Txn", request, is_read=is_read)
+
+    async def compact(self, revision: int, *, physical: bool = False) -> Any:
+        return await self.call("/etcdserverpb.KV/Compact", messages.CompactionRequest(revision=revision, physical=physical), is_read=False)
+
+    def watch(self, key: bytes, range_end: bytes = b"", **options: Any) -> Watcher:
+        """Responses with events, resumed without gap or repeat when a connection breaks; see `client.watch`."""
+        return Watcher(self, key, range_end, **options)
+
+    # --- leases -------------------------------------------------------------------------------------------------------------
+
+    async def lease_grant(self, ttl_s: int, lease_id: int = 0) -> Any:
+        return await self.call("/etcdserverpb.Lease/LeaseGrant", messages.LeaseGrantRequest(TTL=ttl_s, ID=lease_id), is_read=False)
+
+    async def lease_revoke(self, lease_id: int) -> Any:
+        return await self.call("/etcdserverpb.Lease/LeaseRevoke", messages.LeaseRevokeRequest(ID=lease_id), is_read=False)
+
+    async def lease_time_to_live(self, lease_id: int, *, keys: bool = False) -> Any:
+        request = messages.LeaseTimeToLiveRequest(ID=lease_id, keys=keys)
+        return await self.call("/etcdserverpb.Lease/LeaseTimeToLive", request, is_read=True)
+
+    async def leases(self) -> Any:
+        return await self.call("/etcdserverpb.Lease/LeaseLeases", messages.LeaseLeasesRequest(), is_read=True)
+
+    def keep_alive(self, lease_id: int) -> AsyncGenerator[Any, None]:
+        """Renew until the lease is gone (then raises LeaseNotFound), giving every answer; see `client.lease`."""
+        return keep_alive(self, lease_id)
+
+    async def keep_alive_once(self, lease_id: int) -> Any:
+        """One renewal; an answer with TTL 0 says that there is no such lease."""
+        stream = self.callable("/etcdserverpb.Lease/LeaseKeepAlive")(timeout=self.timeout_s)
+        try:
+            await stream.write(messages.LeaseKeepAliveRequest(ID=lease_id))
+            return await stream.read()
+        except grpc.aio.AioRpcError as error:
+            raise translate(error) from None
+        finally:
+            stream.cancel()
+
+    # --- cluster and maintenance --------------------------------------------------------------------------------------------
+
+    async def members(self, *, linearizable: bool = True) -> Any:
+        return await self.call("/etcdserverpb.Cluster/MemberList", messages.MemberListRequest(linearizable=linearizable), is_read=True)
+
+    async def status(self) -> Any:
+        return await self.call("/etcdserverpb.Maintenance/Status", messages.StatusRequest(), is_read=True)
+
+    async def alarms(self, action: int = 0, member_id: int = 0, alarm: int = 0) -> Any:
+        request = messages.AlarmRequest(action=action, memberID=member_id, alarm=alarm)
+        return await self.call("/etcdserverpb.Maintenance/Alarm", request, is_read=action == 0)
+
+    async def defragment(self) -> Any:
+        return await self.call("/etcdserverpb.Maintenance/Defragment", messages.DefragmentRequest(), is_read=False)
+
+    async def hash_kv(self, revision: int = 0) -> Any:
+        return await self.call("/etcdserverpb.Maintenance/HashKV", messages.HashKVRequest(revision=revision), is_read=True)
+
+    async def move_leader(self, target: int) -> Any:
+        return await self.call("/etcdserverpb.Maintenance/MoveLeader", messages.MoveLeaderRequest(targetID=target), is_read=False)
+
+    async def snapshot(self) -> AsyncGenerator[Any, None]:
+        """SnapshotResponses; the last one is the checksum, checked here. Raises SnapshotDamaged."""
+        stream = self.callable("/etcdserverpb.Maintenance/Snapshot")(messages.SnapshotRequest())
+        digest = sha256()
+        last = b""
+        try:
+            async for response in stream:
+                digest.update(last)
+                last = response.blob
+                yield response
+        except grpc.aio.AioRpcError as error:
+            raise translate(error) from None
+        finally:
+            stream.cancel()
+        if last != digest.digest():
+            raise SnapshotDamaged
+
+
+def prefix_end(prefix: bytes) -> bytes:
+    """The end of the range of all keys that begin with `prefix`: the prefix with its last byte raised; one zero byte for "no end"."""
+    trimmed = prefix.rstrip(b"\xff")
+    return trimmed[:-1] + bytes([trimmed[-1] + 1]) if trimmed else b"\x00"
+
+
+__all__ = ["Client", "StoreError", "TlsFiles", "prefix_end"]

@@ -1,0 +1,97 @@
+"""Endpoints: what a user writes, and the gRPC channels behind it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import grpc
+import grpc.aio
+from msgspec import Struct
+
+MESSAGE_BYTES_MAX = (1 << 31) - 1
+REDIAL_MS_MIN, REDIAL_MS_MAX = 100, 1000
+
+
+class TlsFiles(Struct, frozen=True):
+    """CA to check servers by, and our own certificate; file names, empty where there is none."""
+
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        def content(name: str) -> bytes | None:
+            return Path(name).read_bytes() if name else None
+
+        return grpc.ssl_channel_credentials(content(self.ca), content(self.key), content(self.cert))
+
+
+class Endpoint(Struct, frozen=True):
+    """`text` as the user wrote it; `target` as gRPC wants it."""
+
+    text: str
+    target: str
+    secure: bool
+
+
+def parse_endpoint(text: str, *, tls: bool) -> Endpoint:
+    """http://host:port, https://host:port, unix:path or host:port; the last is secure if TLS files are given. Raises ValueError."""
+    if text.startswith(("unix:", "unixs:")):
+        scheme, _, path = text.partition(":")
+        return Endpoint(text, "unix:" + path.removeprefix("//"), scheme == "unixs")
+    if "://" not in text:
+        return Endpoint(text, text, tls)
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"endpoint {text!r}: expected host:port, http://host:port or https://host:port")
+    return Endpoint(text, parts.netloc, parts.scheme == "https")
+
+
+class Channels:
+    """One channel an endpoint, made when first used; `current` moves on when one does not answer."""
+
+    def __init__(self, endpoints: Sequence[str], tls: TlsFiles | None, keepalive_time_s: float = 0, keepalive_timeout_s: float = 20) -> None:
+        if not endpoints:
+            raise ValueError("no endpoints: give at least one, for example 127.0.0.1:2379")
+        self.endpoints = [parse_endpoint(text, tls=tls is not None) for text in endpoints]
+        self._tls = tls
+        self._keepalive = (keepalive_time_s, keepalive_timeout_s)
+        self._channels: dict[int, grpc.aio.Channel] = {}
+        self._current = 0
+
+    def __len__(self) -> int:
+        return len(self.endpoints)
+
+    def channel(self) -> grpc.aio.Channel:
+        """To the endpoint that is used now."""
+        channel = self._channels.get(self._current)
+        if channel is None:
+            channel = self._channels[self._current] = self._connect(self.endpoints[self._current])
+        return channel
+
+    def move_on(self) -> None:
+        """The present endpoint did not answer: use the next."""
+        self._current = (self._current + 1) % len(self.endpoints)
+
+    def _connect(self, endpoint: Endpoint) -> grpc.aio.Channel:
+        options = [
+            ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+            ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+            ("grpc.initial_reconnect_backoff_ms", REDIAL_MS_MIN),
+            ("grpc.min_reconnect_backoff_ms", REDIAL_MS_MIN),
+            ("grpc.max_reconnect_backoff_ms", REDIAL_MS_MAX),
+            ("grpc.enable_retries", 0),
+            # Two clients in one process must not share a connection: closing one would end the other's streams.
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
+        interval_s, timeout_s = self._keepalive
+        if interval_s:
+            options += [("grpc.keepalive_time_ms", int(interval_s * 1000)), ("grpc.keepalive_timeout_ms", int(timeout_s * 1000))]
+        if not endpoint.secure:
+            return grpc.aio.insecure_channel(endpoint.target, options=options)
+        return grpc.aio.secure_channel(endpoint.target, (self._tls or TlsFiles()).credentials(), options=options)
+
+    async def close(self) -> None:
+        for channel in self._channels.values():
+            await channel.close()
+        self._channels.clear()

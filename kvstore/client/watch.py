@@ -1,0 +1,88 @@
+"""A watch that survives its connection: every event once, in order, whatever breaks in between.
+
+It remembers the revision after the last one it told of (events or progress, both say how far the server has told) and asks for history from there
+when it connects again, to whichever endpoint answers. History that is compacted meanwhile cannot be told: that is an error, never a gap.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+
+from kvstore.client.errors import WatchCanceled, WatchCompacted, is_unavailable, translate
+from kvstore.client.retry import BACKOFF_S, BACKOFF_S_MAX
+from kvstore.wire import messages
+
+if TYPE_CHECKING:
+    from kvstore.client.client import Client
+
+_PATH = "/etcdserverpb.Watch/Watch"
+
+
+class Watcher:
+    """Iterate over it for WatchResponses with events (or, with progress_notify, progress). Raises WatchCompacted, WatchCanceled."""
+
+    def __init__(self, client: "Client", key: bytes, range_end: bytes = b"", *, start_revision: int = 0, **options: Any) -> None:
+        self._client = client
+        self._key = key
+        self._range_end = range_end
+        self._options = options
+        self.next_revision = start_revision
+        """Where a new connection goes on; 0 until the server has said where "now" is."""
+
+    def _request(self) -> Any:
+        create = messages.WatchCreateRequest(key=self._key, range_end=self._range_end, start_revision=self.next_revision, **self._options)
+        return messages.WatchRequest(create_request=create)
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        pause_s = BACKOFF_S
+        while True:
+            stream = self._client.callable(_PATH)()
+            try:
+                await stream.write(self._request())
+                async for response in _joined(stream):
+                    pause_s = BACKOFF_S
+                    if self._note(response):
+                        yield response
+            except grpc.aio.AioRpcError as rpc_error:
+                error = translate(rpc_error)
+                if not is_unavailable(error):
+                    raise error from None
+            finally:
+                stream.cancel()
+            self._client.channels.move_on()
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, BACKOFF_S_MAX)
+
+    def _note(self, response: Any) -> bool:
+        """Learn from a response; True if it is one to hand on."""
+        if response.compact_revision:
+            raise WatchCompacted(response.compact_revision)
+        if response.canceled:
+            raise WatchCanceled(response.cancel_reason or "watch canceled by the server")
+        if response.created:
+            if not self.next_revision:
+                self.next_revision = response.header.revision + 1
+            return False
+        if response.events:
+            self.next_revision = response.events[-1].kv.mod_revision + 1
+        else:
+            self.next_revision = max(self.next_revision, response.header.revision + 1)
+        return True
+
+
+async def _joined(stream: Any) -> AsyncIterator[Any]:
+    """Responses with their fragments put together."""
+    held: Any = None
+    async for response in stream:
+        if held is not None:
+            held.events.extend(response.events)
+            held.fragment = response.fragment
+            response = held
+        if response.fragment:
+            held = response
+            continue
+        held = None
+        yield response

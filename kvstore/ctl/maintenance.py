@@ -1,0 +1,296 @@
+"""endpoint, member, alarm, defrag, snapshot, move-leader."""
+
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from kvstore.client.client import Client
+from kvstore.client.errors import CallFailed
+from kvstore.ctl.failure import BAD_ARGUMENTS, BAD_FEATURE, ERROR, IO_ERROR, Failure
+from kvstore.ctl.flags import Flag, Given
+from kvstore.ctl.output import Printer, go_json, go_object, human_bytes, quoted, table
+from kvstore.errors import StoreError
+from kvstore.wire import messages
+
+CLUSTER_FLAG = Flag("cluster", False, "use all endpoints from the cluster member list")
+HASH_FLAGS = (CLUSTER_FLAG, Flag("rev", 0, "maximum revision to hash (default: latest revision)"))
+MEMBER_LIST_FLAGS = (Flag("consistency", "l", "Linearizable(l) or Serializable(s)"),)
+
+OpenClient = Callable[[list[str]], Client]
+
+_ALARMS = {0: "NONE", 1: "NOSPACE", 2: "CORRUPT"}
+
+
+async def _endpoints(client: Client, given: Given) -> list[str]:
+    if not given.flags.get("cluster"):
+        return list(given.flags["endpoints"])
+    members = await client.members()
+    return [url for member in members.members for url in member.clientURLs]
+
+
+async def _each(client: Client, given: Given, open_client: OpenClient) -> AsyncIterator[tuple[str, Client]]:
+    """A client for each endpoint alone."""
+    for endpoint in await _endpoints(client, given):
+        async with open_client([endpoint]) as single:
+            yield endpoint, single
+
+
+def go_duration(seconds: float) -> str:
+    """Go's Duration.String for what commands take: 2.145652ms, 1.5s."""
+    if seconds >= 1:
+        return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
+    unit, factor = ("ms", 1e3) if seconds >= 1e-3 else ("µs", 1e6)
+    return f"{seconds * factor:.6f}".rstrip("0").rstrip(".") + unit
+
+
+async def health(client: Client, given: Given, printer: Printer, open_client: OpenClient) -> None:
+    """A linearizable read of the key "health" proves a quorum."""
+    found: list[tuple[str, bool, str, str]] = []
+    async for endpoint, single in _each(client, given, open_client):
+        began = time.perf_counter()
+        error_text = ""
+        try:
+            await single.get(b"health")
+            alarms = await single.alarms()
+            if alarms.alarms:
+                raise Failure(ERROR, "Active Alarm(s): " + ", ".join(_ALARMS.get(raised.alarm, "UNKNOWN") for raised in alarms.alarms))
+        except (StoreError, Failure) as error:
+            error_text = str(error)
+        found.append((endpoint, not error_text, go_duration(time.perf_counter() - began), error_text))
+
+    def simple() -> None:
+        for endpoint, healthy, took, error in found:
+            if healthy:
+                printer.line(f"{endpoint} is healthy: successfully committed proposal: took = {took}")
+            else:
+                print(f"{endpoint} is unhealthy: failed to commit proposal: {error}", file=sys.stderr)
+
+    def fields() -> None:
+        for endpoint, healthy, took, error in found:
+            printer.line(f'"Endpoint" : {quoted(endpoint)}')
+            printer.line(f'"Health" : {"true" if healthy else "false"}')
+            printer.line(f'"Took" : {took}')
+            printer.line(f'"Error" : {error}')
+            printer.line()
+
+    def as_json() -> None:
+        answers = []
+        for endpoint, healthy, took, error in found:
+            answer: dict[str, Any] = {"endpoint": endpoint, "health": healthy, "took": took}
+            answers.append(answer | ({"error": error} if error else {}))
+        printer.line(go_json(answers))
+
+    def as_table() -> None:
+        rows = [(endpoint, "true" if healthy else "false", took, error) for endpoint, healthy, took, error in found]
+        printer.write(table(["ENDPOINT", "HEALTH", "TOOK", "ERROR"], rows))
+
+    printer.list({"simple": simple, "fields": fields, "json": as_json, "table": as_table})
+    if not all(healthy for _, healthy, _, _ in found):
+        raise Failure(ERROR, "unhealthy cluster")
+
+
+async def status(client: Client, given: Given, printer: Printer, open_client: OpenClient) -> None:
+    found: list[tuple[str, Any]] = []
+    failed: StoreError | None = None
+    async for endpoint, single in _each(client, given, open_client):
+        try:
+            found.append((endpoint, await single.status()))
+        except StoreError as error:
+            failed = error
+            print(f"Failed to get the status of endpoint {endpoint} ({error})", file=sys.stderr)
+    headers = ["ENDPOINT", "ID", "VERSION", "DB SIZE", "IS LEADER", "IS LEARNER", "RAFT TERM", "RAFT INDEX", "RAFT APPLIED INDEX", "ERRORS"]
+    rows = [
+        [
+            endpoint,
+            f"{answer.header.member_id:x}",
+            answer.version,
+            human_bytes(answer.dbSize),
+            "true" if answer.leader == answer.header.member_id else "false",
+            "true" if answer.isLearner else "false",
+            str(answer.raftTerm),
+            str(answer.raftIndex),
+            str(answer.raftAppliedIndex),
+            ", ".join(answer.errors),
+        ]
+        for endpoint, answer in found
+    ]
+
+    def fields() -> None:
+        for endpoint, answer in found:
+            printer.header_fields(answer.header)
+            printer.line(f'"Version" : {quoted(answer.version)}')
+            printer.line(f'"DBSize" : {answer.dbSize}')
+            printer.line(f'"Leader" : {answer.leader}')
+            printer.line(f'"IsLearner" : {"true" if answer.isLearner else "false"}')
+            printer.line(f'"RaftIndex" : {answer.raftIndex}')
+            printer.line(f'"RaftTerm" : {answer.raftTerm}')
+            printer.line(f'"RaftAppliedIndex" : {answer.raftAppliedIndex}')
+            printer.line('"Errors" : [' + " ".join(quoted(error) for error in answer.errors) + "]")
+            printer.line(f'"Endpoint" : {quoted(endpoint)}')
+            printer.line()
+
+    printer.list(
+        {
+            "simple": lambda: printer.write("".join(", ".join(row) + "\n" for row in rows)),
+            "fields": fields,
+            "json": lambda: printer.line(go_json([{"Endpoint": endpoint, "Status": go_object(answer)} for endpoint, answer in found])),
+            "table": lambda: printer.write(table(headers, rows)),
+        }
+    )
+    if failed is not None:
+        raise Failure(ERROR, "")
+
+
+async def hash_kv(client: Client, given: Given, printer: Printer, open_client: OpenClient) -> None:
+    found: list[tuple[str, Any]] = []
+    failed = False
+    async for endpoint, single in _each(client, given, open_client):
+        try:
+            found.append((endpoint, await single.hash_kv(given.flags["rev"])))
+        except StoreError as error:
+            failed = True
+            print(f"Failed to get the hash of endpoint {endpoint} ({error})", file=sys.stderr)
+
+    def fields() -> None:
+        for endpoint, answer in found:
+            printer.header_fields(answer.header)
+            printer.line(f'"Endpoint" : {quoted(endpoint)}')
+            printer.line(f'"Hash" : {answer.hash}')
+            printer.line()
+
+    rows = [(endpoint, str(answer.hash)) for endpoint, answer in found]
+    printer.list(
+        {
+            "simple": lambda: printer.write("".join(", ".join(row) + "\n" for row in rows)),
+            "fields": fields,
+            "json": lambda: printer.line(go_json([{"Endpoint": endpoint, "HashKV": go_object(answer)} for endpoint, answer in found])),
+            "table": lambda: printer.write(table(["ENDPOINT", "HASH"], rows)),
+        }
+    )
+    if failed:
+        raise Failure(ERROR, "")
+
+
+async def members(client: Client, given: Given, printer: Printer) -> None:
+    if given.flags["consistency"] not in ("l", "s"):
+        raise Failure(BAD_FEATURE, f'unknown consistency flag "{given.flags["consistency"]}"')
+    response = await client.members(linearizable=given.flags["consistency"] == "l")
+    rows = [
+        [
+            f"{member.ID:x}",
+            "started" if member.name else "unstarted",
+            member.name,
+            ",".join(member.peerURLs),
+            ",".join(member.clientURLs),
+            "true" if member.isLearner else "false",
+        ]
+        for member in response.members
+    ]
+    if printer.form == "table":
+        printer.write(table(["ID", "STATUS", "NAME", "PEER ADDRS", "CLIENT ADDRS", "IS LEARNER"], rows))
+        return
+
+    def fields() -> None:
+        printer.header_fields(response.header)
+        for member in response.members:
+            printer.line(f'"ID" : {member.ID}')
+            printer.line(f'"Name" : {quoted(member.name)}')
+            for url in member.peerURLs:
+                printer.line(f'"PeerURL" : {quoted(url)}')
+            for url in member.clientURLs:
+                printer.line(f'"ClientURL" : {quoted(url)}')
+            printer.line(f'"IsLearner" : {"true" if member.isLearner else "false"}')
+            printer.line()
+
+    printer.message(response, simple=lambda: printer.write("".join(", ".join(row) + "\n" for row in rows)), fields=fields)
+
+
+async def alarms(client: Client, _given: Given, printer: Printer) -> None:
+    _print_alarms(printer, await client.alarms())
+
+
+async def disarm(client: Client, _given: Given, printer: Printer) -> None:
+    """Lift each alarm that is raised."""
+    lifted = messages.AlarmResponse()
+    for raised in (await client.alarms()).alarms:
+        answer = await client.alarms(action=2, member_id=raised.memberID, alarm=raised.alarm)
+        lifted.header.CopyFrom(answer.header)
+        lifted.alarms.extend(answer.alarms)
+    _print_alarms(printer, lifted)
+
+
+def _print_alarms(printer: Printer, response: Any) -> None:
+    def simple() -> None:
+        for raised in response.alarms:
+            printer.line(f"memberID:{raised.memberID} alarm:{_ALARMS.get(raised.alarm, raised.alarm)} ")
+
+    def fields() -> None:
+        printer.header_fields(response.header)
+        for raised in response.alarms:
+            printer.line(f'"MemberID" : {raised.memberID}')
+            printer.line(f'"AlarmType" : {_ALARMS.get(raised.alarm, raised.alarm)}')
+            printer.line()
+
+    printer.message(response, simple=simple, fields=fields)
+
+
+async def defragment(client: Client, given: Given, printer: Printer, open_client: OpenClient) -> None:
+    failed = False
+    async for endpoint, single in _each(client, given, open_client):
+        try:
+            await single.defragment()
+        except StoreError as error:
+            failed = True
+            print(f"Failed to defragment etcd member[{endpoint}] ({error})", file=sys.stderr)
+        else:
+            printer.line(f"Finished defragmenting etcd member[{endpoint}]")
+    if failed:
+        raise Failure(ERROR, "")
+
+
+async def save_snapshot(client: Client, given: Given, printer: Printer) -> None:
+    """Into FILE.part first, synced, then renamed: FILE is whole or not there."""
+    if len(given.arguments) != 1:
+        raise Failure(BAD_ARGUMENTS, "snapshot save expects one argument")
+    if len(given.flags["endpoints"]) != 1:
+        raise Failure(BAD_ARGUMENTS, "snapshot must be requested to one selected node, not multiple " + str(given.flags["endpoints"]))
+    target = Path(given.arguments[0])
+    part = target.with_name(target.name + ".part")
+    version = ""
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            async for response in client.snapshot():
+                file.write(response.blob)
+                version = response.version
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+    except OSError as error:
+        raise Failure(IO_ERROR, f"could not write {error.filename}: {error.strerror}") from error
+    printer.line(f"Snapshot saved at {target}")
+    if version:
+        print(f"Server version {version}", file=sys.stderr)
+
+
+async def move_leader(client: Client, given: Given, printer: Printer, open_client: OpenClient) -> None:
+    """Only the leader can; find it among the endpoints."""
+    if len(given.arguments) != 1:
+        raise Failure(BAD_ARGUMENTS, "move-leader command needs 1 argument")
+    try:
+        target = int(given.arguments[0], 16)
+    except ValueError:
+        raise Failure(BAD_ARGUMENTS, f'strconv.ParseUint: parsing "{given.arguments[0]}": invalid syntax') from None
+    async for _endpoint, single in _each(client, given, open_client):
+        try:
+            answer = await single.status()
+        except CallFailed:
+            continue
+        if answer.leader == answer.header.member_id:
+            await single.move_leader(target)
+            printer.line(f"Leadership transferred from {answer.leader:x} to {target:x}")
+            return
+    raise Failure(BAD_ARGUMENTS, "no leader endpoint given at " + " ".join(["[" + " ".join(given.flags["endpoints"]) + "]"]))
