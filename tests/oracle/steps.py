@@ -100,8 +100,9 @@ def watch_step(duel: Duel, c: Chooser) -> None:
         if spec.start_revision != duel.known.compacted or spec.start_revision == 0:
             duel.watch(number, spec)
     elif kind < 15:
-        running = sorted(duel.watch_logs[number][0].running) if number in duel.watch_logs else []
-        duel.cancel_watch(number, c.pick([*running, 77]))
+        logs = duel.watch_logs.get(number)
+        in_use = sorted(logs[0].running.keys() | logs[0].compacted) if logs else []
+        duel.cancel_watch(number, c.pick([*in_use, 77]))
     elif kind < 18:
         duel.progress(number)
     elif kind < 19:
@@ -113,7 +114,8 @@ def watch_step(duel: Duel, c: Chooser) -> None:
 def odd(duel: Duel, c: Chooser) -> None:
     kind = c.number(0, 8)
     if kind <= 2:
-        duel.ask(pb.HashKVRequest(revision=generate.revision(c, duel.known)))
+        # Of a negative revision etcd hashes nothing, by accident.
+        duel.ask(pb.HashKVRequest(revision=max(0, generate.revision(c, duel.known))))
     elif kind == 3:
         duel.ask(pb.StatusRequest())
     elif kind == 4:

@@ -5,7 +5,7 @@ answers to create requests, which come in the order of the requests. How events 
 watcher that catches up gets many revisions at once), as long as no revision is torn apart.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any, Self
 
 from google.protobuf.message import Message
@@ -34,7 +34,11 @@ class Watching(Struct, frozen=True):
     key: bytes
     range_end: bytes
     start: int
+    asked: int
+    """The start revision as the request had it, 0 for "from now on"."""
     filters: frozenset[int]
+    progress_before: int
+    """How many progress answers the stream had given when this watcher began: those do not bind it."""
 
     def sees(self, event: Happened) -> bool:
         if self.range_end == b"\0":
@@ -53,6 +57,8 @@ class WatchLog:
         self.created: list[dict[str, Any]] = []
         self.told: dict[int, list[Any]] = {}
         self.running: dict[int, Watching] = {}
+        self.compacted: set[int] = set()
+        """Ids whose watchers a compaction ended: in use until the client cancels them."""
         self.progress: list[int] = []
         self.faults: list[str] = []
         """Promises that this side broke by itself."""
@@ -81,6 +87,7 @@ class WatchLog:
                 del told["header"]["revision"]  # the current one, which an event on the way may have moved
             self.told.setdefault(response.watch_id, []).append(told)
             self.running.pop(response.watch_id, None)
+            (self.compacted.add if response.compact_revision else self.compacted.discard)(response.watch_id)
         elif response.events:
             self._take_events(response)
         elif response.watch_id == NO_WATCH:
@@ -96,7 +103,9 @@ class WatchLog:
         )
         if not response.canceled:
             start = spec.start_revision or response.header.revision + 1
-            self.running[response.watch_id] = Watching(spec.key or b"\0", spec.range_end, start, frozenset(spec.filters))
+            self.running[response.watch_id] = Watching(
+                spec.key or b"\0", spec.range_end, start, spec.start_revision, frozenset(spec.filters), len(self.progress)
+            )
             self.told[response.watch_id] = []
 
     def _take_events(self, response: Message) -> None:
@@ -109,8 +118,9 @@ class WatchLog:
             self.faults.append(f"watcher {response.watch_id} is told of {first} after {told[-1]['kv']['mod_revision']}")
         if response.header.revision < last:
             self.faults.append(f"a header of revision {response.header.revision} over events of {last}")
-        if self._version >= FIRST_WITH_PROMISED_PROGRESS and self.progress and first <= self.progress[-1]:
-            self.faults.append(f"an event of {first} after progress {self.progress[-1]} was told")
+        promised = self.progress[self.running[response.watch_id].progress_before :]
+        if self._version >= FIRST_WITH_PROMISED_PROGRESS and promised and first <= promised[-1]:
+            self.faults.append(f"an event of {first} for watcher {response.watch_id} after progress {promised[-1]} was told")
         self._torn = (response.watch_id, last) if response.fragment else None
         told.extend(plain(event, self._identity) for event in response.events)
 
@@ -121,15 +131,19 @@ class WatchLog:
 
     def all_started(self, revision: int) -> bool:
         """Whether there are watchers, and none that waits for a future revision."""
-        return bool(self.running) and all(watching.start <= revision + 1 for watching in self.running.values())
+        return bool(self.running) and all(watching.asked <= revision for watching in self.running.values())
 
-    def clashes(self, other: "WatchLog") -> Iterable[str]:
-        """Where the two contradict each other, as far as both have got."""
+    def clashes(self, other: "WatchLog", without_prev: Container[tuple[int, bytes]]) -> Iterable[str]:
+        """Where the two contradict each other, as far as both have got. For changes in `without_prev`, prev_kv does not count."""
         for index, (mine, its) in enumerate(zip(self.created, other.created, strict=False)):
             yield from differences(mine, its, f"create answer {index}")
         for watch_id in self.told.keys() & other.told.keys():
             for index, (mine, its) in enumerate(zip(self.told[watch_id], other.told[watch_id], strict=False)):
-                yield from differences(mine, its, f"watcher {watch_id}, item {index}")
+                if mine != its:
+                    for event in (mine, its):
+                        if "kv" in event and (event["kv"]["mod_revision"], event["kv"]["key"]) in without_prev:
+                            event.pop("prev_kv", None)
+                    yield from differences(mine, its, f"watcher {watch_id}, item {index}")
 
     def unheard(self, revision: int) -> list[Watching]:
         """Watchers with a start in the past that have told nothing yet: they may still be catching up without anybody seeing it."""
