@@ -41,6 +41,7 @@ def main() -> None:
         duel = Duel(kinds.find(arguments.oracle), kinds.find(arguments.subject), Path(folder))
         try:
             began = time.monotonic()
+            duel.reset()  # compacts: what Compact(0) does to a store that never was, once in etcd and ever again here, interests nobody
             run(duel, arguments.steps, arguments.seed)
             print(f"{duel.steps} requests agreed in {time.monotonic() - began:.0f} s, revision {duel.known.revision}")
         finally:
