@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kvstore.ids import NOBODY, Term
-from kvstore.raft.messages import Message, PreVoteReply, PreVoteRequest, TimeoutNow, VoteReply, VoteRequest
+from kvstore.raft.messages import EntryKind, Message, PreVoteReply, PreVoteRequest, TimeoutNow, VoteReply, VoteRequest
 from kvstore.raft.quorum import vote_result
 from kvstore.raft.ready import Role
 
@@ -14,13 +14,31 @@ if TYPE_CHECKING:
 
 def campaign(raft: "Raft", *, forced: bool = False) -> None:
     """No leader was heard for too long, or (`forced`) the leader told us to take over. Only a voter that is not being rebuilt may win."""
-    if not raft.is_voter or raft.installing is not None:
+    if not raft.is_voter or raft.installing is not None or awaits_change(raft):
         raft.reset_election_timeout()
         return
     if raft.config.pre_vote and not forced:
         _ask_first(raft)
     else:
         _ask_for_votes(raft, forced)
+
+
+def awaits_change(raft: "Raft") -> bool:
+    """Is a change of membership committed that is not applied here yet?
+
+    Changes count when they are applied, so until then we would count votes by a configuration that others may have left behind by more than
+    one member: its majority need not overlap with theirs. That it is enough to look at what we know to be committed: the leader
+    proposes a change only when it has applied the one before, so whoever holds a change knows that all earlier ones are committed (the commit
+    index comes with the entry and is written with it).
+    """
+    log = raft.log
+    first = raft.applied_index + 1
+    while first <= log.commit:
+        entries = log.entries(first, raft.config.append_bytes_max, log.commit)
+        if any(entry.kind == EntryKind.MEMBERSHIP for entry in entries):
+            return True
+        first = entries[-1].index + 1
+    return False
 
 
 def _ask_first(raft: "Raft") -> None:
