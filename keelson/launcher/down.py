@@ -19,7 +19,7 @@ SUPERVISOR_GRACE_S = GRACE_S + 5
 def stop(cluster: Cluster) -> list[str]:
     """Stop everything; the names of what was running. Harmless if nothing is."""
     was_running = list(_members(cluster))
-    if identity := processes.running(cluster.folder, supervisor.NAME):
+    if identity := processes.find(cluster.folder, supervisor.NAME, supervisor.MODULE, str(cluster.folder)):
         was_running.append(supervisor.NAME)
         _stop([identity], SUPERVISOR_GRACE_S)
     _stop(list(_members(cluster).values()), GRACE_S)
@@ -29,7 +29,7 @@ def stop(cluster: Cluster) -> list[str]:
 
 
 def _members(cluster: Cluster) -> dict[str, Identity]:
-    found = {name: processes.find_member(cluster.folder, name, cluster.data_flag(name)) for name in (each.name for each in cluster.members)}
+    found = {name: processes.find(cluster.folder, name, cluster.data_flag(name)) for name in (each.name for each in cluster.members)}
     return {name: identity for name, identity in found.items() if identity is not None}
 
 

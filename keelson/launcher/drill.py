@@ -65,7 +65,8 @@ class Writer:
         self.failed_s: list[float] = []
         self._caller = caller
         self._name = f"{prefix}{number:02}/"
-        self._at = number % len(caller.cluster.members)
+        self._home = self._at = number % len(caller.cluster.members)
+        self._go_home = False
         self._connection: http.client.HTTPConnection | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -73,11 +74,14 @@ class Writer:
         while not stop.is_set():
             key = f"{self._name}{number:08}"
             number += 1
+            if self._go_home:
+                self._go_home = False
+                self._move(self._home)
             if self._try_put(key):
                 self.acknowledged.append((time.monotonic(), key))
             else:
                 self.failed_s.append(time.monotonic())
-                self._next_member()
+                self._move(self._at + 1)
                 stop.wait(0.01)  # refused connections fail at once: a client that hammers would measure itself
         self._hang_up()
 
@@ -94,9 +98,13 @@ class Writer:
         except (OSError, http.client.HTTPException):
             return False
 
-    def _next_member(self) -> None:
+    def go_home(self) -> None:
+        """Back to the member of the beginning, soon: else all writers gather at whichever member was never broken."""
+        self._go_home = True
+
+    def _move(self, to: int) -> None:
         self._hang_up()
-        self._at = (self._at + 1) % len(self._caller.cluster.members)
+        self._at = to % len(self._caller.cluster.members)
 
     def _hang_up(self) -> None:
         if self._connection is not None:
@@ -145,6 +153,8 @@ class Drill:
 
     def _one(self, fault: str) -> Outcome:
         how, _, whom = fault.partition("-")
+        for writer in self.writers:
+            writer.go_home()
         calm_s = time.monotonic()
         time.sleep(CALM_S)
         member = self._choose(whom)
@@ -182,7 +192,7 @@ class Drill:
         return next(member for member in self.cluster.members if member.name == names[0])
 
     def _signal(self, member: MemberSpec, number: signal.Signals) -> None:
-        identity = processes.find_member(self.cluster.folder, member.name, self.cluster.data_flag(member.name))
+        identity = processes.find(self.cluster.folder, member.name, self.cluster.data_flag(member.name))
         if identity is None or not processes.send(identity, number):
             raise Refused(f"{member.name} does not run: `keelson up` starts it")
 

@@ -92,14 +92,14 @@ def wait_gone(identities: list[Identity], timeout_s: float) -> list[Identity]:
     return left
 
 
-def with_argument(argument: str) -> list[Identity]:
-    """Every process that has exactly `argument` on its command line: the net for one whose record was never written."""
-    wanted, found = argument.encode(), []
+def with_arguments(*arguments: str) -> list[Identity]:
+    """Every process that has exactly these words on its command line: the net for one whose record was never written."""
+    wanted, found = {argument.encode() for argument in arguments}, []
     for entry in PROC.iterdir():
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError):  # it ended meanwhile, or is none of our business
-            if wanted in (entry / "cmdline").read_bytes().split(b"\0") and (identity := identify(int(entry.name))):
+            if wanted <= set((entry / "cmdline").read_bytes().split(b"\0")) and (identity := identify(int(entry.name))):
                 found.append(identity)
     return found
 
@@ -126,14 +126,14 @@ def running(folder: Path, name: str) -> Identity | None:
     return record.identity if record is not None and record.identity is not None and alive(record.identity) else None
 
 
-def find_member(folder: Path, name: str, argument: str) -> Identity | None:
-    """The running process of a member: by its record, else by the `argument` that only it has.
+def find(folder: Path, name: str, *arguments: str) -> Identity | None:
+    """The running process of `name`: by its record, else by the `arguments` that only it has.
 
-    A supervisor that is killed between starting a member and writing its record leaves a process without one.
+    A process that was started a moment ago, or whose supervisor was killed at that moment, has no record.
     """
     if identity := running(folder, name):
         return identity
-    strays = with_argument(argument)
+    strays = with_arguments(*arguments)
     return strays[0] if strays else None
 
 

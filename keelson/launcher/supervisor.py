@@ -31,6 +31,7 @@ from keelson.launcher.processes import Identity, Record
 from keelson.launcher.supervise import Action, AskToStop, Kill, Start, Supervision
 
 NAME = "supervisor"
+MODULE = "keelson.launcher.supervisor"
 LOG_MAX_BYTES = 64 * 1024 * 1024
 """A log file longer than this is put aside, as NAME.log.1, at the next start of its writer."""
 
@@ -85,7 +86,7 @@ class Supervisor:
     def _adopt(self) -> None:
         """Take over members that run already: whoever supervised them was killed."""
         for name in self._specs:
-            identity = processes.find_member(self.cluster.folder, name, self.cluster.data_flag(name))
+            identity = processes.find(self.cluster.folder, name, self.cluster.data_flag(name))
             if identity is None:
                 continue
             try:

@@ -63,6 +63,7 @@ def up(folder: Path, wanted: Wanted, wait_s: float, tell: Tell, attached: bool =
         try:
             wait_healthy(cluster, child, wait_s, tell)
         except BaseException:
+            child.terminate()  # for /proc a process is nobody while it is being born
             down.stop(cluster)
             child.wait()
             raise
@@ -101,7 +102,7 @@ def choose(folder: Path, wanted: Wanted) -> Cluster:
 def check_ports(cluster: Cluster) -> None:
     """Raises Refused, naming port and holder, if somebody else has a port of a member that does not run yet."""
     for member in cluster.members:
-        if processes.find_member(cluster.folder, member.name, cluster.data_flag(member.name)):
+        if processes.find(cluster.folder, member.name, cluster.data_flag(member.name)):
             continue
         for port, option in ((member.client_port, "--client-port"), (member.peer_port, "--peer-port")):
             try:
@@ -124,7 +125,7 @@ def make_certificates(cluster: Cluster, tell: Tell) -> None:
 
 def start_supervisor(cluster: Cluster, attached: bool) -> subprocess.Popen[bytes]:
     """In a session of its own: it outlives this shell, and a Ctrl-C here does not reach it. Attached, it ends with this process all the same."""
-    command = [sys.executable, "-m", "keelson.launcher.supervisor", str(cluster.folder), *(["--attached"] if attached else [])]
+    command = [sys.executable, "-m", supervisor.MODULE, str(cluster.folder), *(["--attached"] if attached else [])]
     with supervisor.open_log(cluster.log(supervisor.NAME)) as log:
         return subprocess.Popen(
             command,

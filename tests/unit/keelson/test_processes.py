@@ -16,7 +16,10 @@ from keelson.launcher.processes import Identity, Record
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", f"--mark={os.getpid()}"]) as process:
+    program = "import time; print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", program, f"--mark={os.getpid()}"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # it runs: a process that is being born has no command line yet
         yield process
         process.kill()
 
@@ -61,8 +64,8 @@ def test_who_does_not_end_in_time_is_told(sleeper: subprocess.Popen[bytes]) -> N
 
 
 def test_a_process_is_found_by_an_argument_that_only_it_has(sleeper: subprocess.Popen[bytes]) -> None:
-    assert processes.with_argument(f"--mark={os.getpid()}") == [identity_of(sleeper)]
-    assert processes.with_argument(f"--mark={os.getpid()}0") == []
+    assert processes.with_arguments(f"--mark={os.getpid()}") == [identity_of(sleeper)]
+    assert processes.with_arguments(f"--mark={os.getpid()}0") == []
 
 
 def test_records(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
@@ -76,7 +79,7 @@ def test_records(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
     assert processes.running(tmp_path, "m1") is None
     processes.record_path(tmp_path, "m1").write_text("{")
     assert processes.read_record(tmp_path, "m1") is None
-    assert processes.find_member(tmp_path, "m1", f"--mark={os.getpid()}") == record.identity
+    assert processes.find(tmp_path, "m1", f"--mark={os.getpid()}") == record.identity
     processes.remove_record(tmp_path, "m1")
     processes.remove_record(tmp_path, "m1")
 

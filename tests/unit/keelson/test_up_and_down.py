@@ -57,7 +57,7 @@ class Shell:
     def alive(self) -> list[str]:
         """Everything of the cluster that runs, found without the launcher's records."""
         names = [f"--data-dir={self.data}/m{number}" for number in range(1, 4)]
-        return [argument for argument in (*names, str(self.data)) if processes.with_argument(argument)]
+        return [argument for argument in (*names, str(self.data)) if processes.with_arguments(argument)]
 
     def healthy(self) -> bool:
         return self.keelson("status").returncode == 0
@@ -202,7 +202,7 @@ def test_a_program_that_cannot_run_is_given_up_soon_with_its_log(shell: Shell) -
 
 
 def test_a_wait_that_is_too_short_leaves_nothing_running(shell: Shell) -> None:
-    shell.environment[clusters.COMMAND_VARIABLE] = shlex.join([sys.executable, "-c", "import time; time.sleep(60)"])
+    shell.environment[clusters.COMMAND_VARIABLE] = shlex.join([sys.executable, "-c", "import time; time.sleep(600)"])
     client, peer = free_ports(2)
     done = shell.keelson("up", "--members", "1", "--client-port", str(client), "--peer-port", str(peer), "--wait", "300ms", "--insecure")
     assert done.returncode == 1
