@@ -71,7 +71,7 @@ async def get(client: Client, given: Given, printer: Printer) -> None:
         raise Failure(BAD_ARGUMENTS, "print-value-only is only for `--write-out=simple`")
     if flags["count-only"] and printer.form != "fields":
         raise Failure(BAD_ARGUMENTS, "--count-only is only for `--write-out=fields`")
-    if len(arguments) > 2 or (not arguments and not (flags["prefix"] or flags["from-key"])):
+    if not arguments and not (flags["prefix"] or flags["from-key"]):
         raise Failure(BAD_ARGUMENTS, "get command needs one argument as key and an optional argument as range_end")
     if len(arguments) > 1 and (flags["prefix"] or flags["from-key"]):
         raise Failure(BAD_ARGUMENTS, "too many arguments, only accept one argument when `--prefix` or `--from-key` is set")
