@@ -4,9 +4,12 @@
     python -m bench.profile --operation put --follower
 
 Writes to build/profiles a flame graph (SVG) and the same for speedscope (JSON; https://www.speedscope.app), and prints the hottest functions,
-by the time in themselves and with what they call, as shares of the samples in which a thread was busy. py-spy pauses the member for
-each sample, so the rate is lower than unobserved; the shares are what counts. Needs the right to trace processes (root, or
-kernel.yama.ptrace_scope=0).
+by the time in themselves and with what they call, as shares of the samples in which a thread held the interpreter's lock: that is
+what a member has only one of. Threads without it are left out, because py-spy cannot tell well which of them only wait; `perf record
+-g -p PID` shows what compiled code and the kernel take.
+
+py-spy pauses the member for each sample, so the rate is lower than unobserved; the shares are what counts. Needs the right to trace
+processes (root, or kernel.yama.ptrace_scope=0).
 """
 
 import argparse
@@ -35,7 +38,7 @@ SHOWN = 40
 
 def record(process: int, seconds: float, folder: Path, name: str, *, native: bool) -> subprocess.Popen[str]:
     """Start py-spy on a running process; raw stacks go to a file that `hottest` reads."""
-    command = [str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(process), "--rate", str(RATE_HZ), "--threads"]
+    command = [str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(process), "--rate", str(RATE_HZ), "--gil", "--threads"]
     command += ["--duration", str(round(seconds)), "--format", "raw", "--output", str(folder / f"{name}.stacks")]
     return subprocess.Popen([*command, *(["--native"] if native else [])], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -63,7 +66,7 @@ def hottest(path: Path) -> list[str]:
         own[names[-1]] += times
         for name in set(names):
             whole[name] += times
-    lines = [f"{total} busy samples at {RATE_HZ} Hz", f"{'itself':>7} {'with callees':>13}  function"]
+    lines = [f"{total} samples with the lock held, at {RATE_HZ} Hz", f"{'itself':>7} {'with callees':>13}  function"]
     lines += [f"{times / total:>7.1%} {whole[name] / total:>13.1%}  {name}" for name, times in own.most_common(SHOWN)]
     lines += ["", f"{'with callees':>13}  function (by that)"]
     lines += [f"{times / total:>13.1%}  {name}" for name, times in whole.most_common(SHOWN)]

@@ -51,7 +51,7 @@ def test_profiles_of_collapsed_stacks(tmp_path: Path) -> None:
     raw = tmp_path / "stacks"
     raw.write_text("main (a.py:1);apply (b.py:10) 3\nmain (a.py:2);apply (b.py:11);get <x> (c.py:1) 1\n")
     lines = hottest(raw)
-    assert lines[0].startswith("4 busy samples")
+    assert lines[0].startswith("4 samples")
     assert lines[2].split() == ["75.0%", "100.0%", "apply", "(b.py)"]
     speedscope(raw, tmp_path / "scope.json", "title")
     profile = msgspec.json.decode((tmp_path / "scope.json").read_bytes())["profiles"][0]
