@@ -69,7 +69,9 @@ def open_member(disk: LmdbDisk, name: str, initial_cluster: dict[str, list[str]]
                 "which this release does not have yet; start with --initial-cluster-state=new"
             )
         if machine.applied_index != NO_INDEX:
-            raise Corrupted("the state holds data but the log has no identity: the log was removed; restore both, or remove the data directory")
+            raise Corrupted(
+                f"{disk.directory}: the state holds data but the log has no identity: the log was removed; restore both, or remove the data directory"
+            )
         identity = _begin(log, state, machine, name, initial_cluster, token)
     else:
         try:
@@ -77,7 +79,9 @@ def open_member(disk: LmdbDisk, name: str, initial_cluster: dict[str, list[str]]
         except msgspec.MsgspecError as error:
             raise Corrupted(f"the log's identity is damaged: {error}") from error
         if not machine.conf:
-            raise Corrupted("the log belongs to a member but the state is empty: the state was removed; restore it, or remove the data directory")
+            raise Corrupted(
+                f"{disk.directory}: the log belongs to a member but the state is empty: it was removed; restore it, or remove the data directory"
+            )
         _repair(log, machine)
     return Opened(identity, log, state, machine, is_new)
 

@@ -13,6 +13,8 @@ Each environment is one file (`log.mdb`, `state.mdb`), so that a received or com
 import contextlib
 import fcntl
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,16 @@ TABLES_MAX = 32
 READERS_MAX = 126
 SPARE_TXNS = 8
 DEFAULT_MAP_BYTES = 64 << 30
+
+
+_READ_EVERYTHING = """
+import lmdb, sys
+environment = lmdb.open(sys.argv[1], subdir=False, readonly=True, lock=False, max_dbs=int(sys.argv[2]))
+with environment.begin() as txn:
+    for name, _ in txn.cursor():
+        for _ in txn.cursor(environment.open_db(name, txn=txn, create=False)):
+            pass
+"""
 
 
 @contextlib.contextmanager
@@ -76,6 +88,26 @@ class LmdbEngine:
                 sync=sync,
                 metasync=sync,
                 mode=0o600,
+            )
+        try:
+            self._check_length()
+        except BaseException:
+            self._env.close()
+            raise
+
+    def _check_length(self) -> None:
+        """A file that was cut short would kill us with SIGBUS, without a word, when the first page that is gone is read.
+
+        Pages that one transaction took and gave back may rightly lie behind the end, so shortness alone proves nothing: then a process that may
+        die of it reads everything once. Raises Corrupted.
+        """
+        if self.path.stat().st_size >= self.size_bytes():
+            return
+        command = [sys.executable, "-I", "-c", _READ_EVERYTHING, str(self.path), str(TABLES_MAX)]
+        if subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode:
+            raise Corrupted(
+                f"{self.path}: the file ends before its data does (it was cut short); if other members are healthy, "
+                "remove this member's data directory and let it join again"
             )
 
     def open_table(self, name: bytes, *, dupsort: bool = False) -> Table:

@@ -14,7 +14,7 @@ from tests.support.kinds import Kind
 from tests.support.members import Member
 from tests.support.tls import TlsFiles
 
-SECONDS = float(os.environ.get("KEELSON_FUZZ_SECONDS", "2"))
+SECONDS = float(os.environ.get("KEELSON_FUZZ_SECONDS", "1.5"))
 """How long each random target goes on."""
 SERVED_WITHIN_S = 3.0
 MEMORY_GROWTH_BYTES_MAX = 300 << 20
@@ -79,7 +79,7 @@ class Target:
         self.member.stop()
 
 
-def answer_of(connection: socket.socket, timeout_s: float = 5) -> bytes:
+def answer_of(connection: socket.socket, timeout_s: float = 2) -> bytes:
     """All that comes until the server hangs up or says nothing more for a while."""
     connection.settimeout(timeout_s)
     got = b""
