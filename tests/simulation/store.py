@@ -119,7 +119,14 @@ class StoreWorld(World):
         members = [self.members[member] for member in conf.voters + conf.learners]
         if not all(process.running for process in members) or {process.applied() for process in members} != {self.consensus.committed_last}:
             return False
-        return all(watcher.connected and watcher.told >= 0 for watcher in self.watchers)
+        return all(self._has_been_told(watcher, {process.id for process in members}) for watcher in self.watchers)
+
+    def _has_been_told(self, watcher: WatchClient, members: set[MemberId]) -> bool:
+        """Everything there is. Who watches a member that is out of the cluster without having heard of it is not told any more."""
+        record = watcher.record
+        if not watcher.connected or record is None:
+            return False
+        return record.member not in members or not watch_guarantees.is_missing(record, self.reference.changes, self.reference.revision)
 
     def propose_change(self, leader: RaftProcess, change: Change) -> None:
         if change.kind in (ChangeKind.ADD_VOTER, ChangeKind.ADD_LEARNER):
@@ -130,6 +137,8 @@ class StoreWorld(World):
     def judge(self) -> None:
         last = self.consensus.committed_last
         self.state.at_end({process.id: process.hash() for process in self.running() if process.applied() == last})
+        for client in self.clients:
+            client.give_up()
         linearizability.check(self.record.history)
         records = [record for watcher in self.watchers for record in watcher.records]
         watch_guarantees.check_all(records, self.reference.changes, self.compactor.asked)

@@ -121,6 +121,12 @@ def reliable(record: WatchRecord, reference: Reference, compacted: int = 0) -> N
         raise Violation("watch: reliable", f"{_who(record)} was told of {decode_event(told[len(expected)])}, which it should not be")
 
 
+def is_missing(record: WatchRecord, reference: Reference, revision: int) -> bool:
+    """Is there an event up to `revision` that the watcher still has to be told of?"""
+    changes = [reference[number] for number in range(record.told + 1, revision + 1) if number in reference]
+    return any(_wanted(record.spec, event) for change in changes for event in change.events)
+
+
 def bookmarkable(record: WatchRecord) -> None:
     """After a progress update of revision R no event of R or before comes."""
     bookmark = 0

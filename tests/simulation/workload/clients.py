@@ -82,6 +82,7 @@ class Client:
         self.member = self.rng.choice(store.client_members())
         self.stopped = False
         self._turn = 0
+        self._waiting: Callable[[], None] | None = None
         self._known: dict[bytes, tuple[bytes, int]] = {}
         """What this client last saw in a key: what it compares with."""
         self._next()
@@ -110,9 +111,11 @@ class Client:
     def _ask(self, request: object, answered: Callable[[object], None], gave_up: Callable[[], None]) -> None:
         """Send, and call one of the two, once."""
         turn = self._turn
+        self._waiting = gave_up
 
         def on_answer(result: object) -> None:
             if turn == self._turn:
+                self._waiting = None
                 self._next()
                 if isinstance(result, Momentary):
                     self._move()
@@ -120,12 +123,18 @@ class Client:
 
         def on_timeout() -> None:
             if turn == self._turn:
+                self._waiting = None
                 self._next()
                 self._move()
                 gave_up()
 
         self.store.ask(self.member, request, on_answer)
         self.store.timeline.after(self.store.options.client_timeout_s, on_timeout)
+
+    def give_up(self) -> None:
+        """The run is over: what is still unanswered stays so."""
+        if self._waiting is not None:
+            self._waiting()
 
     # --- linearizable operations
 
