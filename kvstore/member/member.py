@@ -207,6 +207,11 @@ class Member:
         return len(self._proposals)
 
     @property
+    def requests_waiting(self) -> int:
+        """Clients' requests that are not answered yet."""
+        return len(self._proposals) + len(self._reads)
+
+    @property
     def has_work(self) -> bool:
         """More to do without further input: pump again soon."""
         if self._state_busy is not None:

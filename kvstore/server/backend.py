@@ -138,8 +138,7 @@ class MemberBackend:
         return self._read(ListMembers()) if linearizable else self._read_serializable(ListMembers())
 
     async def status(self) -> Status:
-        state = self._runner.state
-        return self._member.status(state.size_bytes(), self._runner.size_in_use_bytes())
+        return self._member.status(*self._runner.sizes())
 
     async def alarms(self, member_id: MemberId, alarm: int) -> list[AlarmMember]:
         return self._member.alarms(member_id, alarm)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
+STOP_TIMEOUT_S = 5.0
+
 Job = Callable[[], Any]
 Done = Callable[[Any], None]
 
@@ -47,9 +49,9 @@ class DiskThread:
         return await future
 
     def stop(self) -> None:
-        """Finish what was submitted, then end the thread."""
+        """Finish what was submitted, then end the thread; one that hangs in its disk is left behind."""
         self._jobs.put(None)
-        self._thread.join()
+        self._thread.join(STOP_TIMEOUT_S)
 
     def _run(self) -> None:
         while (work := self._jobs.get()) is not None:

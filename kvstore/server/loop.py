@@ -37,6 +37,8 @@ from kvstore.storage.raftlog import RaftLog
 
 log = logging.getLogger("kvstore.server")
 
+STOP_TIMEOUT_S = 5.0
+
 
 class FollowerExport:
     """An exported state on its way to a follower (`raft.storage.SnapshotSource`)."""
@@ -82,7 +84,7 @@ class Runner:
         self.send: Callable[[list[AnyPeerMessage]], None]
         self.members_changed: Callable[[], None] = lambda: None
         self._members_seen: dict[MemberId, Any] = {}
-        self._size_in_use = 0
+        self._sizes = (0, 0)
         self._perform_state: dict[type[Any], Callable[[Any], None]] = {
             CommitState: self._commit_state,
             ExportState: self._export_state,
@@ -366,29 +368,29 @@ class Runner:
 
     # --- for the services -----------------------------------------------------------------------------------------------------
 
-    @property
-    def state(self) -> LmdbEngine:
-        return self._state
-
-    def size_in_use_bytes(self) -> int:
-        """As of the last commit; the state's file is not looked at while it is being replaced."""
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of the state's file, and of those in use as of the last commit; as last known while the file is being replaced."""
         with contextlib.suppress(Exception):
-            self._size_in_use = self._state.size_in_use_bytes()
-        return self._size_in_use
+            self._sizes = self._state.size_bytes(), self._state.size_in_use_bytes()
+        return self._sizes
 
     @property
     def stopping(self) -> bool:
         return self._stopping
 
     async def stop(self) -> None:
-        """Answer everybody, write the state down, end the threads."""
+        """Answer everybody, write the state down, end the threads. A thread whose disk failed is not waited for."""
         self._stopping = True
         if self._tick_handle is not None:
             self._tick_handle.cancel()
         self.member.stop()
         self._fail_waiters()
-        await self.log_thread.call(lambda: None)
-        await self.state_thread.call(self._final_commit)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self.log_thread.call(lambda: None)
+                # First what is under way: a commit gives the machine its next transaction, which the last commit needs.
+                await self.state_thread.call(lambda: None)
+                await self.state_thread.call(self._final_commit)
         self.log_thread.stop()
         self.state_thread.stop()
         for receiver in list(self._exports):
@@ -396,9 +398,10 @@ class Runner:
 
     def _final_commit(self) -> None:
         """A courtesy: what is not committed would be applied again from the log at the next start."""
-        with contextlib.suppress(EngineError):
-            machine = self.member.machine
-            machine.seal()
+        try:
+            self.member.machine.seal()
             with self._state.errors():
-                machine.transaction.commit()
+                self.member.machine.transaction.commit()
             self._state.close()
+        except Exception as error:
+            log.warning("the state was not committed on stop; the log has what is missing", extra=fields(error=str(error)))

@@ -73,9 +73,9 @@ class _MemberCollector(Collector):
         yield _labelled("keelson_version", "Which release of Keelson is running.", "version", KEELSON_VERSION)
 
     def _storage(self) -> Iterator[Metric]:
-        member, state = self._runner.member, self._runner.state
-        yield _gauge("etcd_mvcc_db_total_size_in_bytes", "Total size of the state's file in bytes.", state.size_bytes())
-        in_use = self._runner.size_in_use_bytes()
+        member = self._runner.member
+        size, in_use = self._runner.sizes()
+        yield _gauge("etcd_mvcc_db_total_size_in_bytes", "Total size of the state's file in bytes.", size)
         yield _gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Size of the state's file that is in use.", in_use)
         yield _gauge("etcd_debugging_mvcc_current_revision", "The current revision of store.", member.machine.revision)
         yield _gauge("etcd_debugging_mvcc_compact_revision", "The revision of the last compaction in store.", member.machine.compacted_revision)

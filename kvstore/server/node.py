@@ -28,7 +28,7 @@ from kvstore.raft.config import Config as RaftConfig
 from kvstore.server.backend import MemberBackend
 from kvstore.server.bootstrap import ConfigurationError, Opened, open_member
 from kvstore.server.config import Config
-from kvstore.server.listeners import make_servers, peer_dial_context, peer_listen_context, serve
+from kvstore.server.listeners import GRACE_S, make_servers, peer_dial_context, peer_listen_context, serve
 from kvstore.server.loop import Runner
 from kvstore.server.metrics import Metrics
 from kvstore.server.observed import Observed
@@ -39,6 +39,7 @@ from kvstore.version import ETCD_VERSION, KEELSON_VERSION, STORAGE_VERSION
 log = logging.getLogger("kvstore.server")
 
 BACKLOG = 1024
+FINISH_POLL_S = 0.01
 
 
 class Fatal(Exception):
@@ -207,13 +208,19 @@ async def _stop(runner: Runner, transport: Transport, servers: list[h2corn.Serve
         await _hand_over(runner)
     for server in servers:
         server.shutdown()
-    # A request that waits for the log must not hold up the end: whoever still waits after a moment is told.
-    await asyncio.sleep(0)
-    runner.member.stop()
-    runner.wake()
+    if not failed.done():
+        await _finish_requests(runner.member)
     await runner.stop()
     await transport.close()
     log.info("stopped")
+
+
+async def _finish_requests(member: Member) -> None:
+    """Let what was asked before be answered; whoever still waits after the grace time is told that the server stopped."""
+    for _ in range(int(GRACE_S / FINISH_POLL_S)):
+        if not member.requests_waiting:
+            return
+        await asyncio.sleep(FINISH_POLL_S)
 
 
 async def _hand_over(runner: Runner) -> None:
