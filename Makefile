@@ -17,6 +17,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 SEEDS ?= 1:1000
 STEPS ?= 100000
 MINUTES ?= 10
+SECONDS_EACH ?= 60
 JOBS ?= 2
 ARGS ?=
 
@@ -67,8 +68,8 @@ simulate: venv ## Whole members under a seeded adversary. SEEDS=1:5000, or one n
 oracle: venv ## The same random requests to etcd and to Keelson, answers compared. STEPS=100000
 	$(BIN)/python -m tests.oracle.run --steps $(STEPS) $(ARGS)
 
-fuzz: venv ## Garbage for every parser, and for a running member. MINUTES=10
-	$(BIN)/python -m tests.fuzz.run --minutes $(MINUTES) $(ARGS)
+fuzz: venv ## Garbage on both ports. SECONDS_EACH=60 for each random target
+	KEELSON_FUZZ_SECONDS=$(SECONDS_EACH) $(BIN)/pytest tests/fuzz --timeout 0 $(ARGS)
 
 soak: venv ## Real members killed and paused under load, history checked. MINUTES=10
 	$(BIN)/python -m tests.cluster.soak --minutes $(MINUTES) $(ARGS)
