@@ -149,7 +149,7 @@ class Member:
         self.delivery = Delivery(machine)
         self._writer = LogWriter(storage.hard_state())
         self._proposals = Proposals(first_request_id, config.request_timeout_s)
-        self._reads = Reads(config.request_timeout_s)
+        self._reads = Reads(config.request_timeout_s, first_request_id)
         self._lessor = Lessor()
         self._effects = Effects([], [], [], [])
 

@@ -17,13 +17,15 @@ Read = tuple[Any, Any, float]
 
 
 class Reads:
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, first_context: int) -> None:
+        """`first_context`: a random 64-bit number, new at every start. An answer to a question from before the start may still be under way,
+        and must not confirm a read that was asked after it."""
         self._timeout_s = timeout_s
         self._waiting: list[Read] = []
         self._failed: list[Read] = []
         self._rounds: dict[int, list[Read]] = {}
         self._due: deque[tuple[Index, list[Read]]] = deque()
-        self._last_context = 0
+        self._last_context = first_context >> 1
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._failed) + sum(map(len, self._rounds.values())) + sum(len(batch) for _, batch in self._due)
