@@ -106,11 +106,14 @@ def _begin(log: RaftLog, state: LmdbEngine, machine: Machine, name: str, initial
 
 
 def _repair(log: RaftLog, machine: Machine) -> None:
-    """A crash between the two steps of installing a snapshot leaves the state ahead of the log: the log then begins behind the state."""
-    if machine.applied_index > log.last_index() or machine.applied_index < log.snapshot().index:
-        if machine.applied_index < log.snapshot().index:
-            raise Corrupted(
-                f"the state ends at entry {machine.applied_index} but the log begins behind {log.snapshot().index}: "
-                "one of the two files is of another time; remove the data directory and let this member join again"
-            )
+    """A crash between the two steps of installing a snapshot leaves a state that the log does not lead to: the log then begins behind the state.
+
+    The log may end before it, or, longer, hold another entry there: one that was never committed, and nothing behind it counts either.
+    """
+    if machine.applied_index < log.snapshot().index:
+        raise Corrupted(
+            f"the state ends at entry {machine.applied_index} but the log begins behind {log.snapshot().index}: "
+            "one of the two files is of another time; remove the data directory and let this member join again"
+        )
+    if log.term_at(machine.applied_index) != machine.applied_term:
         log.reset(SnapshotMeta(machine.applied_index, machine.applied_term, decode_conf(machine.conf)))
