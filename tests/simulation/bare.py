@@ -138,7 +138,7 @@ class BareProcess(RaftProcess):
 
     def boot(self) -> None:
         log = self.log
-        if self.saved.meta.index > log.last_index():
+        if log.term_at(self.saved.meta.index) != self.saved.meta.term:
             # A crash came between installing the state and resetting the log.
             log.reset(self.saved.meta)
         self.world.consensus.on_start(self.id, log.hard, log.meta.index, log.meta.term, [entry.term for entry in log.log])

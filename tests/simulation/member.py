@@ -114,7 +114,7 @@ class MemberProcess(RaftProcess):
         self.log = RaftLog(self.disk.open_log())
         self._open_machine()
         machine, log = self.machine, self.log
-        if machine.applied_index > log.last_index():
+        if log.term_at(machine.applied_index) != machine.applied_term:
             # A crash came between installing the state and resetting the log (the server's bootstrap._repair).
             log.reset(SnapshotMeta(machine.applied_index, machine.applied_term, decode_conf(machine.conf)))
         base = log.snapshot()

@@ -94,10 +94,12 @@ class StoreWorld(World):
         process.connect(broken, deliver)
         return process.member.open_stream(deliver)
 
-    def with_member(self, member: MemberId, call: Callable[[], None]) -> None:
+    def with_member(self, member: MemberId, call: Callable[[], None]) -> bool:
         process = self.members[member]
-        if process.running and not process.paused:
-            process.input(call)
+        if not process.running or process.paused:
+            return False
+        process.input(call)
+        return True
 
     # --- the run
 

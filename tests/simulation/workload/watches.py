@@ -28,8 +28,8 @@ class WatchableStore(Store, Protocol):
         """A stream on a member that runs, else None. `broken` is called when the member crashes."""
         ...
 
-    def with_member(self, member: MemberId, call: Callable[[], None]) -> None:
-        """Do `call` at that member, as an input of it; not at all if it is not running."""
+    def with_member(self, member: MemberId, call: Callable[[], None]) -> bool:
+        """Do `call` at that member, as an input of it; False if it is not awake."""
         ...
 
 
@@ -128,7 +128,8 @@ class WatchClient:
         stream = self._stream
         if connection == self._connection and stream is not None and self.record is not None:
             self._credit = 3
-            self.store.with_member(self.record.member, stream.resume)
+            if not self.store.with_member(self.record.member, stream.resume):
+                self.store.timeline.after(0.5, self._drain, connection)
 
     def _break(self) -> None:
         """The connection breaks under the client; what came last may not have reached it."""
