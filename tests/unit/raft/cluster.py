@@ -8,7 +8,7 @@ from kvstore.ids import Index, MemberId
 from kvstore.raft.config import Config
 from kvstore.raft.core import Raft
 from kvstore.raft.membership import decode_change
-from kvstore.raft.messages import AnyMessage, ConfState, Entry, EntryKind
+from kvstore.raft.messages import AnyMessage, ConfState, Entry, EntryKind, HardState
 from kvstore.raft.ready import PersistMark, ReadReady, Role
 from kvstore.raft.storage import MemoryStorage
 
@@ -23,6 +23,7 @@ class Node:
         self.failed_reads: list[int] = []
         self.disk_stopped = False
         self.waiting: list[tuple[PersistMark, list[AnyMessage]]] = []
+        self.unwritten: list[tuple[list[Entry], HardState | None]] = []
         self.chunks: list[bytes] = []
         self.start(conf, Index(0))
 
@@ -33,6 +34,7 @@ class Node:
         """Lose what is not on disk, and the state machine's memory; what was applied is applied again."""
         conf = self.storage.snapshot().conf
         self.waiting.clear()
+        self.unwritten.clear()
         self.applied = [entry for entry in self.applied if entry.index <= self.storage.snapshot().index]
         self.start(conf, self.storage.snapshot().index)
 
@@ -44,6 +46,7 @@ class Node:
             if ready.mark is not None:
                 if self.disk_stopped:
                     self.waiting.append((ready.mark, ready.messages_after_persist))
+                    self.unwritten.append((ready.entries, ready.hard_state))
                 else:
                     self.storage.append(ready.entries, ready.hard_state)
                     self.raft.persisted(ready.mark)
