@@ -311,15 +311,15 @@ class Runner:
             importer, self._importer = self._importer, None
             if importer is None or self._import_error is not None:
                 return self._import_error or EngineError("no snapshot was received")
+            try:
+                # Checked before the present state is touched: what it holds uncommitted is lost with its transaction.
+                importer.prepare()
+            except EngineError as error:
+                importer.abort()
+                return error
             old.transaction.abort()
             self._state.close()
-            try:
-                engine: Any = importer.finish()
-            except EngineError as error:
-                self._state = self._disk.open_state()
-                old.reopen(self._state)
-                old.begin(self._state.begin_write())
-                return error
+            engine: Any = importer.finish()  # failing now is the disk's doing, and the end of this member
             self._state = engine
             machine = Machine(engine)
             self._raft_log.reset(work.meta)

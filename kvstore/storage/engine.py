@@ -102,8 +102,12 @@ class Importer(Protocol):
     """Receives an exported environment in order and puts it in the place of the present one, wholly or not at all."""
 
     def write(self, offset: int, data: bytes) -> None: ...
+    def prepare(self) -> None:
+        """Sync and check what was received, touching nothing else. Raises Corrupted."""
+        ...
+
     def finish(self) -> Engine:
-        """Sync, check that it opens, replace atomically, and return the engine now in place. Raises Corrupted."""
+        """Prepare, check that it opens, replace atomically, and return the engine now in place. Raises Corrupted."""
         ...
 
     def abort(self) -> None: ...

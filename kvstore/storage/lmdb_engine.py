@@ -170,18 +170,27 @@ class FileImporter:
             self._file.write(data)
         self._received = max(self._received, offset + len(data))
 
-    def finish(self) -> LmdbEngine:
+    def prepare(self) -> None:
         with engine_errors(self._path):
             self._file.flush()
             os.fsync(self._file.fileno())
-            self._file.close()
         if self._received != self._total_bytes:
             raise Corrupted(f"{self._path}: received {self._received} of {self._total_bytes} bytes of the state")
+        self._disk.check_state(self._path)
+
+    def finish(self) -> LmdbEngine:
+        try:
+            self.prepare()
+        except EngineError:
+            self.abort()
+            raise
+        self._file.close()
         return self._disk.replace_state(self._path)
 
     def abort(self) -> None:
         self._file.close()
         self._path.unlink(missing_ok=True)
+        self._path.with_name(f"{self._path.name}-lock").unlink(missing_ok=True)
 
 
 class LmdbDisk:
@@ -222,9 +231,13 @@ class LmdbDisk:
         export.close()
         return engine
 
+    def check_state(self, path: Path) -> None:
+        """Raises Corrupted if `path` is not a database that opens."""
+        LmdbEngine(path, self._map_bytes, sync=self._sync).close()
+
     def replace_state(self, path: Path) -> LmdbEngine:
         """Put the synced file `path` in the place of the state, which nobody has open, if it opens at all."""
-        LmdbEngine(path, self._map_bytes, sync=self._sync).close()
+        self.check_state(path)
         state = self.directory / "state.mdb"
         with engine_errors(state):
             path.with_name(f"{path.name}-lock").unlink(missing_ok=True)

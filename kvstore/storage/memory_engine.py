@@ -284,13 +284,19 @@ class MemoryImporter:
         self._content[offset : offset + len(data)] = data
         self._received = max(self._received, offset + len(data))
 
-    def finish(self) -> MemoryEngine:
+    def _rows(self) -> dict[bytes, tuple[bool, list[tuple[Any, bytes]]]]:
         if self._received != len(self._content):
             raise Corrupted(f"received {self._received} of {len(self._content)} bytes of the state")
         try:
-            rows = pickle.loads(bytes(self._content))
+            return pickle.loads(bytes(self._content))  # type: ignore[no-any-return]
         except Exception as error:
             raise Corrupted(f"what was received is not a state: {error}") from error
+
+    def prepare(self) -> None:
+        self._rows()
+
+    def finish(self) -> MemoryEngine:
+        rows = self._rows()
         engine = MemoryEngine()
         for name, (dupsort, items) in rows.items():
             engine.open_table(name, dupsort=dupsort).rows.update(items)
