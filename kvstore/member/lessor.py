@@ -13,6 +13,8 @@ from collections.abc import Mapping
 SCAN_INTERVAL_S = 0.5
 REVOKES_PER_SCAN_MAX = 500
 REVOKE_RETRY_S = 3.0
+STALE_ENTRIES_MAX = 1000
+"""Heap entries beyond one a lease before the heap is made anew: those of leases that were revoked long before their time."""
 
 
 class Lessor:
@@ -27,8 +29,7 @@ class Lessor:
         """Become the one who counts: `leases` maps id to granted TTL."""
         self.active = True
         self._deadline_s = {lease_id: now_s + ttl_s + extension_s for lease_id, ttl_s in leases.items()}
-        self._heap = [(deadline_s, lease_id) for lease_id, deadline_s in self._deadline_s.items()]
-        heapq.heapify(self._heap)
+        self._rebuild()
 
     def demote(self) -> None:
         self.active = False
@@ -37,7 +38,14 @@ class Lessor:
 
     def granted(self, lease_id: int, ttl_s: float, now_s: float) -> None:
         self._deadline_s[lease_id] = now_s + ttl_s
-        heapq.heappush(self._heap, (now_s + ttl_s, lease_id))
+        if len(self._heap) > 2 * len(self._deadline_s) + STALE_ENTRIES_MAX:
+            self._rebuild()
+        else:
+            heapq.heappush(self._heap, (now_s + ttl_s, lease_id))
+
+    def _rebuild(self) -> None:
+        self._heap = [(deadline_s, lease_id) for lease_id, deadline_s in self._deadline_s.items()]
+        heapq.heapify(self._heap)
 
     def revoked(self, lease_id: int) -> None:
         # Its heap entry goes when it comes up.

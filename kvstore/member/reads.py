@@ -67,10 +67,10 @@ class Reads:
         expired: list[Any] = []
         self._waiting = _without_expired(self._waiting, now_s, expired)
         for context, batch in list(self._rounds.items()):
-            if batch[0][2] <= now_s:
-                self._rounds[context] = _without_expired(batch, now_s, expired)
-                if not self._rounds[context]:
-                    del self._rounds[context]
+            # The first of a round need not be its oldest: what failed before joins those that wait already.
+            self._rounds[context] = _without_expired(batch, now_s, expired)
+            if not self._rounds[context]:
+                del self._rounds[context]
         for position, (index, batch) in enumerate(self._due):
             self._due[position] = (index, _without_expired(batch, now_s, expired))
         return expired
