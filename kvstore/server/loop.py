@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 from keelson.cogs.logs import fields
-from kvstore.errors import StoreError
 from kvstore.ids import NOBODY, MemberId
 from kvstore.member.effects import (
     CommitState,
@@ -109,21 +108,36 @@ class Runner:
             self._scheduled = True
             self.loop.call_soon(self._turn)
 
+    def _feed(self, give: Callable[..., None], *what: Any) -> bool:
+        """Give the member an input; False if it takes none any more.
+
+        What it raises is the end of the member: its log was lost, or it found something impossible. Left to the event loop, it would end a
+        connection or the ticking, and the member would go on half dead.
+        """
+        if self._stopping:
+            return False
+        try:
+            give(*what)
+        except Exception as error:
+            log.exception("the member failed")
+            self._die(f"internal error: {error!r}")
+            return False
+        return True
+
     def receive(self, message: AnyPeerMessage) -> None:
-        if not self._stopping:
-            self.member.step(message)
+        if self._feed(self.member.step, message):
             self.wake()
 
     def unreachable(self, peer: MemberId) -> None:
-        if not self._stopping:
-            self.member.report_unreachable(peer)
+        if self._feed(self.member.report_unreachable, peer):
             self.wake()
 
     def _tick(self) -> None:
         if self._stopping:
             return
         interval_s = self.member.config.tick_s
-        self.member.tick(time.monotonic())
+        if not self._feed(self.member.tick, time.monotonic()):
+            return
         self._close_finished_exports()
         self.wake()
         # A late tick is not made up for: after a pause the member must not see time run in a burst.
@@ -149,12 +163,7 @@ class Runner:
                 self._cut_log(work)
         for piece in effects.state_work:
             self._perform_state[type(piece)](piece)
-        for token, outcome in effects.replies:
-            if token is not None and not token.done():
-                if isinstance(outcome, Exception):
-                    token.set_exception(outcome)
-                else:
-                    token.set_result(outcome)
+        self._answer(effects.replies)
         if effects.stop is not None:
             self._die(effects.stop)
             return
@@ -170,13 +179,17 @@ class Runner:
         if not self._stopping:
             self._stopping = True
             self.member.stop()
-            self._fail_waiters()
+            self._answer(self.member.take_effects().replies)
             self._fatal(reason)
 
-    def _fail_waiters(self) -> None:
-        for token, outcome in self.member.take_effects().replies:
-            if token is not None and not token.done() and isinstance(outcome, StoreError):
-                token.set_exception(outcome)
+    @staticmethod
+    def _answer(replies: list[tuple[Any, Any]]) -> None:
+        for token, outcome in replies:
+            if token is not None and not token.done():
+                if isinstance(outcome, Exception):
+                    token.set_exception(outcome)
+                else:
+                    token.set_result(outcome)
 
     def _disk_failed(self, error: BaseException) -> None:
         log.error("disk failed", extra=fields(error=str(error)))
@@ -196,16 +209,14 @@ class Runner:
         self.log_thread.submit(job, self._persisted)
 
     def _persisted(self, _: None) -> None:
-        if not self._stopping:
-            self.member.persisted()
+        if self._feed(self.member.persisted):
             # The followers' answers and ours decide together: turn at once, not after what else is queued.
             self.wake()
 
     def _cut_log(self, work: CutLog) -> None:
         def done(_: None) -> None:
             log.info("compacted Raft logs", extra=fields(compact_index=work.meta.index))
-            if not self._stopping:
-                self.member.log_cut()
+            if self._feed(self.member.log_cut):
                 self.wake()
 
         self.log_thread.submit(lambda: self._raft_log.cut(work.meta), done)
@@ -227,8 +238,7 @@ class Runner:
 
         def done(following: Any) -> None:
             machine.begin(following)
-            if not self._stopping:
-                self.member.state_committed()
+            if self._feed(self.member.state_committed):
                 self.wake()
 
         self.state_thread.submit(job, done)
@@ -250,8 +260,7 @@ class Runner:
                 result = FollowerExport(work.meta, result)
                 self._forget_export(work.receiver)
                 self._exports[work.receiver] = result
-            if not self._stopping:
-                self.member.state_exported(work, result)
+            if self._feed(self.member.state_exported, work, result):
                 self.wake()
 
         self.state_thread.submit(job, done)
@@ -281,8 +290,7 @@ class Runner:
                 txn.abort()
 
         def done(result: int) -> None:
-            if not self._stopping:
-                self.member.state_hashed(work, result)
+            if self._feed(self.member.state_hashed, work, result):
                 self.wake()
 
         self.state_thread.submit(job, done)
@@ -331,10 +339,10 @@ class Runner:
                 return
             if isinstance(result, Exception):
                 log.error("refused a snapshot", extra=fields(index=work.meta.index, error=str(result)))
-                self.member.state_refused(work.meta)
+                self._feed(self.member.state_refused, work.meta)
             else:
                 log.info("applied snapshot", extra=fields(index=work.meta.index, term=work.meta.term))
-                self.member.state_installed(work.meta, result)
+                self._feed(self.member.state_installed, work.meta, result)
             self.wake()
 
         self.state_thread.submit(job, done)
@@ -360,8 +368,7 @@ class Runner:
             return error
 
         def done(error: Exception | None) -> None:
-            if not self._stopping:
-                self.member.state_defragmented(work, machine, error)
+            if self._feed(self.member.state_defragmented, work, machine, error):
                 self.wake()
 
         self.state_thread.submit(job, done)
@@ -384,7 +391,7 @@ class Runner:
         if self._tick_handle is not None:
             self._tick_handle.cancel()
         self.member.stop()
-        self._fail_waiters()
+        self._answer(self.member.take_effects().replies)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await self.log_thread.call(lambda: None)
