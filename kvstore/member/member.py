@@ -416,12 +416,22 @@ class Member:
         tokens = self._proposals.drain() + self._reads.drain()
         tokens += [token for _, token in self._serializable] + [token for _, token in self._long_reads]
         tokens += [asked.token for asked in self._lease_asked.values()]
+        tokens += [token for _, _, token in self._physical_compactions]
+        # Work for a follower's snapshot has no token.
+        tokens += [
+            work.token for work in self._state_wanted if isinstance(work, ExportState | HashState | DefragmentState) and work.token is not None
+        ]
+        if self._transfer is not None:
+            tokens.append(self._transfer[1])
         for token in tokens:
             if not isinstance(token, _PeerToken | _OwnLeaseToken):
                 self._reply(token, Stopped())
         self._serializable.clear()
         self._long_reads.clear()
         self._lease_asked.clear()
+        self._physical_compactions.clear()
+        self._state_wanted.clear()
+        self._transfer = None
 
     # --- the turn -------------------------------------------------------------------------------------------------------
 
@@ -522,6 +532,11 @@ class Member:
 
     def _work_on_state(self) -> None:
         """What one turn may do with the machine, while the state thread does not have it."""
+        if self._state_wanted and self._dirty_entries == 0:
+            # What waits for the committed state goes first, right behind the commit: under a steady load it is never clean but now.
+            self._start_state_work()
+            if self._state_busy is not None:
+                return
         if self._committed:
             self._apply_committed()
         applied = self.machine.applied_index

@@ -1,12 +1,13 @@
 """Proposals of this member's clients: who waits for which request id, and until when.
 
 A proposal is answered exactly once: by the outcome of applying it, or by a time-out. A time-out says nothing about the write, which may
-still be applied later (once: an entry is applied once, and a lost proposal is never proposed again by us).
+still be applied later (once: an entry is applied once, and a lost proposal is never proposed again by us), if it was sent.
 """
 
 from typing import Any
 
 from kvstore.ids import RequestId
+from kvstore.statemachine.commands import decode_command
 
 _ID_MASK = (1 << 64) - 1
 
@@ -58,7 +59,19 @@ class Proposals:
             expired.append((request_id, token))
         for request_id, _ in expired:
             del self._waiting[request_id]
+        if expired and self.unsent:
+            self._forget_given_up()
         return [token for _, token in expired]
+
+    def _forget_given_up(self) -> None:
+        """Drop from the front of what is unsent the commands that nobody waits for any more. Without a leader they would pile up, and be written
+        long after their clients were told that they failed."""
+        given_up = 0
+        for data in self.unsent:
+            if decode_command(data).request_id in self._waiting:
+                break
+            given_up += 1
+        del self.unsent[:given_up]
 
     def drain(self) -> list[Any]:
         """All tokens, for when the member stops."""

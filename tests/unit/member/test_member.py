@@ -1,0 +1,116 @@
+"""A member of a one-member cluster on disks in memory, which the test lets work when it likes: nobody waits for ever, nothing is kept for ever."""
+
+from collections.abc import Callable
+from typing import Any
+
+from kvstore.errors import Stopped, StoreError
+from kvstore.ids import ClusterId, MemberId
+from kvstore.member.config import MemberConfig
+from kvstore.member.effects import CommitState, ExportState, HashState, Persist
+from kvstore.member.member import Member, encode_conf
+from kvstore.model import Put
+from kvstore.raft.config import Config
+from kvstore.raft.messages import ConfState
+from kvstore.statemachine.machine import Machine
+from kvstore.storage.memory_engine import MemoryEngine
+from kvstore.storage.raftlog import RaftLog
+
+
+class Alone:
+    def __init__(self, voters: int = 1) -> None:
+        self.state = MemoryEngine()
+        self.log = RaftLog(MemoryEngine())
+        conf = ConfState(tuple(MemberId(number) for number in range(1, voters + 1)))
+        self.log.bootstrap(conf, b"identity")
+        machine = Machine(self.state)
+        machine.begin(self.state.begin_write())
+        machine.conf = encode_conf(conf)
+        config = MemberConfig(ClusterId(1), Config(MemberId(1)), "m1", (), "3.6.0", "3.6.0")
+        self.member = Member(config, self.log, machine, draw=lambda low, high: low, first_request_id=0, now_s=0.0)
+        self.now_s = 0.0
+        self.answers: dict[str, Any] = {}
+        self.commits = 0
+        self.work: list[Any] = []
+        """What the state's disk was given, and has not done."""
+
+    def pump(self) -> None:
+        """A turn; the log's disk is instant."""
+        for _ in range(10):
+            self.member.pump()
+            effects = self.member.take_effects()
+            self.answers.update(effects.replies)
+            self.work += effects.state_work
+            for work in effects.log_work:
+                assert isinstance(work, Persist)
+                self.log.append(work.entries, work.hard_state)
+                self.member.persisted()
+
+    def do_state_work(self) -> list[Any]:
+        """The state's disk does what it has, in order; returns what that was."""
+        done, self.work = self.work, []
+        for work in done:
+            if isinstance(work, CommitState):
+                self.member.machine.transaction.commit()
+                self.member.machine.begin(self.state.begin_write())
+                self.member.state_committed()
+            elif isinstance(work, HashState):
+                self.member.state_hashed(work, 1)
+            elif isinstance(work, ExportState):
+                self.member.state_exported(work, "the export")
+        return done
+
+    def tick(self, times: int, each: Callable[[], None] = lambda: None) -> None:
+        for _ in range(times):
+            self.now_s += self.member.config.tick_s
+            self.member.tick(self.now_s)
+            each()
+            self.pump()
+
+    def lead(self) -> "Alone":
+        self.tick(15)
+        assert self.member.is_leader
+        return self
+
+
+def test_who_wants_the_committed_state_gets_it_under_a_steady_load() -> None:
+    """Writes come while each commit is under way, so the state is never clean but in the moment when a commit is done."""
+    alone = Alone().lead()
+    alone.do_state_work()
+    alone.member.hash_everything("hash")
+    alone.member.export_state("export")
+    for turn in range(6):
+        alone.member.propose(Put(b"key", b"%d" % turn), f"put {turn}")
+        alone.pump()
+        alone.do_state_work()
+    alone.pump()
+    assert alone.answers.get("hash") == 1
+    assert alone.answers.get("export") == "the export"
+    assert [turn for turn in range(6) if f"put {turn}" not in alone.answers] == []
+
+
+def test_a_proposal_that_was_given_up_is_not_sent_when_a_leader_is_found_at_last() -> None:
+    """Nor is it kept: without a leader, proposals of hours would pile up, and be written long after their clients were told."""
+    alone = Alone(voters=3)
+    alone.tick(1, lambda: alone.member.propose(Put(b"key", b"old"), "old"))
+    seconds = alone.member.config.request_timeout_s
+    alone.tick(int(seconds / alone.member.config.tick_s) - 5)
+    alone.member.propose(Put(b"key", b"young"), "young")
+    alone.tick(10)
+    assert isinstance(alone.answers["old"], StoreError)
+    assert "young" not in alone.answers
+    assert len(alone.member._proposals.unsent) == 1
+
+
+def test_whoever_waits_is_told_when_the_member_stops() -> None:
+    alone = Alone().lead()
+    member = alone.member
+    member.propose(Put(b"key", b"value"), "put")
+    alone.pump()
+    assert alone.work, "the state is being committed, or will be"
+    waiting = {"defragment": member.defragment, "export": member.export_state, "hash": member.hash_everything}
+    for token, ask in waiting.items():
+        ask(token)
+    member.propose(Put(b"key", b"value"), "late put")
+    member.stop()
+    alone.answers.update(member.take_effects().replies)
+    assert {token for token, answer in alone.answers.items() if isinstance(answer, Stopped)} == {*waiting, "put", "late put"}
