@@ -22,12 +22,17 @@ PAUSE_AFTER_ERROR_S = 0.03
 GENERATION_S = 1.0
 
 
+_loads = itertools.count()
+"""Each load has keys of its own: its history begins with none of them there."""
+
+
 class Load:
     """Start with `with`, stop at its end; then `operations` is the history."""
 
     def __init__(self, members: Cluster | Sequence[Member], clients: int = 6, keys: int = 5, seed: int = 1, pause_s: float = 0.002) -> None:
         self.members = list(members)
         self.operations: list[Operation] = []
+        self._number = next(_loads)
         self._keys, self._seed, self._pause_s = keys, seed, pause_s
         self._stamp = itertools.count()
         self._values = itertools.count()
@@ -87,7 +92,7 @@ class Load:
 
     def _choose(self, chance: random.Random) -> Request:
         generation = int((time.monotonic() - self._began) / GENERATION_S)
-        key = b"load/%d/%d" % (generation, chance.randrange(self._keys))
+        key = b"load/%d/%d/%d" % (self._number, generation, chance.randrange(self._keys))
         value = b"v%d" % next(self._values)
         roll = chance.random()
         if roll < 0.45:

@@ -23,7 +23,7 @@ def check_history(load: Load, cluster: Cluster) -> None:
 
 def check_same_everywhere(members: Iterable[Member]) -> int:
     """All members reach one revision and hash alike there; that revision."""
-    wires = {member.name: Wire(member.endpoint, member.tls) for member in members}
+    wires = {member.endpoint: Wire(member.endpoint, member.tls) for member in members}
 
     def revisions() -> set[int]:
         answers = [wire.call("KV/Range", pb.RangeRequest(key=b"\0", serializable=True), 5).message for wire in wires.values()]
