@@ -6,6 +6,7 @@ Consensus expects messages to get lost, so nothing is queued for a peer that is 
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import Callable, Collection, Sequence
 from typing import cast
@@ -22,6 +23,9 @@ log = logging.getLogger("kvstore.peer")
 UNSENT_BYTES_MAX = 64 << 20
 REDIAL_S_MIN, REDIAL_S_MAX = 0.05, 1.0
 GREETING_TIMEOUT_S = 5.0
+UNACKNOWLEDGED_S_MAX = 5.0
+"""A connection on which the peer's machine acknowledges nothing for so long is given up and dialled anew (etcd's ConnWriteTimeout).
+TCP itself would wait for a quarter of an hour, and after a partition heals for up to two minutes until it tries again."""
 
 
 class PeerCounters:
@@ -183,6 +187,7 @@ class Peer:
             connection.abort()
             raise ConnectionError(f"refused: {greeting.refused}")
         connection.set_write_buffer_limits(high=1 << 20)
+        _give_up_early(connection)
         self._connection = connection
         self.active_since_s = owner.loop.time()
         log.info("peer became active", extra=fields(peer=f"{self.id:x}", url=url))
@@ -260,6 +265,12 @@ class Transport:
             server.close()
         for transport in list(self.incoming):
             transport.abort()
+
+
+def _give_up_early(connection: asyncio.Transport) -> None:
+    wire = connection.get_extra_info("socket")
+    if wire is not None and hasattr(socket, "TCP_USER_TIMEOUT") and wire.family in (socket.AF_INET, socket.AF_INET6):
+        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNACKNOWLEDGED_S_MAX * 1000))
 
 
 def _name(transport: asyncio.Transport) -> str:

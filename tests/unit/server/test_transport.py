@@ -1,0 +1,55 @@
+"""Connections between two members on loopback."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import uvloop
+
+from kvstore.ids import ClusterId, Index, MemberId, Term
+from kvstore.member.messages import AnyPeerMessage
+from kvstore.peer.frames import MessageCodec
+from kvstore.raft.messages import Heartbeat
+from kvstore.server.transport import UNACKNOWLEDGED_S_MAX, Transport
+
+FIRST, SECOND = MemberId(1), MemberId(2)
+
+
+def make(own: MemberId, receive: Callable[[Any], None]) -> Transport:
+    return Transport(
+        asyncio.get_running_loop(),
+        ClusterId(7),
+        own,
+        MessageCodec(AnyPeerMessage),
+        receive=receive,
+        unreachable=lambda _: None,
+        members=lambda: [FIRST, SECOND],
+        client_tls=None,
+    )
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_message_arrives_and_a_silent_wire_is_given_up_early(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def scenario() -> None:
+        arrived: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        here, there = make(FIRST, lambda _: None), make(SECOND, arrived.set_result)
+        await there.listen(["http://127.0.0.1:0"], None)
+        port = there._servers[0].sockets[0].getsockname()[1]
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            here.set_peers({SECOND: [f"http://127.0.0.1:{port}"]}, group)
+            while not here.peers[SECOND].active:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0)
+            connection = here.peers[SECOND]._connection
+            assert connection is not None
+            wire = connection.get_extra_info("socket")
+            assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == UNACKNOWLEDGED_S_MAX * 1000
+            beat = Heartbeat(FIRST, SECOND, Term(1), Index(0))
+            here.send([beat])
+            assert await arrived == beat
+            await here.close()
+        await there.close()
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(scenario())
