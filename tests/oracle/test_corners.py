@@ -91,7 +91,7 @@ def test_a_key_changed_twice_through_the_hole_in_the_check(duel: Duel) -> None:
 
 
 def test_before_any_compaction_hash_kv_is_etcds_own_number(tmp_path: Path) -> None:
-    """Afterwards etcd leaves out what is superseded at the asked revision, we what is superseded at the compacted one: both do for comparing members."""
+    """Afterwards etcd leaves out what is superseded at the asked revision, we what is superseded at the compacted one: both serve to compare."""
     duel = Duel(kinds.find(kinds.ETCD), kinds.subject(), tmp_path)
     try:
         for number in range(40):
