@@ -32,7 +32,7 @@ from kvstore.errors import (
     TimeoutLeaderFailed,
     TooManyRequests,
 )
-from kvstore.ids import NOBODY, Index, LeaseId, MemberId, Revision, Term
+from kvstore.ids import NOBODY, Index, LeaseId, MemberId, RequestId, Revision, Term
 from kvstore.member.config import MemberConfig
 from kvstore.member.delivery import Deliver, Delivery, Stream
 from kvstore.member.driver import Durable, LogWriter
@@ -179,7 +179,7 @@ class Member:
         self.leader_changes = 0
         self.proposals_failed = 0
         self._published = False
-        self._publish_id = 0
+        self._publish_id = RequestId(0)
         self._publish_in_ticks = 0
         self._stopped = False
 
@@ -303,6 +303,8 @@ class Member:
         elif target not in self.raft.conf.voters or not self.raft.transfer_leadership(target):
             self._reply(token, BadLeaderTransferee())
         else:
+            if self._transfer is not None:
+                self._reply(self._transfer[1], LeaderTransferTimeout())  # a later order takes the place of an earlier one
             self._transfer = (target, token, self.now_s + self.config.election_timeout_s)
 
     def hash_kv(self, revision: Revision, token: Token) -> None:
@@ -851,6 +853,7 @@ class Member:
         if self._published or self.raft.leader == NOBODY or self._publish_in_ticks > 0:
             return
         self._publish_in_ticks = PUBLISH_RETRY_TICKS
-        self._publish_id = self._proposals.next_id()
+        # The same id every time: any of them that comes back will do, however slow the cluster is.
+        self._publish_id = self._publish_id or self._proposals.next_id()
         command = PublishMember(self.id, self.config.name, self.config.client_urls)
         self._proposals.unsent.append(encode_command(self._publish_id, command))

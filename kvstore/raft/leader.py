@@ -228,6 +228,8 @@ def request_read(raft: "Raft", requester: MemberId, context: int) -> None:
 def _begin_read_round(raft: "Raft") -> None:
     if raft.rounds.begin(raft.log.commit) is not None:
         _broadcast_heartbeat(raft)
+        if tuple(raft.conf.voters) == (raft.id,):
+            _confirm_reads(raft)  # the others left while these reads waited for their round: nobody else would answer
 
 
 def confirmed_round(raft: "Raft") -> int:

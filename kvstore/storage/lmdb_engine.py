@@ -145,8 +145,12 @@ class LmdbEngine:
     def export(self) -> FileExport:
         self._exports += 1
         target = self.path.with_name(f"{self.path.name}.export-{os.getpid()}-{self._exports}")
-        with engine_errors(self.path):
-            self._env.copy(str(target), compact=True)
+        try:
+            with engine_errors(self.path):
+                self._env.copy(str(target), compact=True)
+        except BaseException:
+            target.unlink(missing_ok=True)  # half a copy would keep a full disk full
+            raise
         return FileExport(target)
 
     def close(self) -> None:

@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from kvstore.errors import Stopped, StoreError
-from kvstore.ids import ClusterId, MemberId
+from kvstore.errors import LeaderTransferTimeout, Stopped, StoreError
+from kvstore.ids import ClusterId, MemberId, Term
 from kvstore.member.config import MemberConfig
 from kvstore.member.effects import CommitState, ExportState, HashState, Persist
 from kvstore.member.member import Member, encode_conf
 from kvstore.model import Put
 from kvstore.raft.config import Config
-from kvstore.raft.messages import ConfState
+from kvstore.raft.messages import ConfState, PreVoteReply, VoteReply
+from kvstore.statemachine.commands import decode_command
 from kvstore.statemachine.machine import Machine
 from kvstore.storage.memory_engine import MemoryEngine
 from kvstore.storage.raftlog import RaftLog
@@ -114,3 +115,41 @@ def test_whoever_waits_is_told_when_the_member_stops() -> None:
     member.stop()
     alone.answers.update(member.take_effects().replies)
     assert {token for token, answer in alone.answers.items() if isinstance(answer, Stopped)} == {*waiting, "put", "late put"}
+
+
+def test_a_later_order_to_move_leadership_answers_who_gave_the_earlier_one() -> None:
+    alone = Alone(voters=3)
+    raft = alone.member.raft
+    alone.tick(15)
+    alone.member.step(PreVoteReply(MemberId(2), MemberId(1), Term(1), True))
+    alone.pump()
+    alone.member.step(VoteReply(MemberId(2), MemberId(1), Term(1), True))
+    alone.pump()
+    assert alone.member.is_leader
+    assert raft.progress.keys() == {1, 2, 3}
+    alone.member.move_leader(MemberId(2), "first")
+    alone.member.move_leader(MemberId(3), "second")
+    alone.pump()
+    assert isinstance(alone.answers["first"], LeaderTransferTimeout)
+    assert "second" not in alone.answers
+
+
+def test_a_member_is_ready_with_whichever_of_its_announcements_comes_back() -> None:
+    """A cluster that takes longer for an entry than we wait before announcing ourselves again would else never let us begin."""
+    alone = Alone()
+    member = alone.member
+    while not member._publish_id:
+        alone.now_s += member.config.tick_s
+        member.tick(alone.now_s)
+        member.pump()
+        for work in member.take_effects().log_work:
+            assert isinstance(work, Persist)
+            alone.log.append(work.entries, work.hard_state)
+            member.persisted()
+    first = member._publish_id
+    assert not member.is_ready
+    member._publish_in_ticks = 0
+    member.tick(alone.now_s)
+    assert decode_command(member._proposals.unsent[-1]).request_id == first
+    alone.pump()
+    assert member.is_ready

@@ -3,7 +3,7 @@
 from kvstore.ids import MemberId
 from kvstore.raft.core import Proposed
 from kvstore.raft.membership import Change, ChangeKind
-from kvstore.raft.messages import AppendReply, AppendRequest, Entry, SnapshotMeta
+from kvstore.raft.messages import AppendReply, AppendRequest, Entry, Heartbeat, SnapshotMeta
 from kvstore.raft.ready import Role
 from tests.unit.raft.cluster import Cluster
 
@@ -195,3 +195,18 @@ def test_a_crash_before_the_sync_forgets_and_the_cluster_does_not():
     cluster.tick(5)
     assert data(cluster[2]) == [b"a"]
     assert isinstance(cluster[2].applied[0], Entry)
+
+
+def test_reads_that_waited_for_a_round_are_answered_when_everybody_else_has_left():
+    cluster = Cluster(2)
+    leader = cluster.elect(1)
+    leader.raft.propose_change(Change(ChangeKind.REMOVE, MemberId(2)))
+    # Heartbeats of read rounds are lost, so rounds pile up until some reads wait without one.
+    cluster.delivers = lambda message: not isinstance(message, Heartbeat)
+    for context in range(1, 20):
+        leader.raft.read_index(context)
+        cluster.network += leader.work()
+    assert leader.raft.rounds.waiting
+    cluster.settle()
+    assert leader.raft.conf.voters == (1,)
+    assert [read.context for read in leader.reads] == list(range(1, 20))
