@@ -3,20 +3,27 @@
 Anything may come in here: what is not understood gets a clear status, and nothing here can end the process.
 """
 
+import json
 import logging
 from typing import Any
 
+from kvstore.api.admission import Admission
 from kvstore.api.backend import Backend
 from kvstore.api.gateway_app import GatewayApp
 from kvstore.api.grpc_app import AsgiSend, GrpcApp, Receive, Scope
-from kvstore.api.health import HealthPages
+from kvstore.api.health import Answer, HealthPages
 from kvstore.api.rpc import Settings, Stats
 from kvstore.api.services import make_services
 from kvstore.wire.grpc import header
 
 log = logging.getLogger("kvstore.api")
 
-_NOT_FOUND = (404, "text/plain; charset=utf-8", b"404 page not found\n")
+_NOT_FOUND: Answer = (404, "text/plain; charset=utf-8", b"404 page not found\n")
+
+_CORS = [
+    (b"access-control-allow-methods", b"POST, GET, OPTIONS, PUT, DELETE"),
+    (b"access-control-allow-headers", b"accept, content-type, authorization"),
+]
 
 
 class App:
@@ -25,11 +32,14 @@ class App:
     def __init__(self, backend: Backend, settings: Settings) -> None:
         self.stats = Stats()
         unary, streams = make_services(backend, settings)
+        admission = Admission(backend, settings)
+        self._backend = backend
         self._settings = settings
-        self._grpc = GrpcApp(unary, streams, settings, self.stats)
-        self._gateway = GatewayApp(unary, streams, settings, self.stats)
+        self._grpc = GrpcApp(unary, streams, admission, settings, self.stats)
+        self._gateway = GatewayApp(unary, streams, admission, settings, self.stats)
         self._health = HealthPages(backend, settings)
         self._grpc_paths = frozenset(unary)
+        self._origins = frozenset(origin.encode() for origin in settings.cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
         if scope["type"] != "http":
@@ -40,12 +50,33 @@ class App:
             # No other path looks like a gRPC method's, so the common case needs no look at the headers.
             if path in self._grpc_paths or (header(scope["headers"], b"content-type") or b"").startswith(b"application/grpc"):
                 await self._grpc(scope, receive, send)
-            elif path.startswith(("/v3/", "/v3beta/")):
-                await self._gateway(scope, receive, send)
             else:
-                await self._page(scope, send)
+                await self._serve_http(path, scope, receive, self._with_cors(scope, send))
         except Exception:
             log.exception("a request failed")
+
+    async def _serve_http(self, path: str, scope: Scope, receive: Receive, send: AsgiSend) -> None:
+        if scope["method"] == "OPTIONS":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+        elif path.startswith(("/v3/", "/v3beta/")):
+            await self._gateway(scope, receive, send)
+        else:
+            await self._page(scope, send)
+
+    def _with_cors(self, scope: Scope, send: AsgiSend) -> AsgiSend:
+        """Browsers are told that pages of the allowed origins may call, as etcd does on every answer (embed/serve.go)."""
+        origin = b"*" if b"*" in self._origins else header(scope["headers"], b"origin")
+        if origin is None or origin not in self._origins:
+            return send
+        allowed = [*_CORS, (b"access-control-allow-origin", origin)]
+
+        async def send_with_cors(event: dict[str, Any]) -> None:
+            if event["type"] == "http.response.start":
+                event = {**event, "headers": [*event["headers"], *allowed]}
+            await send(event)
+
+        return send_with_cors
 
     async def _page(self, scope: Scope, send: AsgiSend) -> None:
         path = scope["path"]
@@ -55,6 +86,8 @@ class App:
             accept = header(scope["headers"], b"accept") or b""
             body, kind = self._settings.metrics(accept.decode("latin-1"))
             status = 200
+        elif path == "/debug/vars":
+            status, kind, body = await self._variables()
         else:
             status, kind, body = _NOT_FOUND
         headers = [(b"content-type", kind.encode())]
@@ -62,6 +95,19 @@ class App:
             headers.append((b"allow", b"GET"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    async def _variables(self) -> Answer:
+        """What Go calls expvar, with the two of etcd's that mean something here."""
+        status = await self._backend.status()
+        raft = {
+            "id": f"{self._backend.member_id:x}",
+            "term": status.raft_term,
+            "commit": status.raft_index,
+            "applied": status.raft_applied_index,
+            "lead": f"{status.leader:x}",
+        }
+        content = {"cmdline": self._settings.command_line, "raft.status": raft}
+        return 200, "application/json; charset=utf-8", json.dumps(content).encode() + b"\n"
 
 
 async def _refuse_other(scope: dict[str, Any], receive: Receive, send: AsgiSend) -> None:

@@ -1,27 +1,35 @@
 """The JSON gateway of the ASGI application: the same services as gRPC, called with bytes made from JSON (`wire.gateway`)."""
 
 import asyncio
+import codecs
+import contextlib
 import json
+import logging
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from kvstore.api.grpc_app import AsgiSend, Disconnected, Receive, Scope
+from kvstore.api.admission import Admission
+from kvstore.api.grpc_app import WATCH, AsgiSend, Disconnected, Receive, Scope, check_client_version, innermost
 from kvstore.api.rpc import Context, Settings, Stats, Stream, Unary
-from kvstore.wire.gateway import PATHS, as_object, error_object, parse_json, split_objects, write_json
-from kvstore.wire.grpc import header, timeout_s, too_large
+from kvstore.wire.gateway import PATHS, ObjectSplitter, as_object, error_object, first_object, parse_json, write_json
+from kvstore.wire.grpc import timeout_s, too_large
 from kvstore.wire.messages import Method
 from kvstore.wire.status import HTTP_STATUS, Code, RpcError, describe
 
+log = logging.getLogger("kvstore.api")
+
 _JSON = (b"content-type", b"application/json")
 _METADATA = (b"grpc-metadata-content-type", b"application/grpc")
+_END = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 class GatewayApp:
-    def __init__(self, unary: dict[str, Unary], streams: dict[str, Stream], settings: Settings, stats: Stats) -> None:
+    def __init__(self, unary: dict[str, Unary], streams: dict[str, Stream], admission: Admission, settings: Settings, stats: Stats) -> None:
         self._unary = unary
         self._streams = streams
-        self._settings = settings
+        self._admission = admission
         self._stats = stats
+        self._paths = PATHS if settings.gateway else {}
         # Base64 makes four bytes of three, and a body has names around them.
         self._body_bytes_max = settings.message_bytes_max * 4 // 3 + (64 << 10)
 
@@ -29,118 +37,145 @@ class GatewayApp:
         path = scope["path"]
         if path.startswith("/v3beta/"):
             path = "/v3/" + path.removeprefix("/v3beta/")
-        method = PATHS.get(path)
-        if not self._settings.gateway or method is None:
+        method = self._paths.get(path)
+        if method is None:
             await _reply(send, 404, {"code": int(Code.NOT_FOUND), "message": "Not Found"})
-            return
-        if scope["method"] == "OPTIONS":
-            await _reply(send, 200, {})
-            return
-        if scope["method"] != "POST":
+        elif scope["method"] != "POST":
             await _reply(send, 501, {"code": int(Code.UNIMPLEMENTED), "message": "Method Not Allowed"})
-            return
-        self._stats.started[method.path] += 1
-        code = Code.OK
+        else:
+            await self._serve(method, scope, receive, send)
+
+    async def _serve(self, method: Method, scope: Scope, receive: Receive, send: AsgiSend) -> None:
+        stats, path = self._stats, method.path
+        stats.started[path] += 1
+        code = Code.CANCELED.words
+        answer = _Lines(method, send, stats) if path in self._streams else None
         try:
             context, deadline_s = _metadata(scope["headers"])
-            text = await self._body(receive)
+            self._admission.check(path, context)
             async with asyncio.timeout(deadline_s):
-                if method.path in self._unary:
-                    await self._call_unary(method, context, text, send)
+                if answer is None:
+                    await self._call_unary(method, context, receive, send)
                 else:
-                    code = await self._call_stream(method, context, text, receive, send)
-        except Disconnected:
-            code = Code.CANCELED
-        except Exception as error:
-            code, words = describe(error)
-            await _reply(send, HTTP_STATUS[code], error_object(code, words))
-        self._stats.handled[method.path, code.words] += 1
+                    await self._call_stream(method, context, receive, answer)
+            code = "OK"
+        except* Disconnected:
+            pass
+        except* Exception as group:
+            error = innermost(group)
+            told, text = describe(error)
+            if told is Code.INTERNAL and not isinstance(error, RpcError):
+                log.error("a call failed for a reason of our own", exc_info=error)
+            code = told.words
+            await (_reply(send, HTTP_STATUS[told], error_object(told, text)) if answer is None else answer.fail(told, text))
+        finally:
+            stats.handled[path, code] += 1
 
-    async def _body(self, receive: Receive) -> str:
-        body = bytearray()
-        while True:
-            event = await receive()
-            if event["type"] == "http.disconnect":
-                raise Disconnected
-            body += event.get("body", b"")
-            if len(body) > self._body_bytes_max:
-                raise too_large(len(body), self._body_bytes_max)
-            if not event.get("more_body"):
-                break
-        try:
-            return body.decode()
-        except UnicodeDecodeError as error:
-            raise RpcError(Code.INVALID_ARGUMENT, f"proto: invalid UTF-8: {error}") from error
-
-    async def _call_unary(self, method: Method, context: Context, text: str, send: AsgiSend) -> None:
-        objects = split_objects(text)
-        request = parse_json(method.request, objects[0] if objects else "")
+    async def _call_unary(self, method: Method, context: Context, receive: Receive, send: AsgiSend) -> None:
+        text = "".join([part async for part in self._body(receive)])
+        request = parse_json(method.request, first_object(text))
         answer = await self._unary[method.path](context, request.SerializeToString())
         body = write_json(method.response.FromString(answer))
         await send({"type": "http.response.start", "status": 200, "headers": [_JSON, _METADATA]})
         await send({"type": "http.response.body", "body": body})
 
-    async def _call_stream(self, method: Method, context: Context, text: str, receive: Receive, send: AsgiSend) -> Code:
-        """One line a message; a failure after the first is a last line, before it the answer itself (etcd-api 4.4)."""
-        requests = [parse_json(method.request, part).SerializeToString() for part in split_objects(text)]
-        if not method.client_streams and not requests:
-            requests = [b""]
-        started = False
+    async def _call_stream(self, method: Method, context: Context, receive: Receive, answer: "_Lines") -> None:
+        requests = self._requests(method, receive)
+        async with contextlib.aclosing(requests):
+            await self._admission.run_stream(context, self._streams[method.path](context, requests, answer.send))
+        await answer.finish()
 
-        async def send_line(message: bytes) -> None:
-            nonlocal started
-            if not started:
-                started = True
-                await send({"type": "http.response.start", "status": 200, "headers": [_JSON, _METADATA]})
-            line = json.dumps({"result": as_object(method.response.FromString(message))}, separators=(",", ":"), ensure_ascii=False)
-            await send({"type": "http.response.body", "body": line.encode() + b"\n", "more_body": True})
+    async def _body(self, receive: Receive) -> AsyncGenerator[str, None]:
+        """The text of the request as it comes."""
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        size, more = 0, True
+        while more:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                raise Disconnected
+            data, more = event.get("body", b""), event.get("more_body", False)
+            size += len(data)
+            if size > self._body_bytes_max:
+                raise too_large(size, self._body_bytes_max)
+            try:
+                yield decoder.decode(data, final=not more)
+            except UnicodeDecodeError as error:
+                raise RpcError(Code.INVALID_ARGUMENT, f"proto: invalid UTF-8: {error}") from error
 
-        stays_open = method.path == "/etcdserverpb.Watch/Watch"
-        try:
-            await self._streams[method.path](context, _requests(requests, receive, stays_open), send_line)
-            code, words = Code.OK, ""
-        except BaseExceptionGroup as group:
-            error: BaseException = group
-            while isinstance(error, BaseExceptionGroup):
-                error = error.exceptions[0]
-            if isinstance(error, Disconnected):
-                raise error from None
-            code, words = describe(error)
-        except Disconnected:
-            raise
-        except Exception as error:
-            code, words = describe(error)
-        if code is not Code.OK:
-            failure = {"error": {"code": int(code), "message": words}}
-            if not started:
-                await _reply(send, HTTP_STATUS[code], failure)
-                return code
-            await send({"type": "http.response.body", "body": json.dumps(failure).encode() + b"\n", "more_body": True})
-        elif not started:
-            await send({"type": "http.response.start", "status": 200, "headers": [_JSON, _METADATA]})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-        return code
+    async def _requests(self, method: Method, receive: Receive) -> AsyncGenerator[bytes, None]:
+        """Each object as soon as it is there. A watch whose body has ended stays until its client goes (W-10)."""
+        splitter = ObjectSplitter()
+        nothing = True
+        async for text in self._body(receive):
+            for found in splitter.feed(text):
+                nothing = False
+                self._stats.stream_messages_received[method.path] += 1
+                yield parse_json(method.request, found).SerializeToString()
+        splitter.finish()
+        if nothing and not method.client_streams:
+            yield b""
+        while method.path == WATCH:
+            if (await receive())["type"] == "http.disconnect":
+                raise Disconnected
 
 
-async def _requests(requests: list[bytes], receive: Receive, stays_open: bool) -> AsyncGenerator[bytes, None]:
-    """What the body held; a watch then stays until the client goes."""
-    for request in requests:
-        yield request
-    while stays_open:
-        if (await receive())["type"] == "http.disconnect":
-            raise Disconnected
+class _Lines:
+    """The answer of a stream: one line a message. A failure is a last line, or the whole answer if nothing came before (etcd-api 4.4)."""
+
+    def __init__(self, method: Method, send: AsgiSend, stats: Stats) -> None:
+        self._method = method
+        self._send = send
+        self._stats = stats
+        self._started = False
+
+    async def send(self, message: bytes) -> None:
+        self._stats.stream_messages_sent[self._method.path] += 1
+        await self._line({"result": as_object(self._method.response.FromString(message))})
+
+    async def finish(self) -> None:
+        await self._start(200)
+        await self._send(_END)
+
+    async def fail(self, code: Code, text: str) -> None:
+        await self._start(HTTP_STATUS[code])
+        await self._line({"error": {"code": int(code), "message": text}})
+        await self._send(_END)
+
+    async def _start(self, status: int) -> None:
+        if not self._started:
+            self._started = True
+            await self._send({"type": "http.response.start", "status": status, "headers": [_JSON, _METADATA]})
+
+    async def _line(self, content: dict[str, Any]) -> None:
+        await self._start(200)
+        await self._send({"type": "http.response.body", "body": _text(content) + b"\n", "more_body": True})
 
 
 def _metadata(headers: list[tuple[bytes, bytes]]) -> tuple[Context, float | None]:
-    deadline = header(headers, b"grpc-timeout")
-    require_leader = header(headers, b"grpc-metadata-hasleader") == b"true"
-    return Context(require_leader), None if deadline is None else timeout_s(deadline)
+    """Of a client's metadata, which come as headers with a prefix; and its deadline (etcd-api 4.5)."""
+    require_leader, deadline_s = False, None
+    for name, value in headers:
+        if name == b"grpc-timeout":
+            try:
+                deadline_s = timeout_s(value)
+            except RpcError:
+                raise RpcError(Code.INVALID_ARGUMENT, f"invalid grpc-timeout: {value.decode(errors='replace')}") from None
+        elif name == b"grpc-metadata-hasleader":
+            require_leader = value == b"true"
+        elif name == b"grpc-metadata-client-api-version":
+            check_client_version(value)
+    return Context(require_leader), deadline_s
 
 
 async def _reply(send: AsgiSend, status: int, content: dict[str, Any]) -> None:
-    body = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+    body = _text(content)
     headers = [_JSON]
     if status == HTTP_STATUS[Code.UNAUTHENTICATED]:
         headers.append((b"www-authenticate", str(content.get("message", "")).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _text(content: dict[str, Any]) -> bytes:
+    """What an error repeats of a request may hold halves of surrogate pairs, which no encoding has."""
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")

@@ -6,13 +6,18 @@ worth a third of the throughput); the constant parts of an answer are shared obj
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
-from kvstore.api.rpc import Context, Settings, Stats, Stream, Unary
-from kvstore.wire.grpc import PREFIX_BYTES, MessageReader, decompress, prefixed, timeout_s, too_large, trailers
+from kvstore.api.admission import Admission
+from kvstore.api.rpc import Context, Send, Settings, Stats, Stream, Unary
+from kvstore.errors import InvalidClientApiVersion
+from kvstore.wire.grpc import PREFIX_BYTES, MessageReader, decompressed, prefixed, timeout_s, too_large, trailers
 from kvstore.wire.messages import METHODS
 from kvstore.wire.status import Code, RpcError, describe
+
+log = logging.getLogger("kvstore.api")
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -28,73 +33,84 @@ class Disconnected(Exception):
 
 
 class GrpcApp:
-    def __init__(self, unary: dict[str, Unary], streams: dict[str, Stream], settings: Settings, stats: Stats) -> None:
+    def __init__(self, unary: dict[str, Unary], streams: dict[str, Stream], admission: Admission, settings: Settings, stats: Stats) -> None:
         self._unary = unary
         self._streams = streams
-        self._settings = settings
+        self._admission = admission
+        self._bytes_max = settings.message_bytes_max
         self._stats = stats
         self._services = {path.split("/")[1] for path in METHODS}
 
     async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
         path = scope["path"]
         call = self._unary.get(path)
-        self._stats.started[path] += 1
-        try:
-            if call is not None:
-                answer = await self._call_unary(call, scope, receive)
-                await send(_START)
-                await send({"type": "http.response.body", "body": b"\x00" + len(answer).to_bytes(4, "big") + answer})
-                self._stats.sent_bytes += len(answer)
-            else:
-                await self._call_stream(path, scope, receive, send)
-            await send(_OK)
-            code = Code.OK
-        except Disconnected:
-            code = Code.CANCELED
-        except _Failed as failed:
-            code = failed.code
-            await send(_END)
-            await send({"type": "http.response.trailers", "headers": trailers(failed.code, failed.text)})
-        except Exception as error:
-            code, text = describe(error)
-            await send(_START)
-            await send(_END)
-            await send({"type": "http.response.trailers", "headers": trailers(code, text)})
-            if code is Code.INTERNAL and not isinstance(error, RpcError):
-                raise
-        self._stats.handled[path, code.words] += 1
+        if call is not None:
+            await self._serve_unary(path, call, scope, receive, send)
+        elif path in self._streams:
+            await self._serve_stream(path, scope, receive, send)
+        else:
+            await _fail(send, _unknown(path, self._services))
 
-    async def _call_unary(self, call: Unary, scope: Scope, receive: Receive) -> bytes:
-        event = await receive()
-        body: bytes = event.get("body", b"")
-        while len(body) < PREFIX_BYTES or len(body) < PREFIX_BYTES + int.from_bytes(body[1:PREFIX_BYTES], "big"):
-            if len(body) >= PREFIX_BYTES and int.from_bytes(body[1:PREFIX_BYTES], "big") > self._settings.message_bytes_max:
-                raise too_large(int.from_bytes(body[1:PREFIX_BYTES], "big"), self._settings.message_bytes_max)
+    # --- unary --------------------------------------------------------------------------------------------------------------
+
+    async def _serve_unary(self, path: str, call: Unary, scope: Scope, receive: Receive, send: AsgiSend) -> None:
+        stats = self._stats
+        stats.started[path] += 1
+        code = Code.CANCELED.words  # of a call that its client ended, whichever way that shows here
+        try:
+            event = await receive()
+            body: bytes = event.get("body", b"")
+            if len(body) < PREFIX_BYTES or len(body) - PREFIX_BYTES < int.from_bytes(body[1:PREFIX_BYTES], "big"):
+                body = await self._rest_of(body, event, receive)
+            stats.received_bytes += len(body)
+            end = PREFIX_BYTES + int.from_bytes(body[1:PREFIX_BYTES], "big")
+            if end - PREFIX_BYTES > self._bytes_max:
+                raise too_large(end - PREFIX_BYTES, self._bytes_max)
+            context, deadline_s, encoding = _metadata(scope["headers"])
+            message = decompressed(body[0], encoding, body[PREFIX_BYTES:end], self._bytes_max) if body[0] else body[PREFIX_BYTES:end]
+            self._admission.check(path, context)
+            if deadline_s is None:
+                answer = await call(context, message)
+            else:
+                async with asyncio.timeout(deadline_s):
+                    answer = await call(context, message)
+        except Disconnected:
+            pass
+        except Exception as error:
+            code = describe(error)[0].words
+            await _fail(send, error)
+        else:
+            code = "OK"
+            stats.sent_bytes += len(answer)
+            await send(_START)
+            await send({"type": "http.response.body", "body": b"\x00" + len(answer).to_bytes(4, "big") + answer})
+            await send(_OK)
+        finally:
+            stats.handled[path, code] += 1
+
+    async def _rest_of(self, begin: bytes, event: dict[str, Any], receive: Receive) -> bytes:
+        """At least one whole message; what comes after it does not matter. Refuses one that is too large before its bytes are collected."""
+        body = bytearray(begin)
+        while True:
             if event["type"] == "http.disconnect":
                 raise Disconnected
+            if len(body) >= PREFIX_BYTES:
+                size = int.from_bytes(body[1:PREFIX_BYTES], "big")
+                if size > self._bytes_max:
+                    raise too_large(size, self._bytes_max)
+                if len(body) >= PREFIX_BYTES + size:
+                    return bytes(body)
             if not event.get("more_body"):
                 raise RpcError(Code.INTERNAL, "grpc: the request ended before its message did")
             event = await receive()
             body += event.get("body", b"")
-        size = int.from_bytes(body[1:PREFIX_BYTES], "big")
-        if size > self._settings.message_bytes_max:
-            raise too_large(size, self._settings.message_bytes_max)
-        message = body[PREFIX_BYTES : PREFIX_BYTES + size]
-        self._stats.received_bytes += len(body)
-        context, deadline_s, encoding = _metadata(scope["headers"])
-        if body[0]:
-            message = decompress(encoding, message, self._settings.message_bytes_max)
-        if deadline_s is None:
-            return await call(context, message)
-        async with asyncio.timeout(deadline_s):
-            return await call(context, message)
 
-    async def _call_stream(self, path: str, scope: Scope, receive: Receive, send: AsgiSend) -> None:
-        stream = self._streams.get(path)
-        if stream is None:
-            raise _unknown(path, self._services)
-        context, deadline_s, encoding = _metadata(scope["headers"])
+    # --- streams ------------------------------------------------------------------------------------------------------------
+
+    async def _serve_stream(self, path: str, scope: Scope, receive: Receive, send: AsgiSend) -> None:
         stats = self._stats
+        stats.started[path] += 1
+        code = Code.CANCELED.words
         started = False
 
         async def send_message(message: bytes) -> None:
@@ -102,52 +118,60 @@ class GrpcApp:
             if not started:
                 started = True
                 await send(_START)
-            stats.messages_sent[path] += 1
+            stats.stream_messages_sent[path] += 1
             stats.sent_bytes += len(message)
             await send({"type": "http.response.body", "body": prefixed(message), "more_body": True})
 
-        stays_open = METHODS[path].client_streams and path == "/etcdserverpb.Watch/Watch"
-        requests = _requests(receive, MessageReader(self._settings.message_bytes_max, encoding), stats, path, stays_open)
         try:
-            async with asyncio.timeout(deadline_s):
-                await stream(context, requests, send_message)
-        except Disconnected:
-            raise
-        except BaseExceptionGroup as group:
-            raise _flattened(group, started) from None
-        except Exception as error:
-            if started:
-                raise _Failed(*describe(error)) from error
-            raise
+            await self._call_stream(path, scope, receive, send_message)
+            code = "OK"
+            await _finish(send, started, _OK)
+        except* Disconnected:
+            pass
+        except* Exception as group:
+            error = innermost(group)
+            code = describe(error)[0].words
+            await _fail(send, error, started)
         finally:
-            with contextlib.suppress(RuntimeError):
-                await requests.aclose()
-        if not started:
-            await send(_START)
-        await send(_END)
+            stats.handled[path, code] += 1
+
+    async def _call_stream(self, path: str, scope: Scope, receive: Receive, send_message: Send) -> None:
+        context, deadline_s, encoding = _metadata(scope["headers"])
+        self._admission.check(path, context)
+        requests = _requests(receive, MessageReader(self._bytes_max, encoding), self._stats, path)
+        async with asyncio.timeout(deadline_s), contextlib.aclosing(requests):
+            await self._admission.run_stream(context, self._streams[path](context, requests, send_message))
 
 
-class _Failed(Exception):
-    """A stream failed after its answer had begun."""
-
-    def __init__(self, code: Code, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-        self.text = text
+async def _finish(send: AsgiSend, started: bool, last: dict[str, Any]) -> None:
+    if not started:
+        await send(_START)
+    await send(_END)
+    await send(last)
 
 
-def _flattened(group: BaseExceptionGroup[BaseException], started: bool) -> BaseException:
-    """The one failure that matters of a stream's tasks."""
+async def _fail(send: AsgiSend, error: BaseException, started: bool = False) -> None:
+    """Tell the client; what is our mistake goes to the log, too."""
+    code, text = describe(error)
+    if code is Code.INTERNAL and not isinstance(error, RpcError):
+        log.error("a call failed for a reason of our own", exc_info=error)
+    await _finish(send, started, {"type": "http.response.trailers", "headers": trailers(code, text)})
+
+
+def innermost(group: BaseExceptionGroup[Any]) -> BaseException:
+    """The first failure of a stream's tasks: the others followed from it."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    if isinstance(error, Disconnected) or not started:
-        return error
-    return _Failed(*describe(error))
+    return error
 
 
-async def _requests(receive: Receive, reader: MessageReader, stats: Stats, path: str, stays_open: bool) -> AsyncGenerator[bytes, None]:
-    """The client's messages. `stays_open`: its end of stream is not the end, it only has nothing more to say (W-10)."""
+WATCH = "/etcdserverpb.Watch/Watch"
+"""Its client's end of stream is not the end: it only has nothing more to say (W-10)."""
+
+
+async def _requests(receive: Receive, reader: MessageReader, stats: Stats, path: str) -> AsyncGenerator[bytes, None]:
+    """The client's messages."""
     while True:
         event = await receive()
         if event["type"] == "http.disconnect":
@@ -156,15 +180,16 @@ async def _requests(receive: Receive, reader: MessageReader, stats: Stats, path:
         if body:
             stats.received_bytes += len(body)
             for message in reader.feed(body):
-                stats.messages_received[path] += 1
+                stats.stream_messages_received[path] += 1
                 yield message
         if not event.get("more_body"):
             if reader.incomplete:
                 raise RpcError(Code.INTERNAL, "grpc: the request ended in the middle of a message")
-            if not stays_open:
+            if path != WATCH:
                 return
 
 
+_CONCERNING = frozenset({b"grpc-timeout", b"hasleader", b"grpc-encoding", b"client-api-version"})
 _PLAIN = Context()
 _LEADER_REQUIRED = Context(require_leader=True)
 
@@ -173,13 +198,25 @@ def _metadata(headers: list[tuple[bytes, bytes]]) -> tuple[Context, float | None
     """What of the request's headers concerns us: context, time left, encoding."""
     context, deadline_s, encoding = _PLAIN, None, None
     for name, value in headers:
+        if name not in _CONCERNING:
+            continue
         if name == b"grpc-timeout":
             deadline_s = timeout_s(value)
-        elif name == b"hasleader" and value == b"true":
-            context = _LEADER_REQUIRED
+        elif name == b"hasleader":
+            context = _LEADER_REQUIRED if value == b"true" else context
         elif name == b"grpc-encoding":
             encoding = value
+        else:
+            check_client_version(value)
     return context, deadline_s, encoding
+
+
+def check_client_version(value: bytes) -> None:
+    """Any text will do."""
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        raise InvalidClientApiVersion from None
 
 
 def _unknown(path: str, services: set[str]) -> RpcError:

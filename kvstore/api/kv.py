@@ -2,48 +2,46 @@
 
 from kvstore.api.rpc import Context, Service
 from kvstore.checks import check_delete_range, check_put, check_range, check_txn
-from kvstore.errors import RequestTooLarge
+from kvstore.errors import NotSupportedForLearner, RequestTooLarge
 from kvstore.wire import codec
 
 
 class KV(Service):
-    async def range(self, context: Context, data: bytes) -> bytes:
+    async def range(self, _context: Context, data: bytes) -> bytes:
         request = codec.range_request(data)
+        if not request.serializable and self.backend.is_learner():
+            raise NotSupportedForLearner
         check_range(request)
-        if not request.serializable:
-            self.refuse_on_learner()
-        self.check_leader(context)
         result = await self.backend.range(request)
         return codec.range_response(self.header(result.revision), result)
 
-    async def put(self, context: Context, data: bytes) -> bytes:
+    async def put(self, _context: Context, data: bytes) -> bytes:
         request = codec.put_request(data)
         check_put(request)
-        self._check_write(context, data)
+        self._check_size(data)
         result = await self.backend.put(request)
         return codec.put_response(self.header(result.revision), result)
 
-    async def delete_range(self, context: Context, data: bytes) -> bytes:
+    async def delete_range(self, _context: Context, data: bytes) -> bytes:
         request = codec.delete_range_request(data)
         check_delete_range(request)
-        self._check_write(context, data)
+        self._check_size(data)
         result = await self.backend.delete_range(request)
         return codec.delete_range_response(self.header(result.revision), result)
 
-    async def txn(self, context: Context, data: bytes) -> bytes:
+    async def txn(self, _context: Context, data: bytes) -> bytes:
         request = codec.txn_request(data)
         check_txn(request, self.settings.txn_operations_max)
-        self._check_write(context, data)
+        self._check_size(data)
         result = await self.backend.txn(request)
         return codec.txn_response(self.header(result.revision), result)
 
-    async def compact(self, context: Context, data: bytes) -> bytes:
+    async def compact(self, _context: Context, data: bytes) -> bytes:
         request = codec.compaction_request(data)
-        self._check_write(context, data)
+        self._check_size(data)
         result = await self.backend.compact(request)
         return self.header(result.revision)
 
-    def _check_write(self, context: Context, data: bytes) -> None:
+    def _check_size(self, data: bytes) -> None:
         if len(data) > self.settings.request_bytes_max:
             raise RequestTooLarge
-        self.check_leader(context)

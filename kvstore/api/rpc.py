@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from msgspec import Struct
 
 from kvstore.api.backend import Backend
-from kvstore.errors import NoLeader, NotSupportedForLearner
 from kvstore.version import CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION
 from kvstore.wire.codec import HeaderWriter
 from kvstore.wire.limits import MESSAGE_OVERHEAD_BYTES, REQUEST_BYTES_MAX, TXN_OPERATIONS_MAX
+from kvstore.wire.messages import METHODS
 
 
 class Settings(Struct, frozen=True):
@@ -25,6 +25,10 @@ class Settings(Struct, frozen=True):
     cluster_version: str = CLUSTER_VERSION
     storage_version: str = STORAGE_VERSION
     gateway: bool = True
+    cors_origins: tuple[str, ...] = ("*",)
+    """Whose pages may call the gateway from a browser."""
+    command_line: tuple[str, ...] = ()
+    """Told on /debug/vars."""
     metrics: Callable[[str], tuple[bytes, str]] | None = None
     """Renders the metrics for an Accept header: body and content type."""
 
@@ -34,16 +38,31 @@ class Settings(Struct, frozen=True):
 
 
 class Stats:
-    """Counts by method path (and code), read by the metrics."""
+    """Counts by method path (and code), read by the metrics. Only paths of methods that exist get in here: a stranger's cannot fill memory."""
 
     def __init__(self) -> None:
         self.started: Counter[str] = Counter()
         self.handled: Counter[tuple[str, str]] = Counter()
         self.received_bytes = 0
         self.sent_bytes = 0
-        self.messages_received: Counter[str] = Counter()
-        self.messages_sent: Counter[str] = Counter()
-        self.watch_streams = 0
+        self.stream_messages_received: Counter[str] = Counter()
+        self.stream_messages_sent: Counter[str] = Counter()
+
+    @property
+    def messages_received(self) -> Counter[str]:
+        """A unary call has one message, so that only those of streams are counted as they come."""
+        return Counter({path: count for path, count in self.started.items() if not _streams(path)}) + self.stream_messages_received
+
+    @property
+    def messages_sent(self) -> Counter[str]:
+        return (
+            Counter({path: count for (path, code), count in self.handled.items() if code == "OK" and not _streams(path)}) + self.stream_messages_sent
+        )
+
+
+def _streams(path: str) -> bool:
+    method = METHODS[path]
+    return method.client_streams or method.server_streams
 
 
 class Context(Struct):
@@ -70,12 +89,3 @@ class Service:
         """Field 1 of an answer; `revision` None: the current one, 0: none."""
         now = self.backend.header()
         return self._headers.write(now.revision if revision is None else revision, now.raft_term)
-
-    def check_leader(self, context: Context) -> None:
-        """The client asked not to be served by a member without a leader (metadata `hasleader`)."""
-        if context.require_leader and not self.backend.leader():
-            raise NoLeader
-
-    def refuse_on_learner(self) -> None:
-        if self.backend.is_learner():
-            raise NotSupportedForLearner

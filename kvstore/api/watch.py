@@ -2,19 +2,20 @@
 
 `_Session` is one stream. Requests come in one at a time and change watchers through the backend's `WatchStream`; what there is to tell goes into one
 queue, in order, and out through a sender. The queue is bounded: when it is full, `deliver` refuses, and the member lets those watchers catch up
-from history once the sender says that there is room again. Answers to requests always fit, because a client has only so many out.
+from history once the sender says that there is room again. Answers to requests always get in, but while it is full no further request is
+read: a client that asks and never listens is held by HTTP/2's flow control.
 
 A frame for the same events, watcher id, revision and term is the same bytes: the last few are kept, so that a thousand streams which watch one key
 share one encoding.
 """
 
 import asyncio
+import random
 from collections import deque
 from typing import Any
 
 from kvstore.api.backend import Backend, WatchStream
 from kvstore.api.rpc import Context, Requests, Send, Service, Settings
-from kvstore.errors import NoLeader
 from kvstore.ids import Revision
 from kvstore.model import EncodedEvent, WatchSpec, WatchUpdate
 from kvstore.wire import codec, messages
@@ -22,8 +23,9 @@ from kvstore.wire import codec, messages
 QUEUE_UPDATES_MAX = 128
 QUEUE_BYTES_MAX = 8 << 20
 SHARED_FRAMES_MAX = 64
-LEADERLESS_ELECTIONS = 3
-"""A stream that asked for a leader ends after this many election timeouts without one (LIM-5)."""
+SHARED_FRAMES_BYTES_MAX = 4 << 20
+PROGRESS_JITTER = 0.1
+"""Each stream's progress interval is longer by up to this share, so that streams opened together do not all speak at once (W-19)."""
 
 ALL_WATCHERS = -1
 _DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream"
@@ -35,33 +37,24 @@ class Watch(Service):
     def __init__(self, backend: Backend, settings: Settings) -> None:
         super().__init__(backend, settings)
         self._frames: dict[tuple[int, int, int, int], tuple[WatchUpdate, bytes]] = {}
+        self._frames_bytes = 0
 
-    async def watch(self, context: Context, requests: Requests, send: Send) -> None:
-        self.refuse_on_learner()
-        self.check_leader(context)
+    async def watch(self, _context: Context, requests: Requests, send: Send) -> None:
         session = _Session(self, send)
         try:
             async with asyncio.TaskGroup() as group:
-                background = [group.create_task(session.run_sender(), name="watch sender")]
-                background.append(group.create_task(session.run_progress(), name="watch progress"))
-                if context.require_leader:
-                    background.append(group.create_task(self._end_without_leader(), name="watch leader check"))
+                background = [
+                    group.create_task(session.run_sender(), name="watch sender"),
+                    group.create_task(session.run_progress(), name="watch progress"),
+                ]
                 async for data in requests:
                     session.handle(codec.parse(messages.WatchRequest, data))
+                    if session.full:
+                        await session.room()
                 for task in background:
                     task.cancel()
-        except* NoLeader as group_error:
-            raise group_error.exceptions[0] from None
         finally:
             session.close()
-
-    async def _end_without_leader(self) -> None:
-        timeout_s = self.settings.election_timeout_s
-        missing = 0
-        while missing < LEADERLESS_ELECTIONS:
-            await asyncio.sleep(timeout_s)
-            missing = 0 if self.backend.leader() else missing + 1
-        raise NoLeader
 
     def frame(self, update: WatchUpdate) -> bytes:
         """The answer that tells of this update."""
@@ -72,10 +65,16 @@ class Watch(Service):
         if shared is not None and shared[0].events is update.events:
             return shared[1]
         encoded = codec.watch_response(self.header(update.revision), update)
-        if len(self._frames) >= SHARED_FRAMES_MAX:
-            del self._frames[next(iter(self._frames))]
-        self._frames[key] = (update, encoded)
+        if update.events and len(encoded) < SHARED_FRAMES_BYTES_MAX:
+            self._share(key, update, encoded)
         return encoded
+
+    def _share(self, key: tuple[int, int, int, int], update: WatchUpdate, encoded: bytes) -> None:
+        frames = self._frames
+        while len(frames) >= SHARED_FRAMES_MAX or self._frames_bytes + len(encoded) > SHARED_FRAMES_BYTES_MAX:
+            self._frames_bytes -= len(frames.pop(next(iter(frames)))[1])
+        frames[key] = (update, encoded)
+        self._frames_bytes += len(encoded)
 
 
 class _Session:
@@ -87,6 +86,7 @@ class _Session:
         self._queue_bytes = 0
         self._refused = False
         self._wake = asyncio.Event()
+        self._emptied = asyncio.Event()
         self._specs: dict[int, WatchSpec] = {}
         self._told: set[int] = set()
         self._next_id = 0
@@ -143,13 +143,22 @@ class _Session:
         revision = self._service.backend.header().revision
         self._put(codec.watch_response(self._service.header(revision), WatchUpdate(watch_id, revision), canceled=True))
 
+    @property
+    def full(self) -> bool:
+        return len(self._queue) >= QUEUE_UPDATES_MAX or self._queue_bytes >= QUEUE_BYTES_MAX
+
+    async def room(self) -> None:
+        """Wait until the client has taken what there was for it."""
+        self._emptied.clear()
+        await self._emptied.wait()
+
     def close(self) -> None:
         self._stream.close()
 
     # --- updates ------------------------------------------------------------------------------------------------------------
 
     def deliver(self, update: WatchUpdate) -> bool:
-        if len(self._queue) >= QUEUE_UPDATES_MAX or self._queue_bytes >= QUEUE_BYTES_MAX:
+        if self.full:
             self._refused = True
             return False
         spec = self._specs.get(update.watch_id)
@@ -196,14 +205,16 @@ class _Session:
                 encoded = queue.popleft()
                 self._queue_bytes -= len(encoded)
                 await self._send(encoded)
+            self._emptied.set()
             if self._refused:
                 self._refused = False
                 self._stream.resume()
 
     async def run_progress(self) -> None:
         """Tell quiet watchers that asked for it how far they are (W-19)."""
+        interval_s = self._service.settings.progress_notify_interval_s * (1 + PROGRESS_JITTER * random.random())
         while True:
-            await asyncio.sleep(self._service.settings.progress_notify_interval_s)
+            await asyncio.sleep(interval_s)
             for watch_id, spec in list(self._specs.items()):
                 if spec.progress_notify and watch_id not in self._told:
                     self._stream.progress(watch_id)

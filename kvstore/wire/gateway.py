@@ -4,6 +4,8 @@ Field names out as in the .proto files, in also in lowerCamelCase; 64-bit intege
 """
 
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf import json_format
@@ -59,30 +61,130 @@ for _name in _OLD_LEASE_PATHS:
     PATHS["/v3/kv" + _path(_method).removeprefix("/v3")] = _method
 
 
-def split_objects(text: str) -> list[str]:
-    """The JSON objects of a body one after the other (client streams send several). Raises RpcError."""
-    decoder = json.JSONDecoder()
-    found: list[str] = []
-    at = 0
-    while True:
+_STRUCTURE = re.compile(r'["\\{}\[\]]')
+
+
+class ObjectSplitter:
+    """The JSON objects of a request body, one after the other, as its text comes in (client streams send several).
+
+    It only counts braces: what is between them is for the parser. Each character is looked at once, however the text is cut.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._depth = 0
+        self._in_string = False
+        self._escaped = False
+
+    def feed(self, text: str) -> Iterator[str]:
+        """The objects that `text` completes. Raises RpcError for anything between objects but white space."""
+        begin = at = 0
+        while at < len(text):
+            if self._depth == 0:
+                begin = at = self._skip_blanks(text, at)
+                if at == len(text):
+                    return
+            end = self._end_of_object(text, at)
+            if end is None:
+                break
+            yield "".join([*self._parts, text[begin:end]])
+            self._parts = []
+            begin = at = end
+        if begin < len(text):
+            self._parts.append(text[begin:])
+
+    def finish(self) -> None:
+        """The text has ended. Raises RpcError if it did so in the middle of an object."""
+        if self._depth:
+            raise RpcError(Code.INVALID_ARGUMENT, "unexpected EOF")
+
+    @staticmethod
+    def _skip_blanks(text: str, at: int) -> int:
         while at < len(text) and text[at] in " \t\r\n":
             at += 1
-        if at == len(text):
-            return found
-        try:
-            _, end = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError) as error:
-            raise RpcError(Code.INVALID_ARGUMENT, f"proto: syntax error: {error}") from error
-        found.append(text[at:end])
-        at = end
+        if at < len(text) and text[at] != "{":
+            raise RpcError(Code.INVALID_ARGUMENT, f"proto: syntax error: unexpected token {text[at]!r}")
+        return at
+
+    def _end_of_object(self, text: str, at: int) -> int | None:
+        """Behind the brace that closes the object under way, None if it is still to come."""
+        if self._escaped and at < len(text):
+            self._escaped = False
+            at += 1
+        while (found := _STRUCTURE.search(text, at)) is not None:
+            char, at = found.group(), found.end()
+            if self._in_string:
+                if char == '"':
+                    self._in_string = False
+                elif char == "\\":
+                    self._escaped = at == len(text)
+                    at += 1
+            elif char == '"':
+                self._in_string = True
+            elif char in "{[":
+                self._depth += 1
+            elif char in "}]":
+                self._depth -= 1
+                if self._depth == 0:
+                    return at
+        return None
+
+
+def first_object(text: str) -> str:
+    """The one object of a unary call; what follows it is ignored, and no text at all is an empty message. Raises RpcError."""
+    splitter = ObjectSplitter()
+    for found in splitter.feed(text):
+        return found
+    splitter.finish()
+    return ""
 
 
 def parse_json(kind: Any, text: str) -> Any:
     """A message of class `kind`; empty text is an empty message. Raises RpcError."""
+    if not text.strip():
+        return kind()
     try:
-        return json_format.Parse(text, kind(), ignore_unknown_fields=True) if text.strip() else kind()
+        content = json.loads(text, object_pairs_hook=_without_repetition)
+        return json_format.ParseDict(_known_fields(kind.DESCRIPTOR, content), kind())
     except (json_format.Error, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise RpcError(Code.INVALID_ARGUMENT, f"proto: {error}") from error
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("duplicate field")
+    return content
+
+
+def _whole_characters(text: Any) -> Any:
+    """Raises UnicodeEncodeError, a ValueError, for halves of surrogate pairs: they are no text, and protobuf's look-ups stumble over them."""
+    if isinstance(text, str) and not text.isascii():
+        text.encode()
+    return text
+
+
+def _known_fields(descriptor: Any, content: Any) -> Any:
+    """`content` without what the message does not have, every field under its .proto name: protobuf's own way of ignoring unknown
+    fields would ignore unknown names of enum values, too."""
+    if not isinstance(content, dict):
+        return content  # what is no object where one belongs is refused by the parser
+    known: dict[str, Any] = {}
+    for name, value in content.items():
+        _whole_characters(name)
+        field = descriptor.fields_by_name.get(name) or descriptor.fields_by_camelcase_name.get(name)
+        if field is None:
+            continue
+        if field.name in known:
+            raise ValueError(f"duplicate field {name!r}")
+        known[field.name] = _known_content(field, value)
+    return known
+
+
+def _known_content(field: Any, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_known_content(field, item) for item in value]
+    return _whole_characters(value) if field.message_type is None else _known_fields(field.message_type, value)
 
 
 def write_json(message: Any) -> bytes:

@@ -37,8 +37,10 @@ def timeout_s(value: bytes) -> float:
     return int(digits) * unit
 
 
-def decompress(encoding: bytes | None, data: bytes, size_max: int) -> bytes:
-    """A message whose compressed flag was set. Raises RpcError, and never inflates beyond `size_max`."""
+def decompressed(flag: int, encoding: bytes | None, data: bytes, size_max: int) -> bytes:
+    """A message whose compressed flag is not 0. Raises RpcError, and never inflates beyond `size_max`."""
+    if flag != 1:
+        raise RpcError(Code.INTERNAL, f"grpc: received unexpected payload format {flag}")
     if encoding != b"gzip":
         raise RpcError(Code.UNIMPLEMENTED, f'grpc: Decompressor is not installed for grpc-encoding "{(encoding or b"").decode(errors="replace")}"')
     inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
@@ -48,6 +50,8 @@ def decompress(encoding: bytes | None, data: bytes, size_max: int) -> bytes:
         raise RpcError(Code.INTERNAL, f"grpc: failed to decompress the received message: {error}") from error
     if len(message) > size_max:
         raise too_large(len(message), size_max)
+    if not inflater.eof:
+        raise RpcError(Code.INTERNAL, "grpc: failed to decompress the received message: unexpected EOF")
     return message
 
 
@@ -65,8 +69,6 @@ class MessageReader:
         at = 0
         while len(buffer) - at >= PREFIX_BYTES:
             compressed, size = buffer[at], int.from_bytes(buffer[at + 1 : at + PREFIX_BYTES], "big")
-            if compressed > 1:
-                raise RpcError(Code.INTERNAL, f"grpc: received unexpected payload format {compressed}")
             if size > self._size_max:
                 raise too_large(size, self._size_max)
             end = at + PREFIX_BYTES + size
@@ -74,7 +76,7 @@ class MessageReader:
                 break
             message = buffer[at + PREFIX_BYTES : end]
             at = end
-            yield decompress(self._encoding, message, self._size_max) if compressed else message
+            yield decompressed(compressed, self._encoding, message, self._size_max) if compressed else message
         self._buffer = buffer[at:] if at else buffer
 
     @property

@@ -1,6 +1,7 @@
 """Codec, framing, JSON rules, and the tables: what goes out is what protobuf itself would write, and no bytes break a parser."""
 
 import gzip
+import json
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from kvstore import errors
 from kvstore.encoding import decode_key_value, encode_event, encode_key_value, encode_tombstone
 from kvstore.model import DeleteRangeResult, Header, PutResult, Range, RangeResult, TxnResult, WatchUpdate
 from kvstore.wire import codec, gateway, messages
-from kvstore.wire.grpc import MessageReader, decompress, percent_encoded, prefixed, timeout_s
+from kvstore.wire.grpc import MessageReader, decompressed, percent_encoded, prefixed, timeout_s
 from kvstore.wire.status import CODES, Code, RpcError
 
 numbers = st.integers(1, (1 << 63) - 1)
@@ -101,10 +102,10 @@ def test_a_length_beyond_the_limit_is_refused_before_its_bytes_come():
 
 def test_a_bomb_is_not_inflated():
     with pytest.raises(RpcError, match="larger than max"):
-        decompress(b"gzip", gzip.compress(bytes(10_000_000)), 1000)
-    assert decompress(b"gzip", gzip.compress(b"hello"), 1000) == b"hello"
+        decompressed(1, b"gzip", gzip.compress(bytes(10_000_000)), 1000)
+    assert decompressed(1, b"gzip", gzip.compress(b"hello"), 1000) == b"hello"
     with pytest.raises(RpcError, match="Decompressor is not installed"):
-        decompress(b"snappy", b"", 1000)
+        decompressed(1, b"snappy", b"", 1000)
 
 
 def test_time_outs_and_messages_of_grpc():
@@ -118,10 +119,84 @@ def test_time_outs_and_messages_of_grpc():
 @given(st.text(max_size=60))
 def test_no_text_breaks_the_json_parser(text):
     try:
-        for part in gateway.split_objects(text):
-            gateway.parse_json(messages.PutRequest, part)
+        gateway.parse_json(messages.PutRequest, gateway.first_object(text))
     except RpcError as error:
         assert error.code is Code.INVALID_ARGUMENT
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from(['"', "\\", "{", "}", '\\"']),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=4), json_values, max_size=3), max_size=4), st.sampled_from(["", " ", "\n"]), st.integers(1, 9))
+def test_objects_come_out_however_the_text_is_cut(objects, between, step):
+    text = between.join([json.dumps(each, ensure_ascii=False) for each in objects])
+    splitter = gateway.ObjectSplitter()
+    found = [json.loads(part) for at in range(0, len(text), step) for part in splitter.feed(text[at : at + step])]
+    splitter.finish()
+    assert found == objects
+
+
+@pytest.mark.parametrize("text", ["5", '"x"', "[]", "null", "}", "{} 5", '{"a": 1} null'])
+def test_what_stands_between_objects_is_refused(text):
+    with pytest.raises(RpcError, match="unexpected token"):
+        list(gateway.ObjectSplitter().feed(text))
+
+
+@pytest.mark.parametrize("text", ["{", '{"a', '{"a": {}', '{"a": "}', '{"a": "\\'])
+def test_an_object_that_never_ends(text):
+    with pytest.raises(RpcError, match="unexpected EOF"):
+        gateway.first_object(text)
+
+
+def test_what_follows_the_object_of_a_unary_call_is_ignored():
+    assert gateway.first_object(' {"key": "YQ=="} and more') == '{"key": "YQ=="}'
+    assert gateway.first_object(" \n") == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"key":"YQ==","key":"YQ=="}',
+        '{"limit":1.5}',
+        '{"limit":"x"}',
+        '{"sort_order":"UP"}',
+        '{"key":5}',
+        '{"count_only":"yes"}',
+        '{"limit":9223372036854775808}',
+        '{"range_end":"","rangeEnd":""}',
+    ],
+)
+def test_json_that_is_refused(text):
+    with pytest.raises(RpcError) as caught:
+        gateway.parse_json(messages.RangeRequest, text)
+    assert caught.value.code is Code.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(
+    "text, request_",
+    [
+        ('{"limit":"1e3"}', {"limit": 1000}),
+        ('{"limit":2.0}', {"limit": 2}),
+        ('{"limit":1e3}', {"limit": 1000}),
+        ('{"sort_order":"DESCEND","sortTarget":4}', {"sort_order": 2, "sort_target": 4}),
+        ('{"sort_order":17}', {"sort_order": 17}),
+        ('{"key":null,"nothing":{"a":[1,{}]}}', {}),
+        ('{"key":"-_8"}', {"key": b"\xfb\xff"}),
+        ('{"key":"+/8="}', {"key": b"\xfb\xff"}),
+        ('{"limit":"-9223372036854775808"}', {"limit": -(1 << 63)}),
+    ],
+)
+def test_json_that_is_understood(text, request_):
+    assert gateway.parse_json(messages.RangeRequest, text) == messages.RangeRequest(**request_)
+
+
+def test_two_members_of_a_union_are_refused():
+    with pytest.raises(RpcError):
+        gateway.parse_json(messages.RequestOp, '{"request_put":{},"request_range":{}}')
 
 
 def test_json_has_the_gateways_forms():
