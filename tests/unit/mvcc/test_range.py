@@ -1,0 +1,86 @@
+"""Ranges read in steps: one revision from the first step to the last, whatever is written meanwhile; and no range is too long for one step."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from kvstore.encoding import decode_key_value
+from kvstore.errors import Compacted, StoreError
+from kvstore.model import Compact, DeleteRange, Put, Range, RangeResult
+from kvstore.mvcc import range as ranges
+from kvstore.statemachine.machine import Machine
+from kvstore.storage.memory_engine import MemoryDisk
+
+LONG = b"k" * 450
+"""Longer than a table key holds, so that those who share its beginning stand as a group."""
+KEYS = [b"a", b"a\x00", b"ab", b"b", b"\xff", LONG[:400], LONG, LONG + b"a", LONG + b"b", LONG + b"c", b"k" * 399 + b"z" + b"y" * 80, b"l"]
+
+
+class State:
+    def __init__(self) -> None:
+        engine = MemoryDisk().open_state()
+        self.machine = Machine(engine)
+        self.machine.begin(engine.begin_write())
+
+    def apply(self, command: Put | DeleteRange | Compact) -> None:
+        outcome = self.machine.apply(self.machine.applied_index + 1, 1, command)
+        assert not isinstance(outcome, StoreError), outcome
+
+
+@pytest.fixture(autouse=True)
+def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges, "KEYS_PER_STEP", 2)
+
+
+def steps_of(state: State, request: Range) -> Iterator[RangeResult | None]:
+    steps = state.machine.range_steps(request)
+    assert steps is not None, "whatever has an end is read in steps"
+    return steps
+
+
+def test_one_key_needs_no_steps() -> None:
+    assert State().machine.range_steps(Range(b"a")) is None
+
+
+@pytest.mark.parametrize("request_", [Range(b"\x00", b"\xff"), Range(b"\x00", b"\xff", limit=1), Range(b"\x00", b"\xff", count_only=True)])
+def test_a_limit_does_not_make_a_range_short_because_all_of_it_is_counted(request_: Range) -> None:
+    state = State()
+    for number in range(20):
+        state.apply(Put(b"%02d" % number))
+    *pauses, answer = steps_of(state, request_)
+    assert pauses == [None] * 9
+    assert answer is not None
+    assert answer.count == 20
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_steps_tell_of_the_revision_at_which_they_began(seed: int) -> None:
+    chance = random.Random(seed)
+    state = State()
+    for key in chance.choices(KEYS, k=20):
+        state.apply(Put(key, chance.randbytes(2)) if chance.random() < 0.8 else DeleteRange(key))
+    key, end = chance.choice([(b"\x00", b"\x00"), (b"a", b"l"), (b"b", LONG + b"b"), (LONG, LONG + b"c"), (b"a", b"\x00")])
+    request = Range(key, end, limit=chance.choice([0, 0, 1, 3, 50]), revision=chance.choice([0, state.machine.revision - 3]))
+    expected = state.machine.range(request)
+    steps = steps_of(state, request)
+    answer = next(steps)
+    while answer is None:
+        for other in chance.choices(KEYS, k=chance.randint(0, 3)):
+            state.apply(Put(other, b"later") if chance.random() < 0.6 else DeleteRange(other))
+        answer = next(steps)
+    assert answer == expected
+    whole = [decode_key_value(kv).key for kv in answer.kvs]
+    assert whole == sorted(whole)
+
+
+def test_a_compaction_that_overtakes_a_range_ends_it() -> None:
+    state = State()
+    for key in KEYS:
+        state.apply(Put(key))
+    steps = steps_of(state, Range(b"\x00", b"\x00"))
+    assert next(steps) is None
+    state.apply(Put(b"a", b"later"))
+    state.apply(Compact(state.machine.revision))
+    with pytest.raises(Compacted):
+        next(steps)
