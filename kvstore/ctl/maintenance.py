@@ -256,7 +256,7 @@ async def save_snapshot(client: Client, given: Given, printer: Printer) -> None:
     if len(given.arguments) != 1:
         raise Failure(BAD_ARGUMENTS, "snapshot save expects one argument")
     if len(given.flags["endpoints"]) != 1:
-        raise Failure(BAD_ARGUMENTS, "snapshot must be requested to one selected node, not multiple " + str(given.flags["endpoints"]))
+        raise Failure(BAD_ARGUMENTS, f"snapshot must be requested to one selected node, not multiple [{' '.join(given.flags['endpoints'])}]")
     target = Path(given.arguments[0])
     part = target.with_name(target.name + ".part")
     version = ""

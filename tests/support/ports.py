@@ -1,7 +1,7 @@
 """Free loopback ports, each held by a lock file as long as this process lives, so that test runs side by side never share one.
 
 They come from below the kernel's ephemeral range: a port that a server gives up for a restart cannot be taken meanwhile by somebody's
-outgoing connection.
+outgoing connection. The ports that `make up` takes by default are left to it.
 """
 
 import fcntl
@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 LOWEST, HIGHEST = 15_000, 31_999
+TAKEN_BY_UP = frozenset({22_379, 22_380})
 
 _held: dict[int, int] = {}
 
@@ -21,7 +22,7 @@ def free_port() -> int:
     folder = Path(tempfile.gettempdir()) / f"keelson-test-ports-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     for port in random.sample(range(LOWEST, HIGHEST + 1), 500):
-        if port in _held:
+        if port in _held or port in TAKEN_BY_UP:
             continue
         lock = os.open(folder / str(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
