@@ -10,7 +10,7 @@ from typing import Any
 from kvstore.api.admission import Admission
 from kvstore.api.backend import Backend
 from kvstore.api.gateway_app import GatewayApp
-from kvstore.api.grpc_app import AsgiSend, GrpcApp, Receive, Scope
+from kvstore.api.grpc_app import AsgiSend, Disconnected, GrpcApp, Receive, Scope, while_connected
 from kvstore.api.health import Answer, HealthPages
 from kvstore.api.rpc import Settings, Stats
 from kvstore.api.services import make_services
@@ -51,7 +51,9 @@ class App:
             if path in self._grpc_paths or (header(scope["headers"], b"content-type") or b"").startswith(b"application/grpc"):
                 await self._grpc(scope, receive, send)
             else:
-                await self._serve_http(path, scope, receive, self._with_cors(scope, send))
+                await self._serve_http(path, scope, receive, self._with_cors(scope, while_connected(send)))
+        except (Disconnected, OSError):
+            pass  # in the middle of its answer; the calls before have ended or were cancelled
         except Exception:
             log.exception("a request failed")
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from kvstore.api.admission import Admission
-from kvstore.api.grpc_app import WATCH, AsgiSend, Disconnected, Receive, Scope, check_client_version, innermost
+from kvstore.api.grpc_app import STAYS_OPEN, AsgiSend, Disconnected, Receive, Scope, check_client_version, innermost
 from kvstore.api.rpc import Context, Settings, Stats, Stream, Unary
 from kvstore.wire.gateway import PATHS, ObjectSplitter, as_object, error_object, first_object, parse_json, write_json
 from kvstore.wire.grpc import timeout_s, too_large
@@ -29,6 +29,7 @@ class GatewayApp:
         self._streams = streams
         self._admission = admission
         self._stats = stats
+        self._heartbeat_s = settings.gateway_heartbeat_s
         self._paths = PATHS if settings.gateway else {}
         # Base64 makes four bytes of three, and a body has names around them.
         self._body_bytes_max = settings.message_bytes_max * 4 // 3 + (64 << 10)
@@ -57,7 +58,9 @@ class GatewayApp:
                 if answer is None:
                     await self._call_unary(method, context, receive, send)
                 else:
-                    await self._call_stream(method, context, receive, answer)
+                    # HTTP/2 tells when a client leaves. On HTTP/1.1 the server does not look before it has something to write.
+                    silent = method.path in STAYS_OPEN and scope["http_version"].startswith("1")
+                    await self._call_stream(method, context, receive, answer, self._heartbeat_s if silent else None)
             code = "OK"
         except* Disconnected:
             pass
@@ -67,7 +70,8 @@ class GatewayApp:
             if told is Code.INTERNAL and not isinstance(error, RpcError):
                 log.error("a call failed for a reason of our own", exc_info=error)
             code = told.words
-            await (_reply(send, HTTP_STATUS[told], error_object(told, text)) if answer is None else answer.fail(told, text))
+            with contextlib.suppress(Disconnected):
+                await (_reply(send, HTTP_STATUS[told], error_object(told, text)) if answer is None else answer.fail(told, text))
         finally:
             stats.handled[path, code] += 1
 
@@ -79,10 +83,13 @@ class GatewayApp:
         await send({"type": "http.response.start", "status": 200, "headers": [_JSON, _METADATA]})
         await send({"type": "http.response.body", "body": body})
 
-    async def _call_stream(self, method: Method, context: Context, receive: Receive, answer: "_Lines") -> None:
+    async def _call_stream(self, method: Method, context: Context, receive: Receive, answer: "_Lines", heartbeat_s: float | None) -> None:
         requests = self._requests(method, receive)
-        async with contextlib.aclosing(requests):
+        async with contextlib.aclosing(requests), asyncio.TaskGroup() as group:
+            beating = None if heartbeat_s is None else group.create_task(answer.beat(heartbeat_s), name="gateway heartbeat")
             await self._admission.run_stream(context, self._streams[method.path](context, requests, answer.send))
+            if beating is not None:
+                beating.cancel()
         await answer.finish()
 
     async def _body(self, receive: Receive) -> AsyncGenerator[str, None]:
@@ -114,7 +121,7 @@ class GatewayApp:
         splitter.finish()
         if nothing and not method.client_streams:
             yield b""
-        while method.path == WATCH:
+        while method.path in STAYS_OPEN:
             if (await receive())["type"] == "http.disconnect":
                 raise Disconnected
 
@@ -131,6 +138,13 @@ class _Lines:
     async def send(self, message: bytes) -> None:
         self._stats.stream_messages_sent[self._method.path] += 1
         await self._line({"result": as_object(self._method.response.FromString(message))})
+
+    async def beat(self, interval_s: float) -> None:
+        """A blank now and then, which no reader of JSON minds before a line, so that writing fails once the client is gone."""
+        while True:
+            await asyncio.sleep(interval_s)
+            if self._started:
+                await self._send({"type": "http.response.body", "body": b" ", "more_body": True})
 
     async def finish(self) -> None:
         await self._start(200)

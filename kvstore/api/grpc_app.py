@@ -32,6 +32,18 @@ class Disconnected(Exception):
     """The client went away; there is nobody to answer."""
 
 
+def while_connected(send: AsgiSend) -> AsgiSend:
+    """`send` that raises Disconnected where the server says, as an OSError, that the client is gone."""
+
+    async def send_or_disconnect(event: dict[str, Any]) -> None:
+        try:
+            await send(event)
+        except OSError:
+            raise Disconnected from None
+
+    return send_or_disconnect
+
+
 class GrpcApp:
     def __init__(self, unary: dict[str, Unary], streams: dict[str, Stream], admission: Admission, settings: Settings, stats: Stats) -> None:
         self._unary = unary
@@ -109,6 +121,7 @@ class GrpcApp:
 
     async def _serve_stream(self, path: str, scope: Scope, receive: Receive, send: AsgiSend) -> None:
         stats = self._stats
+        send = while_connected(send)
         stats.started[path] += 1
         code = Code.CANCELED.words
         started = False
@@ -155,7 +168,8 @@ async def _fail(send: AsgiSend, error: BaseException, started: bool = False) -> 
     code, text = describe(error)
     if code is Code.INTERNAL and not isinstance(error, RpcError):
         log.error("a call failed for a reason of our own", exc_info=error)
-    await _finish(send, started, {"type": "http.response.trailers", "headers": trailers(code, text)})
+    with contextlib.suppress(Disconnected, OSError):
+        await _finish(send, started, {"type": "http.response.trailers", "headers": trailers(code, text)})
 
 
 def innermost(group: BaseExceptionGroup[Any]) -> BaseException:
@@ -166,8 +180,8 @@ def innermost(group: BaseExceptionGroup[Any]) -> BaseException:
     return error
 
 
-WATCH = "/etcdserverpb.Watch/Watch"
-"""Its client's end of stream is not the end: it only has nothing more to say (W-10)."""
+STAYS_OPEN = frozenset({"/etcdserverpb.Watch/Watch", "/grpc.health.v1.Health/Watch"})
+"""Here the client's end of stream is not the end: it only has nothing more to say (W-10)."""
 
 
 async def _requests(receive: Receive, reader: MessageReader, stats: Stats, path: str) -> AsyncGenerator[bytes, None]:
@@ -185,7 +199,7 @@ async def _requests(receive: Receive, reader: MessageReader, stats: Stats, path:
         if not event.get("more_body"):
             if reader.incomplete:
                 raise RpcError(Code.INTERNAL, "grpc: the request ended in the middle of a message")
-            if path != WATCH:
+            if path not in STAYS_OPEN:
                 return
 
 

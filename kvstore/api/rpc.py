@@ -25,6 +25,8 @@ class Settings(Struct, frozen=True):
     cluster_version: str = CLUSTER_VERSION
     storage_version: str = STORAGE_VERSION
     gateway: bool = True
+    gateway_heartbeat_s: float = 30.0
+    """How soon (twice this) a silent watch over HTTP/1.1 notices that its client is gone."""
     cors_origins: tuple[str, ...] = ("*",)
     """Whose pages may call the gateway from a browser."""
     command_line: tuple[str, ...] = ()

@@ -9,14 +9,16 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
+import grpc
 import uvloop
+from google.protobuf.message import Message
 
 from kvstore.api.app import App
 from kvstore.api.rpc import Settings
 from kvstore.server.config import TlsFiles
 from kvstore.server.listeners import make_servers
 from tests.model.backend import ModelBackend
-from tests.support.calls import Wire
+from tests.support.calls import OK, UNARY, Reply, Wire, path
 from tests.support.http import Http
 
 T = TypeVar("T")
@@ -70,6 +72,16 @@ class Served:
             self._started.set_result(None)
             await self._stop.wait()
             serving.cancel()
+
+    def call_with_metadata(self, method: str, request: Message, *metadata: tuple[str, str]) -> Reply:
+        """A unary call with request headers of its own."""
+        parse = UNARY[method][1].FromString
+        stub = self.wire.channel.unary_unary(path(method), response_deserializer=parse)
+        try:
+            return Reply(OK, message=stub(request.SerializeToString(), metadata=metadata, timeout=10))
+        except grpc.RpcError as error:
+            assert isinstance(error, grpc.Call)
+            return Reply(error.code().value[0], error.details() or "")
 
     def do(self, work: Callable[[ModelBackend], T]) -> T:
         """`work(backend)` in the server's thread."""

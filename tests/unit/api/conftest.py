@@ -1,0 +1,13 @@
+from collections.abc import Iterator
+
+import pytest
+
+from kvstore.api.rpc import Settings
+from tests.unit.api.served import Served
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    """A store of its own for each test. Elections and heartbeats are short, so that nobody waits long for what follows from them."""
+    with Served(Settings(election_timeout_s=0.02, gateway_heartbeat_s=0.02)) as made:
+        yield made
