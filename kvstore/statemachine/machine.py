@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from kvstore.errors import Compacted, Corrupt, FutureRevision, NoSpace, StoreError
+from kvstore.errors import Compacted, Corrupt, FutureRevision, LeaderChanged, NoSpace, StoreError
 from kvstore.ids import NO_INDEX, NO_TERM, Index, LeaseId, MemberId, Revision, Term
 from kvstore.model import (
     AlarmAction,
@@ -273,7 +273,17 @@ class Machine:
         be applied between its steps. A limit makes no range small: all of it is counted (RNG-4), half a second for a million keys."""
         if not request.range_end:
             return None
-        return ranges.range_in_steps(self._store, request)
+        return self._unless_replaced(ranges.range_in_steps(self._store, request))
+
+    def _unless_replaced(self, steps: Iterator[RangeResult | None]) -> Iterator[RangeResult | None]:
+        """A snapshot may put another state, and another machine, in the place of this one while a range is read. What is left to read is then
+        gone with the old file: the client hears of a moment's inability and asks again, LMDB is not touched."""
+        result = None
+        while result is None:
+            if self.engine.closed:
+                raise LeaderChanged
+            result = next(steps)
+            yield result
 
     def read_txn(self, request: Txn) -> TxnResult:
         """A transaction that only reads (`txns.is_read_only`)."""

@@ -80,6 +80,9 @@ class Export(Protocol):
 
 
 class Engine(Protocol):
+    closed: bool
+    """Its transactions and cursors must not be touched any more: LMDB raises."""
+
     def open_table(self, name: bytes, *, dupsort: bool = False) -> Table: ...
     def begin_write(self) -> WriteTxn: ...
     def begin_read(self) -> ReadTxn: ...

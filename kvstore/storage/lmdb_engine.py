@@ -73,6 +73,7 @@ class FileExport(Export):
 class LmdbEngine:
     def __init__(self, path: Path, map_bytes: int, *, sync: bool = True) -> None:
         self.path = path
+        self.closed = False
         self._exports = 0
         self._tables: dict[bytes, Table] = {}
         with engine_errors(path):
@@ -154,6 +155,7 @@ class LmdbEngine:
         return FileExport(target)
 
     def close(self) -> None:
+        self.closed = True
         self._env.close()
 
 

@@ -229,6 +229,7 @@ class MemoryExport(Export):
 class MemoryEngine:
     def __init__(self) -> None:
         self.tables: dict[bytes, MemoryTable] = {}
+        self.closed = False
         self._writing: MemoryTxn | None = None
 
     def open_table(self, name: bytes, *, dupsort: bool = False) -> MemoryTable:
@@ -271,7 +272,7 @@ class MemoryEngine:
         return MemoryExport(pickle.dumps(rows))
 
     def close(self) -> None:
-        pass
+        self.closed = True
 
 
 class MemoryImporter:
@@ -300,6 +301,7 @@ class MemoryImporter:
         engine = MemoryEngine()
         for name, (dupsort, items) in rows.items():
             engine.open_table(name, dupsort=dupsort).rows.update(items)
+        self._disk.state.close()
         self._disk.state = engine
         return engine
 
@@ -315,9 +317,11 @@ class MemoryDisk:
         self.state = MemoryEngine()
 
     def open_log(self) -> MemoryEngine:
+        self.log.closed = False
         return self.log
 
     def open_state(self) -> MemoryEngine:
+        self.state.closed = False
         return self.state
 
     def import_state(self, total_bytes: int) -> MemoryImporter:

@@ -2,14 +2,16 @@
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from kvstore.encoding import decode_key_value
-from kvstore.errors import Compacted, StoreError
+from kvstore.errors import Compacted, LeaderChanged, StoreError
 from kvstore.model import Compact, DeleteRange, Put, Range, RangeResult
 from kvstore.mvcc import range as ranges
 from kvstore.statemachine.machine import Machine
+from kvstore.storage.lmdb_engine import LmdbDisk
 from kvstore.storage.memory_engine import MemoryDisk
 
 LONG = b"k" * 450
@@ -84,3 +86,37 @@ def test_a_compaction_that_overtakes_a_range_ends_it() -> None:
     state.apply(Compact(state.machine.revision))
     with pytest.raises(Compacted):
         next(steps)
+
+
+@pytest.mark.parametrize("kind", ["lmdb", "memory"])
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_snapshot_that_replaces_the_state_ends_a_range_under_way_and_nothing_else(kind: str, begun: bool, tmp_path: Path) -> None:
+    disk = LmdbDisk(tmp_path / "member", 1 << 26) if kind == "lmdb" else MemoryDisk()
+    engine = disk.open_state()
+    machine = Machine(engine)
+    machine.begin(engine.begin_write())
+    for index, key in enumerate(KEYS, start=1):
+        machine.apply(index, 1, Put(key))
+    machine.seal()
+    machine.transaction.commit()
+    machine.begin(engine.begin_write())
+    steps = machine.range_steps(Range(b"\x00", b"\x00"))
+    assert steps is not None
+    if begun:
+        assert next(steps) is None
+    export = engine.export()
+    importer = disk.import_state(export.total_bytes)
+    importer.write(0, export.read(0, export.total_bytes))
+    export.close()
+    machine.transaction.abort()
+    engine.close()
+    replaced = importer.finish()
+    with pytest.raises(LeaderChanged):
+        next(steps)
+    again = Machine(replaced)
+    again.begin(replaced.begin_write())
+    assert again.range(Range(b"\x00", b"\x00")).count == len(KEYS)
+    again.transaction.abort()
+    replaced.close()
+    if isinstance(disk, LmdbDisk):
+        disk.close()
