@@ -65,6 +65,18 @@ class InvalidDowngradeTargetVersion(StoreError):
     text = "etcdserver: invalid downgrade target version"
 
 
+class BadMemberUrls(StoreError):
+    text = "etcdserver: given member URLs are invalid"
+
+
+class PermissionNotGiven(StoreError):
+    text = "etcdserver: permission not given"
+
+
+class RoleEmpty(StoreError):
+    text = "etcdserver: role name is empty"
+
+
 # --- the state says no -------------------------------------------------------------------------------------------------
 
 
@@ -106,6 +118,94 @@ class MemberNotFound(StoreError):
 
 class Corrupt(StoreError):
     text = "etcdserver: corrupt cluster"
+
+
+class TooManyLearners(StoreError):
+    text = "etcdserver: too many learner members in cluster"
+
+
+class MemberNotLearner(StoreError):
+    text = "etcdserver: can only promote a learner member"
+
+
+class ClusterVersionUnavailable(StoreError):
+    text = "etcdserver: cluster version not found during downgrade"
+
+
+class DowngradeInProgress(StoreError):
+    text = "etcdserver: cluster has a downgrade job in progress"
+
+
+class NoInflightDowngrade(StoreError):
+    text = "etcdserver: no inflight downgrade job"
+
+
+# --- who may do what ---------------------------------------------------------------------------------------------------
+
+
+class RootUserNotExist(StoreError):
+    text = "etcdserver: root user does not exist"
+
+
+class RootRoleNotExist(StoreError):
+    text = "etcdserver: root user does not have root role"
+
+
+class UserAlreadyExists(StoreError):
+    text = "etcdserver: user name already exists"
+
+
+class UserEmpty(StoreError):
+    """Also what a call without a token is told while authentication is on."""
+
+    text = "etcdserver: user name is empty"
+
+
+class UserNotFound(StoreError):
+    text = "etcdserver: user name not found"
+
+
+class RoleAlreadyExists(StoreError):
+    text = "etcdserver: role name already exists"
+
+
+class RoleNotFound(StoreError):
+    text = "etcdserver: role name not found"
+
+
+class AuthFailed(StoreError):
+    text = "etcdserver: authentication failed, invalid user ID or password"
+
+
+class PermissionDenied(StoreError):
+    text = "etcdserver: permission denied"
+
+
+class RoleNotGranted(StoreError):
+    text = "etcdserver: role is not granted to the user"
+
+
+class PermissionNotGranted(StoreError):
+    text = "etcdserver: permission is not granted to the role"
+
+
+class AuthNotEnabled(StoreError):
+    text = "etcdserver: authentication is not enabled"
+
+
+class InvalidAuthManagement(StoreError):
+    text = "etcdserver: invalid auth management"
+
+
+class AuthOldRevision(StoreError):
+    """The permissions changed since the token was made, or between check and apply: the client asks again."""
+
+    text = "etcdserver: revision of auth store is old"
+
+
+class InvalidAuthToken(StoreError):
+    text = "etcdserver: invalid auth token"
+    deterministic = False
 
 
 # --- this member, this moment ------------------------------------------------------------------------------------------
@@ -165,6 +265,20 @@ class Unhealthy(Momentary):
 
 class NotSupportedForLearner(Momentary):
     text = "etcdserver: rpc not supported for learner"
+
+
+class NotEnoughStartedMembers(Momentary):
+    """The leader's guard before a change of members (strict reconfiguration check)."""
+
+    text = "etcdserver: re-configuration failed due to not enough started members"
+
+
+class LearnerNotReady(Momentary):
+    text = "etcdserver: can only promote a learner member which is in sync with leader"
+
+
+class ClusterIdMismatch(Momentary):
+    text = "etcdserver: cluster ID mismatch"
 
 
 class BadLeaderTransferee(Momentary):

@@ -135,9 +135,10 @@ class _Lines:
         self._stats = stats
         self._started = False
 
-    async def send(self, message: bytes) -> None:
-        self._stats.stream_messages_sent[self._method.path] += 1
-        await self._line({"result": as_object(self._method.response.FromString(message))})
+    async def send(self, *messages: bytes) -> None:
+        self._stats.stream_messages_sent[self._method.path] += len(messages)
+        for message in messages:
+            await self._line({"result": as_object(self._method.response.FromString(message))})
 
     async def beat(self, interval_s: float) -> None:
         """A blank now and then, which no reader of JSON minds before a line, so that writing fails once the client is gone."""

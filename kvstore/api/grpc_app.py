@@ -126,17 +126,18 @@ class GrpcApp:
         code = Code.CANCELED.words
         started = False
 
-        async def send_message(message: bytes) -> None:
+        async def send_messages(*messages: bytes) -> None:
             nonlocal started
             if not started:
                 started = True
                 await send(_START)
-            stats.stream_messages_sent[path] += 1
-            stats.sent_bytes += len(message)
-            await send({"type": "http.response.body", "body": prefixed(message), "more_body": True})
+            body = prefixed(messages[0]) if len(messages) == 1 else b"".join(map(prefixed, messages))
+            stats.stream_messages_sent[path] += len(messages)
+            stats.sent_bytes += len(body)
+            await send({"type": "http.response.body", "body": body, "more_body": True})
 
         try:
-            await self._call_stream(path, scope, receive, send_message)
+            await self._call_stream(path, scope, receive, send_messages)
             code = "OK"
             await _finish(send, started, _OK)
         except* Disconnected:
@@ -148,12 +149,12 @@ class GrpcApp:
         finally:
             stats.handled[path, code] += 1
 
-    async def _call_stream(self, path: str, scope: Scope, receive: Receive, send_message: Send) -> None:
+    async def _call_stream(self, path: str, scope: Scope, receive: Receive, send_messages: Send) -> None:
         context, deadline_s, encoding = _metadata(scope["headers"])
         self._admission.check(path, context)
         requests = _requests(receive, MessageReader(self._bytes_max, encoding), self._stats, path)
         async with asyncio.timeout(deadline_s), contextlib.aclosing(requests):
-            await self._admission.run_stream(context, self._streams[path](context, requests, send_message))
+            await self._admission.run_stream(context, self._streams[path](context, requests, send_messages))
 
 
 async def _finish(send: AsgiSend, started: bool, last: dict[str, Any]) -> None:

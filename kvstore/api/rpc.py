@@ -6,6 +6,7 @@ gRPC and for the JSON gateway: only what wraps the bytes differs (`grpc_app.py`,
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -75,7 +76,14 @@ class Context(Struct):
 
 Unary = Callable[[Context, bytes], Awaitable[bytes]]
 Requests = AsyncIterator[bytes]
-Send = Callable[[bytes], Awaitable[None]]
+
+
+class Send(Protocol):
+    """Sends messages of a stream, in order; returns when there is room for more."""
+
+    def __call__(self, *messages: bytes) -> Awaitable[None]: ...
+
+
 Stream = Callable[[Context, Requests, Send], Awaitable[None]]
 
 

@@ -22,6 +22,7 @@ from kvstore.wire import codec, messages
 
 QUEUE_UPDATES_MAX = 128
 QUEUE_BYTES_MAX = 8 << 20
+BATCH_BYTES = 64 << 10
 SHARED_FRAMES_MAX = 64
 SHARED_FRAMES_BYTES_MAX = 4 << 20
 PROGRESS_JITTER = 0.1
@@ -85,7 +86,8 @@ class _Session:
         self._queue: deque[bytes] = deque()
         self._queue_bytes = 0
         self._refused = False
-        self._wake = asyncio.Event()
+        self._idle: asyncio.Future[None] | None = None
+        """What the sender waits for when there is nothing to send (an asyncio.Event would cost a microsecond more for each event told)."""
         self._emptied = asyncio.Event()
         self._specs: dict[int, WatchSpec] = {}
         self._told: set[int] = set()
@@ -192,23 +194,35 @@ class _Session:
     def _put(self, encoded: bytes) -> None:
         self._queue.append(encoded)
         self._queue_bytes += len(encoded)
-        self._wake.set()
+        idle = self._idle
+        if idle is not None and not idle.done():
+            idle.set_result(None)
 
     # --- tasks --------------------------------------------------------------------------------------------------------------
 
     async def run_sender(self) -> None:
         queue = self._queue
+        new_future = asyncio.get_running_loop().create_future
         while True:
-            await self._wake.wait()
-            self._wake.clear()
+            if not queue:
+                self._idle = new_future()
+                await self._idle
+                self._idle = None
             while queue:
-                encoded = queue.popleft()
-                self._queue_bytes -= len(encoded)
-                await self._send(encoded)
+                await self._send(*self._next_batch())
             self._emptied.set()
             if self._refused:
                 self._refused = False
                 self._stream.resume()
+
+    def _next_batch(self) -> list[bytes]:
+        """What has gathered while the sender was busy goes out together: a send costs several times what an answer does."""
+        queue, batch, size = self._queue, [], 0
+        while queue and size < BATCH_BYTES:
+            batch.append(queue.popleft())
+            size += len(batch[-1])
+        self._queue_bytes -= size
+        return batch
 
     async def run_progress(self) -> None:
         """Tell quiet watchers that asked for it how far they are (W-19)."""
