@@ -97,6 +97,9 @@ def watch_step(duel: Duel, c: Chooser) -> None:
     kind = c.number(0, 19)
     if kind < 12:
         spec = generate.watch_spec(c, duel.known)
+        logs = duel.watch_logs.get(number)
+        if logs and spec.watch_id in logs[0].retired:
+            spec.watch_id = 0
         if spec.start_revision != duel.known.compacted or spec.start_revision == 0:
             duel.watch(number, spec)
     elif kind < 15:

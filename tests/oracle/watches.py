@@ -64,6 +64,11 @@ class WatchLog:
         """Promises that this side broke by itself."""
         self._torn: tuple[int, int] | None = None
 
+    @property
+    def retired(self) -> set[int]:
+        """Ids whose watchers have ended. etcd can still tell an event of such a one after its end, and it would be taken for the next owner's."""
+        return self.told.keys() - self.running.keys() - self.compacted
+
     def read(self) -> Self:
         """Take in what has come since the last time."""
         while self._taken < len(self._stream.responses):
