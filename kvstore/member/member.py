@@ -24,6 +24,7 @@ from kvstore.errors import (
     LeaderTransferTimeout,
     LeaseTtlTooLarge,
     NoLeader,
+    NoSpace,
     NotLeader,
     NotSupportedForLearner,
     RequestTimeout,
@@ -51,10 +52,15 @@ from kvstore.member.effects import (
 from kvstore.member.lessor import Lessor
 from kvstore.member.messages import AnyPeerMessage, LeaseAnswer, LeaseQuestion
 from kvstore.member.proposals import Proposals
+from kvstore.member.quota import Quota
+from kvstore.member.raising import Raising
 from kvstore.member.reads import Reads
 from kvstore.member.requests import Barrier, HashAt, LeaseTime, LeaseWithKeys, ListLeases, ListMembers, RenewLease
 from kvstore.model import (
+    AlarmAction,
+    AlarmChange,
     AlarmMember,
+    AlarmType,
     Compact,
     HashKVResult,
     Header,
@@ -151,6 +157,8 @@ class Member:
         self._proposals = Proposals(first_request_id, config.request_timeout_s)
         self._reads = Reads(config.request_timeout_s, first_request_id)
         self._lessor = Lessor()
+        self.quota = Quota(config.quota_bytes)
+        self._raising = Raising(config.request_timeout_s)
         self._effects = Effects([], [], [], [])
 
         self._committed: deque[Entry] = deque()
@@ -258,6 +266,9 @@ class Member:
         if self.raft.commit_index - self.machine.applied_index > self.config.unapplied_entries_max:
             self._reply(token, TooManyRequests())
             return
+        if self.quota.near and not self._has_room(command, unsure=True):
+            self._refuse_for_space(token)
+            return
         request_id = self._proposals.next_id()
         self._proposals.wait(request_id, token, self.now_s)
         self._proposals.unsent.append(encode_command(request_id, command))
@@ -356,6 +367,10 @@ class Member:
         self._log_cut_out = False
         self.raft.compacted()
 
+    def state_measured(self, size_bytes: int, in_use_bytes: int) -> None:
+        """The state's file, after a commit or after it was replaced: call it before the report of that."""
+        self.quota.measured(size_bytes, in_use_bytes)
+
     def state_committed(self) -> None:
         """The `CommitState` that was out is on disk, and the machine has its next write transaction."""
         self._durable = self._committing
@@ -415,7 +430,7 @@ class Member:
     def stop(self) -> None:
         """Answer everybody who waits, and nothing any more from now on."""
         self._stopped = True
-        tokens = self._proposals.drain() + self._reads.drain()
+        tokens = self._proposals.drain() + self._reads.drain() + self._raising.drain()
         tokens += [token for _, token in self._serializable] + [token for _, token in self._long_reads]
         tokens += [asked.token for asked in self._lease_asked.values()]
         tokens += [token for _, _, token in self._physical_compactions]
@@ -589,6 +604,8 @@ class Member:
         command = envelope.command
         outcome = machine.apply(entry.index, entry.term, command)
         token = self._proposals.complete(envelope.request_id)
+        if self.quota.near:
+            token = self._check_space(command, len(entry.data), outcome, token)
         if type(command) is not Put and type(command) is not Txn:
             token = self._after_command(envelope.request_id, command, outcome, token)
         if token is not None:
@@ -607,9 +624,44 @@ class Member:
                 self._physical_compactions.append((Revision(command.revision), outcome, token))
                 self._commit_forced = True
                 return None
+        elif isinstance(command, AlarmChange) and command.action == AlarmAction.ACTIVATE:
+            for refused in self._raising.stands(command.member_id, command.alarm):
+                self._reply(refused, NoSpace())
         elif isinstance(command, PublishMember) and request_id == self._publish_id:
             self._published = True
         return token
+
+    def _check_space(self, command: Command, entry_bytes: int, outcome: Any, token: Token) -> Token:
+        """What was let in before the file was full has been applied, on every member alike; but its client is told that there is no room, and
+        the member that has none raises its alarm (etcd A-3). Returns the token, or None if it is not to be answered yet."""
+        fits = self._has_room(command, unsure=False)
+        self.quota.written(entry_bytes)
+        if fits or isinstance(outcome, StoreError):
+            return token
+        self._refuse_for_space(token)
+        return None
+
+    def _has_room(self, command: Command, *, unsure: bool) -> bool:
+        """`unsure` is the answer when the state thread has the machine, so that nobody can look whether a guess is right."""
+        quota = self.quota
+        if not quota.allows(command) and quota.is_guess:
+            if self._state_busy is not None:
+                return unsure
+            quota.looked(self.machine.bytes_in_use())
+        return quota.allows(command)
+
+    def _refuse_for_space(self, token: Token) -> None:
+        """Raise our alarm, then tell whoever waits; while it stands already, tell at once."""
+        if token is not None and AlarmMember(self.id, AlarmType.NOSPACE) in self.machine.alarms:
+            self._reply(token, NoSpace())
+        else:
+            self._commit_forced = True  # so that the size which the operator is shown is the one that was found too large
+            self._raise_alarm(self.id, AlarmType.NOSPACE, token)
+
+    def _raise_alarm(self, member_id: MemberId, alarm: AlarmType, token: Token = None) -> None:
+        if self._raising.wanted(member_id, alarm, token, self.now_s):
+            command = AlarmChange(AlarmAction.ACTIVATE, member_id, alarm)
+            self._proposals.unsent.append(encode_command(self._proposals.next_id(), command))
 
     def _apply_change(self, entry: Entry) -> None:
         change: Change = decode_change(entry.data)
@@ -843,6 +895,8 @@ class Member:
         for token in expired + self._reads.tick(self.now_s):
             if not isinstance(token, _PeerToken | _OwnLeaseToken):  # those who asked about a lease have deadlines of their own
                 self._reply(token, self._timeout())
+        for token in self._raising.expire(self.now_s):
+            self._reply(token, NoSpace())
         if self._transfer is not None and self._transfer[2] <= self.now_s:
             self._reply(self._transfer[1], LeaderTransferTimeout())
             self._transfer = None

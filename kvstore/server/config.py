@@ -13,6 +13,7 @@ from kvstore.server.flags import FLAGS, FlagError, is_true, parse_duration
 
 ELECTION_MS_MAX = 50_000
 DEFAULT_QUOTA_BYTES = 2 << 30
+QUOTA_BYTES_RECOMMENDED = 8 << 30
 REQUEST_BYTES_LIMIT = 10 << 20
 """More than this in one request and one log entry does not fit the peers' frames."""
 
@@ -128,6 +129,8 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
             flag = "" if what == "client" else "peer-"
             raise ConfigurationError(f"--listen-{what}-urls has an https URL: give --{flag}cert-file and --{flag}key-file, too")
     quota = number("quota-backend-bytes")
+    if quota > QUOTA_BYTES_RECOMMENDED:
+        notes.append(f"--quota-backend-bytes: quota exceeds the maximum value of {QUOTA_BYTES_RECOMMENDED} that is recommended")
     return Config(
         name=name,
         data_dir=Path(text("data-dir") or f"{name}.etcd"),

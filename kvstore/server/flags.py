@@ -105,7 +105,7 @@ FLAGS: dict[str, Flag] = {
                 ("snapshot-catchup-entries", "5000", "Entries kept for slow followers when the log is cut."),
                 ("heartbeat-interval", "100", "Time of a heartbeat interval, in milliseconds."),
                 ("election-timeout", "1000", "Time for an election to time out, in milliseconds."),
-                ("quota-backend-bytes", "0", "Reported as the quota (0: 2 GiB); enforcing it comes with a later release."),
+                ("quota-backend-bytes", "0", "Raise the alarm NOSPACE when the state's file exceeds this many bytes (0: 2 GiB; negative: no limit)."),
                 ("max-txn-ops", "128", "Maximum number of operations permitted in a transaction."),
                 ("max-request-bytes", "1572864", "Maximum client request size in bytes the server will accept."),
                 ("max-concurrent-streams", "4294967295", "Maximum concurrent streams that each client can open at a time."),

@@ -84,6 +84,7 @@ class Runner:
         self.members_changed: Callable[[], None] = lambda: None
         self._members_seen: dict[MemberId, Any] = {}
         self._sizes = (0, 0)
+        """Bytes of the state's file, and of those in use, as of the last commit."""
         self._perform_state: dict[type[Any], Callable[[Any], None]] = {
             CommitState: self._commit_state,
             ExportState: self._export_state,
@@ -97,6 +98,7 @@ class Runner:
         """Begin to tick and to turn."""
         self.member = member
         self.send = send
+        self._measured(_sizes(self._state))
         self._next_tick_s = self.loop.time()
         self._tick()
 
@@ -234,10 +236,12 @@ class Runner:
                 transaction.commit()
             following = state.begin_write()
             self.observed.state_committed(time.perf_counter() - began)
-            return following
+            return following, _sizes(state)
 
-        def done(following: Any) -> None:
+        def done(result: Any) -> None:
+            following, sizes = result
             machine.begin(following)
+            self._measured(sizes)
             if self._feed(self.member.state_committed):
                 self.wake()
 
@@ -342,6 +346,7 @@ class Runner:
                 self._feed(self.member.state_refused, work.meta)
             else:
                 log.info("applied snapshot", extra=fields(index=work.meta.index, term=work.meta.term))
+                self._measured(_sizes(self._state))
                 self._feed(self.member.state_installed, work.meta, result)
             self.wake()
 
@@ -368,6 +373,7 @@ class Runner:
             return error
 
         def done(error: Exception | None) -> None:
+            self._measured(_sizes(self._state))
             if self._feed(self.member.state_defragmented, work, machine, error):
                 self.wake()
 
@@ -376,10 +382,12 @@ class Runner:
     # --- for the services -----------------------------------------------------------------------------------------------------
 
     def sizes(self) -> tuple[int, int]:
-        """Bytes of the state's file, and of those in use as of the last commit; as last known while the file is being replaced."""
-        with contextlib.suppress(Exception):
-            self._sizes = self._state.size_bytes(), self._state.size_in_use_bytes()
+        """Bytes of the state's file, and of those in use, as of the last commit."""
         return self._sizes
+
+    def _measured(self, sizes: tuple[int, int]) -> None:
+        self._sizes = sizes
+        self._feed(self.member.state_measured, *sizes)
 
     @property
     def stopping(self) -> bool:
@@ -412,3 +420,7 @@ class Runner:
             self._state.close()
         except Exception as error:
             log.warning("the state was not committed on stop; the log has what is missing", extra=fields(error=str(error)))
+
+
+def _sizes(state: LmdbEngine) -> tuple[int, int]:
+    return state.size_bytes(), state.size_in_use_bytes()

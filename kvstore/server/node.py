@@ -33,7 +33,7 @@ from kvstore.server.loop import Runner
 from kvstore.server.metrics import Metrics
 from kvstore.server.observed import Observed
 from kvstore.server.transport import Transport
-from kvstore.storage.lmdb_engine import LmdbDisk
+from kvstore.storage.lmdb_engine import DEFAULT_MAP_BYTES, UNLIMITED_MAP_BYTES, LmdbDisk
 from kvstore.version import ETCD_VERSION, KEELSON_VERSION, STORAGE_VERSION
 
 log = logging.getLogger("kvstore.server")
@@ -51,7 +51,7 @@ async def run(config: Config) -> signal.Signals | None:
     for note in config.notes:
         log.warning(note)
     sockets = _listen(config.listen_client_urls, "client"), _listen(config.listen_metrics_urls, "metrics")
-    disk = LmdbDisk(config.data_dir / "member", sync=config.sync)
+    disk = LmdbDisk(config.data_dir / "member", _map_bytes(config.quota_bytes), sync=config.sync)
     try:
         opened = open_member(disk, config.name, config.initial_cluster, config.initial_cluster_token, existing=config.initial_cluster_existing)
         with stop_on_signals() as stop:
@@ -61,6 +61,11 @@ async def run(config: Config) -> signal.Signals | None:
                 raise Fatal(str(group.exceptions[0])) from None
     finally:
         disk.close()
+
+
+def _map_bytes(quota_bytes: int) -> int:
+    """Address space for a state: far above its quota, because deletes go on when that is reached; it costs nothing."""
+    return max(DEFAULT_MAP_BYTES, 4 * quota_bytes) if quota_bytes else UNLIMITED_MAP_BYTES
 
 
 def _listen(urls: Sequence[str], what: str) -> list[tuple[str, socket.socket]]:

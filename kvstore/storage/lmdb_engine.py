@@ -27,6 +27,7 @@ TABLES_MAX = 32
 READERS_MAX = 126
 SPARE_TXNS = 8
 DEFAULT_MAP_BYTES = 64 << 30
+UNLIMITED_MAP_BYTES = 4 << 40
 
 
 _READ_EVERYTHING = """
@@ -137,11 +138,11 @@ class LmdbEngine:
         return (int(info["last_pgno"]) + 1) * int(self._env.stat()["psize"])
 
     def size_in_use_bytes(self) -> int:
-        """Pages of all tables as of the last commit; what is left of the file are free pages."""
+        """Pages of all tables as of the last commit, and those that LMDB needs for itself; what is left of the file are free pages."""
         with self._env.begin() as txn:
             stats = [txn.stat(table) for table in self._tables.values()]
         pages = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
-        return (pages + 4) * int(self._env.stat()["psize"])
+        return min((pages + 4) * int(self._env.stat()["psize"]), self.size_bytes())
 
     def export(self) -> FileExport:
         self._exports += 1

@@ -12,6 +12,9 @@ from sortedcontainers import SortedDict
 
 from kvstore.storage.engine import KEY_BYTES_MAX, Corrupted, EngineError, Export
 
+ROW_BYTES = 64
+"""What a row counts for when somebody asks for the size."""
+
 
 class MemoryTable:
     """A plain table maps key to value; a dupsort table holds (key, value) pairs mapped to b""."""
@@ -160,7 +163,8 @@ class MemoryTxn:
         return MemoryCursor(self, self._table(db))
 
     def stat(self, db: Any) -> dict[str, int]:
-        return {"entries": len(self._table(db).rows)}
+        rows = len(self._table(db).rows)
+        return {"entries": rows, "psize": ROW_BYTES, "branch_pages": 0, "leaf_pages": rows, "overflow_pages": 0}
 
     def put(self, key: bytes, value: bytes, dupdata: bool = True, overwrite: bool = True, append: bool = False, db: Any = None) -> bool:
         assert self._write, "a read transaction writes nothing"
@@ -262,7 +266,7 @@ class MemoryEngine:
             self._writing.abort()
 
     def size_bytes(self) -> int:
-        return sum(len(table.rows) for table in self.tables.values()) * 64
+        return sum(len(table.rows) for table in self.tables.values()) * ROW_BYTES
 
     def size_in_use_bytes(self) -> int:
         return self.size_bytes()

@@ -18,7 +18,7 @@ from kvstore.storage.raftlog import RaftLog
 
 
 class Alone:
-    def __init__(self, voters: int = 1) -> None:
+    def __init__(self, voters: int = 1, **settings: Any) -> None:
         self.state = MemoryEngine()
         self.log = RaftLog(MemoryEngine())
         conf = ConfState(tuple(MemberId(number) for number in range(1, voters + 1)))
@@ -26,7 +26,7 @@ class Alone:
         machine = Machine(self.state)
         machine.begin(self.state.begin_write())
         machine.conf = encode_conf(conf)
-        config = MemberConfig(ClusterId(1), Config(MemberId(1)), "m1", (), "3.6.0", "3.6.0")
+        config = MemberConfig(ClusterId(1), Config(MemberId(1)), "m1", (), "3.6.0", "3.6.0", **settings)
         self.member = Member(config, self.log, machine, draw=lambda low, high: low, first_request_id=0, now_s=0.0)
         self.now_s = 0.0
         self.answers: dict[str, Any] = {}
