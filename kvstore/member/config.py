@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from kvstore.ids import ClusterId
+from kvstore.member.compactor import AutoCompaction
 from kvstore.raft.config import Config as RaftConfig
 
 
@@ -25,6 +26,7 @@ class MemberConfig(Struct, frozen=True):
     quota_bytes: int = 2 << 30
     unapplied_entries_max: int = 5_000
     """Committed but unapplied entries beyond which new proposals are refused (etcd's maxGapBetweenApplyAndCommitIndex)."""
+    auto_compaction: AutoCompaction = AutoCompaction()
     commit_entries: int = 4_096
     """Applied entries after which the state is committed to disk."""
     commit_bytes: int = 8 << 20

@@ -89,6 +89,14 @@ class DefragmentState(Struct, frozen=True):
 StateWork = CommitState | ExportState | HashState | StoreChunk | InstallState | DefragmentState
 
 
+class Note(Struct, frozen=True):
+    """A line for the log about something that the member did by itself."""
+
+    text: str
+    fields: dict[str, Any]
+    is_warning: bool = False
+
+
 class Effects(Struct):
     messages: list[AnyPeerMessage]
     log_work: list[LogWork]
@@ -96,3 +104,4 @@ class Effects(Struct):
     replies: list[tuple[Token, Any | StoreError]]
     stop: str | None = None
     """Not None: the member cannot go on (it was removed, or found something impossible); says why."""
+    notes: list[Note] = []

@@ -21,6 +21,7 @@ import msgspec
 
 from kvstore.errors import (
     BadLeaderTransferee,
+    Compacted,
     LeaderTransferTimeout,
     LeaseTtlTooLarge,
     NoLeader,
@@ -34,6 +35,7 @@ from kvstore.errors import (
     TooManyRequests,
 )
 from kvstore.ids import NOBODY, Index, LeaseId, MemberId, RequestId, Revision, Term
+from kvstore.member.compactor import make_compactor
 from kvstore.member.config import MemberConfig
 from kvstore.member.delivery import Deliver, Delivery, Stream
 from kvstore.member.driver import Durable, LogWriter
@@ -45,6 +47,7 @@ from kvstore.member.effects import (
     ExportState,
     HashState,
     InstallState,
+    Note,
     StateWork,
     StoreChunk,
     Token,
@@ -159,6 +162,8 @@ class Member:
         self._lessor = Lessor()
         self.quota = Quota(config.quota_bytes)
         self._raising = Raising(config.request_timeout_s)
+        self._compactor = make_compactor(config.auto_compaction, now_s, config.request_timeout_s)
+        self._auto_compaction: RequestId | None = None
         self._effects = Effects([], [], [], [])
 
         self._committed: deque[Entry] = deque()
@@ -345,6 +350,7 @@ class Member:
         self._expire()
         self._ask_leases_again()
         self._publish()
+        self._compact_automatically()
         if self._lessor.active:
             for lease_id in self._lessor.expired(now_s):
                 self._revoke_expired(lease_id)
@@ -614,6 +620,8 @@ class Member:
     def _after_command(self, request_id: int, command: Command, outcome: Any, token: Token) -> Token:
         """What applying a rarer command means beyond the state. Returns the token, or None if it is not to be answered yet."""
         failed = isinstance(outcome, StoreError)
+        if isinstance(command, Compact) and request_id == self._auto_compaction:
+            self._auto_compacted(Revision(command.revision), outcome)
         if isinstance(command, LeaseGrant) and not failed and self._lessor.active:
             self._lessor.granted(command.id, command.ttl_s + self.config.tick_s, self.now_s)
         elif isinstance(command, LeaseRevoke) and not failed:
@@ -866,6 +874,26 @@ class Member:
             if asked.retry_ticks <= 0:
                 self._send_lease_question(number, asked)
 
+    def _compact_automatically(self) -> None:
+        """As with expired leases: only into our own log. If we lead no more, the new leader's compactor says what is due."""
+        if self._compactor is None:
+            return
+        revision = self._compactor.due(self.now_s, self.machine.revision, self.is_leader)
+        if revision is not None:
+            self._auto_compaction = self._proposals.next_id()
+            self.raft.propose_as_leader([encode_command(self._auto_compaction, Compact(revision))])
+            self._note(f"starting auto {self._compactor.mode} compaction", revision=revision)
+
+    def _auto_compacted(self, revision: Revision, outcome: Any) -> None:
+        assert self._compactor is not None, "nobody else proposes under this id"
+        self._auto_compaction = None
+        succeeded = not isinstance(outcome, StoreError) or isinstance(outcome, Compacted)
+        self._compactor.finished(self.now_s, revision, succeeded)
+        if succeeded:
+            self._note(f"completed auto {self._compactor.mode} compaction", revision=revision)
+        else:
+            self._note(f"failed auto {self._compactor.mode} compaction", is_warning=True, revision=revision, error=str(outcome))
+
     def _revoke_expired(self, lease_id: int) -> None:
         """Only into our own log, never forwarded: if we lead no more the entry dies with our term, and the new leader's clock counts."""
         self.raft.propose_as_leader([encode_command(self._proposals.next_id(), LeaseRevoke(lease_id))])
@@ -883,6 +911,9 @@ class Member:
 
     def _reply(self, token: Token, outcome: Any) -> None:
         self._effects.replies.append((token, outcome))
+
+    def _note(self, text: str, *, is_warning: bool = False, **fields: Any) -> None:
+        self._effects.notes.append(Note(text, fields, is_warning))
 
     def _timeout(self) -> StoreError:
         """Which of etcd's time-outs fits: a leader lost within the request's time explains it."""

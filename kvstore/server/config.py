@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from kvstore.member.compactor import AutoCompaction
 from kvstore.server import flags
 from kvstore.server.bootstrap import ConfigurationError
 from kvstore.server.flags import FLAGS, FlagError, is_true, parse_duration
@@ -52,6 +53,7 @@ class Config(Struct, frozen=True):
     snapshot_entries: int
     catchup_entries: int
     quota_bytes: int
+    auto_compaction: AutoCompaction
     txn_operations_max: int
     request_bytes_max: int
     concurrent_streams_max: int
@@ -149,6 +151,7 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         pre_vote=is_true(text("pre-vote")),
         snapshot_entries=max(1, number("snapshot-count")),
         catchup_entries=max(1, number("snapshot-catchup-entries")),
+        auto_compaction=_auto_compaction(text("auto-compaction-mode"), text("auto-compaction-retention")),
         quota_bytes=quota if quota > 0 else (DEFAULT_QUOTA_BYTES if quota == 0 else 0),
         txn_operations_max=number("max-txn-ops"),
         request_bytes_max=request_bytes,
@@ -162,6 +165,27 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         extensive_metrics=text("metrics") == "extensive",
         notes=tuple(notes),
     )
+
+
+def _auto_compaction(mode: str, retention: str) -> AutoCompaction:
+    """etcd's words: a whole number is hours in mode "periodic" and revisions in mode "revision"; else a duration."""
+    mode = mode or FLAGS["auto-compaction-mode"].default
+    retention = retention or FLAGS["auto-compaction-retention"].default
+    if mode not in ("periodic", "revision"):
+        raise ConfigurationError(f'unknown auto-compaction-mode "{mode}"')
+    if retention.removeprefix("+").isdecimal():
+        number = int(retention)
+        return AutoCompaction(period_s=number * 3600.0) if mode == "periodic" else AutoCompaction(revisions=number)
+    try:
+        period_s = parse_duration(retention)
+    except ValueError as error:
+        raise ConfigurationError(f"error parsing CompactionRetention: time: {error}") from error
+    if period_s < 0 or mode == "revision":
+        raise ConfigurationError(
+            f'invalid value "{retention}" for --auto-compaction-retention: expected '
+            + ("a number of revisions to keep" if mode == "revision" else "a time that is not negative")
+        )
+    return AutoCompaction(period_s=period_s)
 
 
 def _tls(text: object, prefix: str, auth_flag: str) -> TlsFiles:

@@ -94,6 +94,8 @@ FLAGS: dict[str, Flag] = {
                 ("log-outputs", "default", "'default', 'stderr', 'stdout' or file paths."),
                 ("config-file", "", "Path to the server configuration file; all other flags and ETCD_ variables are ignored then."),
                 ("metrics", "basic", "'basic' or 'extensive'."),
+                ("auto-compaction-mode", "periodic", "'periodic' or 'revision': how the next flag is meant."),
+                ("auto-compaction-retention", "0", "Compact automatically: hours or a duration to keep, or revisions to keep. 0 is off."),
                 ("feature-gates", "", "Feature gates, name=true|false; known by name, the defaults are what is built."),
             ],
         ),
@@ -197,8 +199,6 @@ FLAGS: dict[str, Flag] = {
             Fate.REFUSED,
             _TEXT,
             [
-                ("auto-compaction-mode", "periodic", "Automatic compaction."),
-                ("auto-compaction-retention", "0", "Automatic compaction."),
                 ("auth-token", "simple", "Authentication."),
                 ("listen-client-http-urls", "", "A separate HTTP listener."),
                 ("client-cert-file", "", "Separate client certificates."),

@@ -166,6 +166,8 @@ class Runner:
         for piece in effects.state_work:
             self._perform_state[type(piece)](piece)
         self._answer(effects.replies)
+        for note in effects.notes:
+            log.log(logging.WARNING if note.is_warning else logging.INFO, note.text, extra=fields(**note.fields))
         if effects.stop is not None:
             self._die(effects.stop)
             return

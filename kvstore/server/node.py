@@ -101,6 +101,7 @@ def _member_config(config: Config, opened: Opened) -> MemberConfig:
         snapshot_entries=config.snapshot_entries,
         catchup_entries=config.catchup_entries,
         quota_bytes=config.quota_bytes,
+        auto_compaction=config.auto_compaction,
     )
 
 

@@ -61,7 +61,6 @@ def test_bad_command_lines(arguments, exit_code, text):
         (["--listen-peer-urls=http://127.0.0.1"], "host:port"),
         (["--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://127.0.0.1:1"], "--cert-file and --key-file"),
         (["--auto-tls"], "not implemented yet"),
-        (["--auto-compaction-retention=8"], "not implemented yet"),
         (["--feature-gates=NoSuch=true"], "unrecognized feature gate"),
         (["--cert-file=/nowhere"], "belong together"),
         (["--client-cert-auth"], "needs --trusted-ca-file"),
@@ -109,3 +108,44 @@ def test_ids_are_those_that_etcd_computes():
 def test_help_names_every_flag():
     text = flags.usage()
     assert all(f"--{name} " in text for name in flags.FLAGS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "period_s", "revisions"),
+    [
+        ([], 0.0, 0),
+        (["--auto-compaction-retention=0"], 0.0, 0),
+        (["--auto-compaction-retention=8"], 8 * 3600.0, 0),
+        (["--auto-compaction-retention=+8"], 8 * 3600.0, 0),
+        (["--auto-compaction-retention=90s"], 90.0, 0),
+        (["--auto-compaction-retention=1h30m", "--auto-compaction-mode=periodic"], 5400.0, 0),
+        (["--auto-compaction-retention=1000", "--auto-compaction-mode=revision"], 0.0, 1000),
+        (["--auto-compaction-retention=5", "--auto-compaction-mode="], 5 * 3600.0, 0),
+        (["--auto-compaction-retention="], 0.0, 0),
+    ],
+)
+def test_automatic_compaction_in_etcds_spellings(arguments: list[str], period_s: float, revisions: int):
+    wanted = start(*arguments).auto_compaction
+    assert (wanted.period_s, wanted.revisions) == (period_s, revisions)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--auto-compaction-mode=often"], 'unknown auto-compaction-mode "often"'),
+        (["--auto-compaction-retention=abc"], 'error parsing CompactionRetention: time: invalid duration "abc"'),
+        (["--auto-compaction-retention=-1"], "error parsing CompactionRetention"),
+        (["--auto-compaction-retention=-5m"], "not negative"),
+        (["--auto-compaction-retention=5m", "--auto-compaction-mode=revision"], "a number of revisions"),
+    ],
+)
+def test_automatic_compaction_that_means_nothing_is_refused(arguments: list[str], text: str):
+    with pytest.raises(ConfigurationError, match=text):
+        start(*arguments)
+
+
+def test_the_quota_of_0_is_2_gib_and_a_negative_one_is_none():
+    assert start().quota_bytes == 2 << 30
+    assert start("--quota-backend-bytes=-1").quota_bytes == 0
+    assert start("--quota-backend-bytes=1000").quota_bytes == 1000
+    assert "maximum value" in start(f"--quota-backend-bytes={9 << 30}").notes[0]
