@@ -108,3 +108,10 @@ def decode_key_value(encoded: bytes) -> KeyValue:
             numbers[tag >> 3] = number
     lease = numbers[6]
     return KeyValue(key, numbers[2], numbers[3], numbers[4], value, lease - (1 << 64) if lease >> 63 else lease)
+
+
+def decode_event(encoded: bytes) -> tuple[bool, EncodedKeyValue]:
+    """Whether it is a deletion, and its key-value; only for bytes that `encode_event` made."""
+    deleted = encoded[0] == 0x08
+    size, at = read_varint(encoded, 3 if deleted else 1)
+    return deleted, EncodedKeyValue(encoded[at : at + size])

@@ -208,6 +208,31 @@ class InvalidAuthToken(StoreError):
     deterministic = False
 
 
+# --- locks and elections (etcd's clientv3/concurrency) ------------------------------------------------------------------
+
+
+class SessionExpired(StoreError):
+    """The lease of a session ended, and with it everything that the session held or waited for."""
+
+    text = "mutex: session is expired"
+
+
+class LockedByAnother(StoreError):
+    text = "mutex: Locked by another session"
+
+
+class LockReleased(StoreError):
+    text = "mutex: lock has already been released"
+
+
+class NotElected(StoreError):
+    text = "election: not leader"
+
+
+class NobodyElected(StoreError):
+    text = "election: no leader"
+
+
 # --- this member, this moment ------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from kvstore.api.admission import Admission
-from kvstore.api.grpc_app import STAYS_OPEN, AsgiSend, Disconnected, Receive, Scope, check_client_version, innermost
+from kvstore.api.grpc_app import SILENT, STAYS_OPEN, AsgiSend, Disconnected, Receive, Scope, check_client_version, innermost
 from kvstore.api.rpc import Context, Settings, Stats, Stream, Unary
 from kvstore.wire.gateway import PATHS, ObjectSplitter, as_object, error_object, first_object, parse_json, write_json
 from kvstore.wire.grpc import timeout_s, too_large
@@ -59,7 +59,7 @@ class GatewayApp:
                     await self._call_unary(method, context, receive, send)
                 else:
                     # HTTP/2 tells when a client leaves. On HTTP/1.1 the server does not look before it has something to write.
-                    silent = method.path in STAYS_OPEN and scope["http_version"].startswith("1")
+                    silent = method.path in SILENT and scope["http_version"].startswith("1")
                     await self._call_stream(method, context, receive, answer, self._heartbeat_s if silent else None)
             code = "OK"
         except* Disconnected:
@@ -144,8 +144,8 @@ class _Lines:
         """A blank now and then, which no reader of JSON minds before a line, so that writing fails once the client is gone."""
         while True:
             await asyncio.sleep(interval_s)
-            if self._started:
-                await self._send({"type": "http.response.body", "body": b" ", "more_body": True})
+            await self._start(200)
+            await self._send({"type": "http.response.body", "body": b" ", "more_body": True})
 
     async def finish(self) -> None:
         await self._start(200)

@@ -1,4 +1,4 @@
-"""Services that answer little or nothing yet: Auth, Lock and Election come with a later release and say so; gRPC health."""
+"""Auth, which comes with a later release and says so; gRPC health."""
 
 from kvstore.api.rpc import Context, Requests, Send, Service
 from kvstore.errors import NotImplementedYet
@@ -16,14 +16,6 @@ class Auth(Service):
 
     async def missing(self, _context: Context, _data: bytes) -> bytes:
         raise NotImplementedYet("keelson: authentication is not implemented yet")
-
-
-class Coordination(Service):
-    async def missing(self, _context: Context, _data: bytes) -> bytes:
-        raise NotImplementedYet("keelson: the lock and election services are not implemented yet; client-side locks on leases work")
-
-    async def missing_stream(self, context: Context, _requests: Requests, _send: Send) -> None:
-        await self.missing(context, b"")
 
 
 class Health(Service):

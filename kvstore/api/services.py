@@ -2,10 +2,12 @@
 
 from kvstore.api.backend import Backend
 from kvstore.api.cluster import Cluster
+from kvstore.api.election import Election
 from kvstore.api.kv import KV
 from kvstore.api.lease import Lease
+from kvstore.api.lock import Lock
 from kvstore.api.maintenance import Maintenance
-from kvstore.api.others import Auth, Coordination, Health
+from kvstore.api.others import Auth, Health
 from kvstore.api.rpc import Settings, Stream, Unary
 from kvstore.api.watch import Watch
 from kvstore.wire.messages import METHODS
@@ -18,7 +20,8 @@ def make_services(backend: Backend, settings: Settings) -> tuple[dict[str, Unary
     """Unary and streaming functions by gRPC path."""
     kv, lease, watch = KV(backend, settings), Lease(backend, settings), Watch(backend, settings)
     cluster, maintenance = Cluster(backend, settings), Maintenance(backend, settings)
-    auth, coordination, health = Auth(backend, settings), Coordination(backend, settings), Health(backend, settings)
+    auth, health = Auth(backend, settings), Health(backend, settings)
+    lock, election = Lock(backend, settings), Election(backend, settings)
     unary: dict[str, Unary] = {
         "/etcdserverpb.KV/Range": kv.range,
         "/etcdserverpb.KV/Put": kv.put,
@@ -39,22 +42,23 @@ def make_services(backend: Backend, settings: Settings) -> tuple[dict[str, Unary
         "/etcdserverpb.Maintenance/Downgrade": maintenance.downgrade,
         "/etcdserverpb.Auth/AuthStatus": auth.status,
         "/grpc.health.v1.Health/Check": health.check,
+        "/v3lockpb.Lock/Lock": lock.lock,
+        "/v3lockpb.Lock/Unlock": lock.unlock,
+        "/v3electionpb.Election/Campaign": election.campaign,
+        "/v3electionpb.Election/Proclaim": election.proclaim,
+        "/v3electionpb.Election/Leader": election.leader,
+        "/v3electionpb.Election/Resign": election.resign,
     }
     streams: dict[str, Stream] = {
         "/etcdserverpb.Watch/Watch": watch.watch,
         "/etcdserverpb.Lease/LeaseKeepAlive": lease.keep_alive,
         "/etcdserverpb.Maintenance/Snapshot": maintenance.snapshot,
         "/grpc.health.v1.Health/Watch": health.watch,
+        "/v3electionpb.Election/Observe": election.observe,
     }
     for path, method in METHODS.items():
         if path in unary or path in streams or path in _UNKNOWN_IN_3_6:
             continue
-        if method.client_streams or method.server_streams:
-            streams[path] = coordination.missing_stream
-        elif method.service == "etcdserverpb.Cluster":
-            unary[path] = cluster.change
-        elif method.service == "etcdserverpb.Auth":
-            unary[path] = auth.missing
-        else:
-            unary[path] = coordination.missing
+        assert not method.client_streams and not method.server_streams, f"every stream has its function: {path}"
+        unary[path] = cluster.change if method.service == "etcdserverpb.Cluster" else auth.missing
     return unary, streams

@@ -112,6 +112,12 @@ CODES: dict[type[StoreError], Code] = {
     errors.LeaderTransferTimeout: Code.UNKNOWN,
     errors.TooManyRequests: Code.UNKNOWN,
     errors.NotEnoughStartedMembers: Code.UNKNOWN,
+    # Not statuses either: errors of the client library on which etcd's lock and election services are built.
+    errors.SessionExpired: Code.UNKNOWN,
+    errors.LockedByAnother: Code.UNKNOWN,
+    errors.LockReleased: Code.UNKNOWN,
+    errors.NotElected: Code.UNKNOWN,
+    errors.NobodyElected: Code.UNKNOWN,
     errors.Unhealthy: Code.UNAVAILABLE,
     errors.NotSupportedForLearner: Code.FAILED_PRECONDITION,
     errors.BadLeaderTransferee: Code.FAILED_PRECONDITION,

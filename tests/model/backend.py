@@ -127,8 +127,8 @@ class ModelWatchStream:
 class ModelBackend:
     """`kvstore.api.backend.Backend`.
 
-    `gate`: while it is not set, answers of puts wait, as those of a member without quorum do; `waiting` counts those waits, `given_up` the ones
-    whose caller left meanwhile.
+    `gate`: while it is not set, answers of puts and transactions wait, as those of a member without quorum do; `waiting` counts those waits,
+    `given_up` the ones whose caller left meanwhile.
     """
 
     def __init__(self) -> None:
@@ -178,6 +178,7 @@ class ModelBackend:
         return self._changed(self.model.delete_range(request))
 
     async def txn(self, request: Txn) -> TxnResult:
+        await self._pass_gate()
         return self._changed(self.model.txn(request))
 
     async def compact(self, request: Compact) -> CompactResult:

@@ -212,16 +212,21 @@ def test_failing_streams(served: Served) -> None:
     [failure] = list(before)
     assert failure["error"]["code"] == 3
     before.close()
-    missing = Lines(served, "/v3/election/observe", b"{}")
-    assert missing.response.status == 501
-    assert [line["error"]["code"] for line in missing] == [12]
-    missing.close()
     cut = Lines(served, "/v3/lease/keepalive", b'{"ID":"1"} {"ID"')
     assert cut.response.status == 200
     first, last = list(cut)
     assert first["result"]["ID"] == "1"
     assert last == {"error": {"code": 3, "message": "unexpected EOF"}}
     cut.close()
+
+
+def test_an_observer_that_leaves_before_there_is_anything_to_observe_is_noticed(served: Served) -> None:
+    """By the blanks that are written now and then, with which the answer begins."""
+    lines = Lines(served, "/v3/election/observe", b"{}")
+    assert served.wait_until(lambda backend: any(stream.watchers for stream in backend.streams))
+    assert lines.response.status == 200
+    lines.close()
+    assert served.wait_until(lambda backend: not backend.streams)
 
 
 def test_a_snapshot_in_lines(served: Served) -> None:
