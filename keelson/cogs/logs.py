@@ -33,13 +33,34 @@ def fields(**values: object) -> dict[str, dict[str, object]]:
     return {"fields": {name.replace("_", "-"): value for name, value in values.items()}}
 
 
+def duration(seconds: float) -> str:
+    """As Go writes a duration: 1.346812ms, 2m0.5s."""
+    nanoseconds = round(seconds * 1e9)
+    if nanoseconds == 0:
+        return "0s"
+    sign, nanoseconds = ("-", -nanoseconds) if nanoseconds < 0 else ("", nanoseconds)
+    for unit, size in (("ns", 1), ("µs", 1_000), ("ms", 1_000_000)):
+        if nanoseconds < size * 1000:
+            return sign + _decimal(nanoseconds, size) + unit
+    minutes, rest = divmod(nanoseconds, 60_000_000_000)
+    hours, minutes = divmod(minutes, 60)
+    text = _decimal(rest, 1_000_000_000) + "s"
+    return sign + (f"{hours}h{minutes}m{text}" if hours else f"{minutes}m{text}" if minutes else text)
+
+
+def _decimal(value: int, unit: int) -> str:
+    whole, rest = divmod(value, unit)
+    fraction = str(unit + rest)[1:].rstrip("0")
+    return f"{whole}.{fraction}" if fraction else str(whole)
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line, whatever the message or the fields hold."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
             "level": _level(record),
-            "ts": _timestamp(record.created),
+            "ts": timestamp(record.created),
             "caller": _caller(record),
             "msg": record.getMessage(),
         }
@@ -60,7 +81,7 @@ class ConsoleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         level = _level(record)
         shown = f"\x1b[{_COLOURS[level]}m{level}\x1b[0m" if self._colour else level
-        parts = [_timestamp(record.created), shown, _caller(record), record.getMessage()]
+        parts = [timestamp(record.created), shown, _caller(record), record.getMessage()]
         if extra := _fields(record):
             parts.append(json.dumps(extra, ensure_ascii=False, default=str))
         line = "\t".join(parts)
@@ -88,7 +109,8 @@ def _level(record: logging.LogRecord) -> str:
     return _NAMES.get(record.levelno) or _NAMES[max((number for number in _NAMES if number <= record.levelno), default=logging.DEBUG)]
 
 
-def _timestamp(seconds: float) -> str:
+def timestamp(seconds: float) -> str:
+    """UTC with microseconds, as every line begins."""
     micros = round(seconds * 1e6)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(micros // 1_000_000)) + f".{micros % 1_000_000:06}Z"
 

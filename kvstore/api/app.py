@@ -9,6 +9,7 @@ from typing import Any
 
 from kvstore.api.admission import Admission
 from kvstore.api.backend import Backend
+from kvstore.api.calls import Calls
 from kvstore.api.gateway_app import GatewayApp
 from kvstore.api.grpc_app import AsgiSend, Disconnected, GrpcApp, Receive, Scope, while_connected
 from kvstore.api.health import Answer, HealthPages
@@ -31,13 +32,14 @@ class App:
 
     def __init__(self, backend: Backend, settings: Settings) -> None:
         self.stats = Stats()
-        unary, streams = make_services(backend, settings)
+        unary, streams = make_services(backend, settings, self.stats)
         admission = Admission(backend, settings)
         self._backend = backend
         self._settings = settings
-        self._grpc = GrpcApp(unary, streams, admission, settings, self.stats)
-        self._gateway = GatewayApp(unary, streams, admission, settings, self.stats)
-        self._health = HealthPages(backend, settings)
+        calls = Calls(settings, self.stats)
+        self._grpc = GrpcApp(unary, streams, admission, settings, self.stats, calls)
+        self._gateway = GatewayApp(unary, streams, admission, settings, self.stats, calls)
+        self._health = HealthPages(backend, settings, self.stats)
         self._grpc_paths = frozenset(unary)
         self._origins = frozenset(origin.encode() for origin in settings.cors_origins)
 

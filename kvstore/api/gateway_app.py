@@ -6,10 +6,12 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncGenerator
+from time import perf_counter
 from typing import Any
 
 from kvstore.api.admission import Admission
-from kvstore.api.grpc_app import SILENT, STAYS_OPEN, AsgiSend, Disconnected, Receive, Scope, check_client_version, innermost
+from kvstore.api.calls import Calls
+from kvstore.api.grpc_app import SILENT, STAYS_OPEN, AsgiSend, Disconnected, Receive, Scope, client_version, innermost
 from kvstore.api.rpc import Context, Settings, Stats, Stream, Unary
 from kvstore.wire.gateway import PATHS, ObjectSplitter, as_object, error_object, first_object, parse_json, write_json
 from kvstore.wire.grpc import timeout_s, too_large
@@ -24,11 +26,14 @@ _END = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 class GatewayApp:
-    def __init__(self, unary: dict[str, Unary], streams: dict[str, Stream], admission: Admission, settings: Settings, stats: Stats) -> None:
+    def __init__(
+        self, unary: dict[str, Unary], streams: dict[str, Stream], admission: Admission, settings: Settings, stats: Stats, calls: Calls
+    ) -> None:
         self._unary = unary
         self._streams = streams
         self._admission = admission
         self._stats = stats
+        self._calls = calls
         self._heartbeat_s = settings.gateway_heartbeat_s
         self._paths = PATHS if settings.gateway else {}
         # Base64 makes four bytes of three, and a body has names around them.
@@ -49,14 +54,16 @@ class GatewayApp:
     async def _serve(self, method: Method, scope: Scope, receive: Receive, send: AsgiSend) -> None:
         stats, path = self._stats, method.path
         stats.started[path] += 1
+        began_s = perf_counter()
         code = Code.CANCELED.words
+        request = given = b""
         answer = _Lines(method, send, stats) if path in self._streams else None
         try:
-            context, deadline_s = _metadata(scope["headers"])
+            context, deadline_s = _metadata(scope["headers"], stats, answer is not None)
             self._admission.check(path, context)
             async with asyncio.timeout(deadline_s):
                 if answer is None:
-                    await self._call_unary(method, context, receive, send)
+                    request, given = await self._call_unary(method, context, receive, send)
                 else:
                     # HTTP/2 tells when a client leaves. On HTTP/1.1 the server does not look before it has something to write.
                     silent = method.path in SILENT and scope["http_version"].startswith("1")
@@ -74,14 +81,19 @@ class GatewayApp:
                 await (_reply(send, HTTP_STATUS[told], error_object(told, text)) if answer is None else answer.fail(told, text))
         finally:
             stats.handled[path, code] += 1
+            took_s = perf_counter() - began_s
+            if took_s > self._calls.observed_from_s:
+                self._calls.ended(scope, path, code, took_s, request if answer is None else None, given, (len(request), len(given)))
 
-    async def _call_unary(self, method: Method, context: Context, receive: Receive, send: AsgiSend) -> None:
+    async def _call_unary(self, method: Method, context: Context, receive: Receive, send: AsgiSend) -> tuple[bytes, bytes]:
+        """The request and the answer, as gRPC would have carried them."""
         text = "".join([part async for part in self._body(receive)])
-        request = parse_json(method.request, first_object(text))
-        answer = await self._unary[method.path](context, request.SerializeToString())
+        request = parse_json(method.request, first_object(text)).SerializeToString()
+        answer = await self._unary[method.path](context, request)
         body = write_json(method.response.FromString(answer))
         await send({"type": "http.response.start", "status": 200, "headers": [_JSON, _METADATA]})
         await send({"type": "http.response.body", "body": body})
+        return request, answer
 
     async def _call_stream(self, method: Method, context: Context, receive: Receive, answer: "_Lines", heartbeat_s: float | None) -> None:
         requests = self._requests(method, receive)
@@ -166,7 +178,7 @@ class _Lines:
         await self._send({"type": "http.response.body", "body": _text(content) + b"\n", "more_body": True})
 
 
-def _metadata(headers: list[tuple[bytes, bytes]]) -> tuple[Context, float | None]:
+def _metadata(headers: list[tuple[bytes, bytes]], stats: Stats, stream: bool) -> tuple[Context, float | None]:
     """Of a client's metadata, which come as headers with a prefix; and its deadline (etcd-api 4.5)."""
     require_leader, deadline_s = False, None
     for name, value in headers:
@@ -178,7 +190,7 @@ def _metadata(headers: list[tuple[bytes, bytes]]) -> tuple[Context, float | None
         elif name == b"grpc-metadata-hasleader":
             require_leader = value == b"true"
         elif name == b"grpc-metadata-client-api-version":
-            check_client_version(value)
+            stats.note_client_version(stream, client_version(value))
     return Context(require_leader), deadline_s
 
 

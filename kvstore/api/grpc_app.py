@@ -8,9 +8,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from time import perf_counter
 from typing import Any
 
 from kvstore.api.admission import Admission
+from kvstore.api.calls import Calls
 from kvstore.api.rpc import Context, Send, Settings, Stats, Stream, Unary
 from kvstore.errors import InvalidClientApiVersion
 from kvstore.wire.grpc import PREFIX_BYTES, MessageReader, decompressed, prefixed, timeout_s, too_large, trailers
@@ -45,12 +47,16 @@ def while_connected(send: AsgiSend) -> AsgiSend:
 
 
 class GrpcApp:
-    def __init__(self, unary: dict[str, Unary], streams: dict[str, Stream], admission: Admission, settings: Settings, stats: Stats) -> None:
+    def __init__(
+        self, unary: dict[str, Unary], streams: dict[str, Stream], admission: Admission, settings: Settings, stats: Stats, calls: Calls
+    ) -> None:
         self._unary = unary
         self._streams = streams
         self._admission = admission
         self._bytes_max = settings.message_bytes_max
         self._stats = stats
+        self._calls = calls
+        self._observed_from_s = calls.observed_from_s
         self._services = {path.split("/")[1] for path in METHODS}
 
     async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
@@ -68,17 +74,19 @@ class GrpcApp:
     async def _serve_unary(self, path: str, call: Unary, scope: Scope, receive: Receive, send: AsgiSend) -> None:
         stats = self._stats
         stats.started[path] += 1
+        began_s = perf_counter()
+        body = message = answer = b""
         code = Code.CANCELED.words  # of a call that its client ended, whichever way that shows here
         try:
             event = await receive()
-            body: bytes = event.get("body", b"")
+            body = event.get("body", b"")
             if len(body) < PREFIX_BYTES or len(body) - PREFIX_BYTES < int.from_bytes(body[1:PREFIX_BYTES], "big"):
                 body = await self._rest_of(body, event, receive)
             stats.received_bytes += len(body)
             end = PREFIX_BYTES + int.from_bytes(body[1:PREFIX_BYTES], "big")
             if end - PREFIX_BYTES > self._bytes_max:
                 raise too_large(end - PREFIX_BYTES, self._bytes_max)
-            context, deadline_s, encoding = _metadata(scope["headers"])
+            context, deadline_s, encoding = _metadata(scope["headers"], stats, False)
             message = decompressed(body[0], encoding, body[PREFIX_BYTES:end], self._bytes_max) if body[0] else body[PREFIX_BYTES:end]
             self._admission.check(path, context)
             if deadline_s is None:
@@ -99,6 +107,9 @@ class GrpcApp:
             await send(_OK)
         finally:
             stats.handled[path, code] += 1
+            took_s = perf_counter() - began_s
+            if took_s > self._observed_from_s:
+                self._calls.ended(scope, path, code, took_s, message, answer, (len(body), len(answer)))
 
     async def _rest_of(self, begin: bytes, event: dict[str, Any], receive: Receive) -> bytes:
         """At least one whole message; what comes after it does not matter. Refuses one that is too large before its bytes are collected."""
@@ -125,6 +136,8 @@ class GrpcApp:
         stats.started[path] += 1
         code = Code.CANCELED.words
         started = False
+        began_s = perf_counter()
+        traffic = _Traffic()
 
         async def send_messages(*messages: bytes) -> None:
             nonlocal started
@@ -134,10 +147,11 @@ class GrpcApp:
             body = prefixed(messages[0]) if len(messages) == 1 else b"".join(map(prefixed, messages))
             stats.stream_messages_sent[path] += len(messages)
             stats.sent_bytes += len(body)
+            traffic.sent_bytes += len(body)
             await send({"type": "http.response.body", "body": body, "more_body": True})
 
         try:
-            await self._call_stream(path, scope, receive, send_messages)
+            await self._call_stream(path, scope, receive, send_messages, traffic)
             code = "OK"
             await _finish(send, started, _OK)
         except* Disconnected:
@@ -148,13 +162,25 @@ class GrpcApp:
             await _fail(send, error, started)
         finally:
             stats.handled[path, code] += 1
+            took_s = perf_counter() - began_s
+            if took_s > self._observed_from_s:
+                self._calls.ended(scope, path, code, took_s, None, b"", (traffic.received_bytes, traffic.sent_bytes))
 
-    async def _call_stream(self, path: str, scope: Scope, receive: Receive, send_messages: Send) -> None:
-        context, deadline_s, encoding = _metadata(scope["headers"])
+    async def _call_stream(self, path: str, scope: Scope, receive: Receive, send_messages: Send, traffic: "_Traffic") -> None:
+        context, deadline_s, encoding = _metadata(scope["headers"], self._stats, True)
         self._admission.check(path, context)
-        requests = _requests(receive, MessageReader(self._bytes_max, encoding), self._stats, path)
+        requests = _requests(receive, MessageReader(self._bytes_max, encoding), self._stats, path, traffic)
         async with asyncio.timeout(deadline_s), contextlib.aclosing(requests):
             await self._admission.run_stream(context, self._streams[path](context, requests, send_messages))
+
+
+class _Traffic:
+    """Bytes of one stream."""
+
+    __slots__ = ("received_bytes", "sent_bytes")
+
+    def __init__(self) -> None:
+        self.received_bytes = self.sent_bytes = 0
 
 
 async def _finish(send: AsgiSend, started: bool, last: dict[str, Any]) -> None:
@@ -188,7 +214,7 @@ SILENT = STAYS_OPEN | {"/v3electionpb.Election/Observe"}
 """Streams that may have nothing to send for days."""
 
 
-async def _requests(receive: Receive, reader: MessageReader, stats: Stats, path: str) -> AsyncGenerator[bytes, None]:
+async def _requests(receive: Receive, reader: MessageReader, stats: Stats, path: str, traffic: _Traffic) -> AsyncGenerator[bytes, None]:
     """The client's messages."""
     while True:
         event = await receive()
@@ -197,6 +223,7 @@ async def _requests(receive: Receive, reader: MessageReader, stats: Stats, path:
         body = event.get("body", b"")
         if body:
             stats.received_bytes += len(body)
+            traffic.received_bytes += len(body)
             for message in reader.feed(body):
                 stats.stream_messages_received[path] += 1
                 yield message
@@ -212,7 +239,7 @@ _PLAIN = Context()
 _LEADER_REQUIRED = Context(require_leader=True)
 
 
-def _metadata(headers: list[tuple[bytes, bytes]]) -> tuple[Context, float | None, bytes | None]:
+def _metadata(headers: list[tuple[bytes, bytes]], stats: Stats, stream: bool) -> tuple[Context, float | None, bytes | None]:
     """What of the request's headers concerns us: context, time left, encoding."""
     context, deadline_s, encoding = _PLAIN, None, None
     for name, value in headers:
@@ -225,14 +252,14 @@ def _metadata(headers: list[tuple[bytes, bytes]]) -> tuple[Context, float | None
         elif name == b"grpc-encoding":
             encoding = value
         else:
-            check_client_version(value)
+            stats.note_client_version(stream, client_version(value))
     return context, deadline_s, encoding
 
 
-def check_client_version(value: bytes) -> None:
+def client_version(value: bytes) -> str:
     """Any text will do."""
     try:
-        value.decode()
+        return value.decode()
     except UnicodeDecodeError:
         raise InvalidClientApiVersion from None
 

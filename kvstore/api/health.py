@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs
 
 from kvstore.api.backend import Backend
-from kvstore.api.rpc import Settings
+from kvstore.api.rpc import Settings, Stats
 from kvstore.errors import StoreError
 from kvstore.ids import NOBODY
 from kvstore.model import AlarmType, Range
@@ -22,9 +22,10 @@ Answer = tuple[int, str, bytes]
 
 
 class HealthPages:
-    def __init__(self, backend: Backend, settings: Settings) -> None:
+    def __init__(self, backend: Backend, settings: Settings, stats: Stats) -> None:
         self._backend = backend
         self._settings = settings
+        self._stats = stats
         self._checks: dict[str, Check] = {
             "data_corruption": self._data_corruption,
             "serializable_read": lambda: self._read(serializable=True),
@@ -45,6 +46,7 @@ class HealthPages:
             return _json(200, {"etcdserver": settings.version, "etcdcluster": settings.cluster_version, "storage": settings.storage_version})
         if path == "/health":
             reason = await self._health(arguments)
+            self._stats.health[not reason] += 1
             return _json(200 if not reason else 503, {"health": "false" if reason else "true", "reason": reason})
         page, _, name = path.removeprefix("/").partition("/")
         return await self._check_page("/" + page, name, arguments)
@@ -73,6 +75,7 @@ class HealthPages:
                 lines.append(f"[+]{check} excluded: ok")
                 continue
             problem = await self._checks[check]()
+            self._stats.note_check(page.removeprefix("/"), check, not problem)
             failed |= bool(problem)
             lines.append(f"[-]{check} failed: {problem}" if problem else f"[+]{check} ok")
         if failed:

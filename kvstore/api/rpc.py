@@ -4,17 +4,21 @@ A unary call is `async (context, request bytes) -> answer bytes`; a stream is `a
 gRPC and for the JSON gateway: only what wraps the bytes differs (`grpc_app.py`, `gateway_app.py`).
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from msgspec import Struct
 
+from keelson.cogs.metrics import Histogram
 from kvstore.api.backend import Backend
 from kvstore.version import CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION
 from kvstore.wire.codec import HeaderWriter
 from kvstore.wire.limits import MESSAGE_OVERHEAD_BYTES, REQUEST_BYTES_MAX, TXN_OPERATIONS_MAX
 from kvstore.wire.messages import METHODS
+
+CLIENT_VERSIONS_MAX = 32
+"""More versions than there are: a stranger's inventions cannot fill memory."""
 
 
 class Settings(Struct, frozen=True):
@@ -32,6 +36,11 @@ class Settings(Struct, frozen=True):
     """Whose pages may call the gateway from a browser."""
     command_line: tuple[str, ...] = ()
     """Told on /debug/vars."""
+    slow_request_s: float = 0.3
+    """A unary call that takes longer is warned of."""
+    access_log: bool = False
+    """One line a call to the logger "kvstore.access"."""
+    extensive_metrics: bool = False
     metrics: Callable[[str], tuple[bytes, str]] | None = None
     """Renders the metrics for an Accept header: body and content type."""
 
@@ -50,6 +59,27 @@ class Stats:
         self.sent_bytes = 0
         self.stream_messages_received: Counter[str] = Counter()
         self.stream_messages_sent: Counter[str] = Counter()
+        self.client_versions: Counter[tuple[bool, str]] = Counter()
+        """Calls by whether they were streams, and the client's own statement of its version; at most CLIENT_VERSIONS_MAX different ones."""
+        self.watch_queues: dict[int, deque[bytes]] = {}
+        """What waits to be sent, of each watch stream, by the queue's id()."""
+        self.health: Counter[bool] = Counter()
+        """Answers of /health, by whether all was well."""
+        self.checks: Counter[tuple[str, str, bool]] = Counter()
+        """Checks of /livez and /readyz: page, check, whether it passed."""
+        self.last_check: dict[tuple[str, str], bool] = {}
+        self.handling: dict[str, Histogram] | None = None
+        """Seconds by path, if somebody wants them (--metrics=extensive)."""
+
+    def note_client_version(self, stream: bool, version: str) -> None:
+        known = self.client_versions
+        if (stream, version) not in known and len(known) >= CLIENT_VERSIONS_MAX:
+            version = "other"
+        known[stream, version] += 1
+
+    def note_check(self, page: str, name: str, passed: bool) -> None:
+        self.checks[page, name, passed] += 1
+        self.last_check[page, name] = passed
 
     @property
     def messages_received(self) -> Counter[str]:

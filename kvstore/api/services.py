@@ -8,7 +8,7 @@ from kvstore.api.lease import Lease
 from kvstore.api.lock import Lock
 from kvstore.api.maintenance import Maintenance
 from kvstore.api.others import Auth, Health
-from kvstore.api.rpc import Settings, Stream, Unary
+from kvstore.api.rpc import Settings, Stats, Stream, Unary
 from kvstore.api.watch import Watch
 from kvstore.wire.messages import METHODS
 
@@ -16,9 +16,9 @@ from kvstore.wire.messages import METHODS
 _UNKNOWN_IN_3_6 = {"/etcdserverpb.KV/RangeStream"}
 
 
-def make_services(backend: Backend, settings: Settings) -> tuple[dict[str, Unary], dict[str, Stream]]:
+def make_services(backend: Backend, settings: Settings, stats: Stats) -> tuple[dict[str, Unary], dict[str, Stream]]:
     """Unary and streaming functions by gRPC path."""
-    kv, lease, watch = KV(backend, settings), Lease(backend, settings), Watch(backend, settings)
+    kv, lease, watch = KV(backend, settings), Lease(backend, settings), Watch(backend, settings, stats)
     cluster, maintenance = Cluster(backend, settings), Maintenance(backend, settings)
     auth, health = Auth(backend, settings), Health(backend, settings)
     lock, election = Lock(backend, settings), Election(backend, settings)

@@ -15,7 +15,7 @@ from collections import deque
 from typing import Any
 
 from kvstore.api.backend import Backend, WatchStream
-from kvstore.api.rpc import Context, Requests, Send, Service, Settings
+from kvstore.api.rpc import Context, Requests, Send, Service, Settings, Stats
 from kvstore.ids import Revision
 from kvstore.model import EncodedEvent, WatchSpec, WatchUpdate
 from kvstore.wire import codec, messages
@@ -35,8 +35,9 @@ _NEGATIVE_START = "etcdserver: mvcc: required revision has been compacted"
 
 
 class Watch(Service):
-    def __init__(self, backend: Backend, settings: Settings) -> None:
+    def __init__(self, backend: Backend, settings: Settings, stats: Stats) -> None:
         super().__init__(backend, settings)
+        self.stats = stats
         self._frames: dict[tuple[int, int, int, int], tuple[WatchUpdate, bytes]] = {}
         self._frames_bytes = 0
 
@@ -84,6 +85,7 @@ class _Session:
         self._send = send
         self._stream: WatchStream = service.backend.open_watch_stream(self.deliver)
         self._queue: deque[bytes] = deque()
+        service.stats.watch_queues[id(self._queue)] = self._queue
         self._queue_bytes = 0
         self._refused = False
         self._idle: asyncio.Future[None] | None = None
@@ -155,6 +157,7 @@ class _Session:
         await self._emptied.wait()
 
     def close(self) -> None:
+        self._service.stats.watch_queues.pop(id(self._queue), None)
         self._stream.close()
 
     # --- updates ------------------------------------------------------------------------------------------------------------

@@ -142,6 +142,8 @@ class Delivery:
         self.state = state
         self.sets = WatcherSets(state.revision)
         self._wake = wake
+        self.events_sent = 0
+        """To all watchers together, for the metrics."""
         self._reading: _Reading | None = None
 
     def open_stream(self, deliver: Deliver) -> Stream:
@@ -211,7 +213,9 @@ class Delivery:
         slow: list[Watcher] = []
         for audience, positions in matched.items():
             encoded = shared.select(positions, audience.interest.prev_kv)
+            slow_before = len(slow)
             slow += [watcher for watcher in audience.watchers if not watcher.owner.offer(WatchUpdate(watcher.watch_id, revision, encoded))]
+            self.events_sent += len(encoded) * (len(audience.watchers) - len(slow) + slow_before)
         if slow:
             self.sets.fell_behind(slow, revision)
 
@@ -253,6 +257,7 @@ class Delivery:
             work += cost
             if not encoded or watcher.owner.offer(WatchUpdate(watcher.watch_id, self.state.revision, encoded)):
                 self.sets.moved(watcher, reading.last + 1)
+                self.events_sent += len(encoded)
             else:
                 self.sets.stall(watcher)
         if not queue:

@@ -22,6 +22,8 @@ class Lessor:
         self._deadline_s: dict[int, float] = {}
         self._heap: list[tuple[float, int]] = []
         self._next_scan_s = 0.0
+        self.renewals = self.expirations = 0
+        """Counted for the metrics; an expiration each time that a revocation is asked for, as etcd counts them."""
         self.active = False
         """True while this member is leader."""
 
@@ -57,6 +59,7 @@ class Lessor:
         if deadline_s is None or deadline_s <= now_s:
             return False
         self._deadline_s[lease_id] = now_s + ttl_s
+        self.renewals += 1
         return True
 
     def remaining_s(self, lease_id: int, now_s: float) -> float | None:
@@ -81,4 +84,5 @@ class Lessor:
                 continue
             due.append(lease_id)
             heapq.heappush(heap, (now_s + REVOKE_RETRY_S, lease_id))
+        self.expirations += len(due)
         return due

@@ -93,6 +93,9 @@ APPLY_ENTRIES_PER_PUMP = 256
 COMPACTION_VERSIONS_PER_STEP = 500
 """Versions that physical compaction looks at in one step: about 2 ms."""
 
+Apply = Callable[[Machine, Index, Term, Command], Any]
+CompactionStep = Callable[[Machine, int], bool]
+
 LEASE_TTL_MAX_S = 9_000_000_000
 PUBLISH_RETRY_TICKS = 10
 LEASE_QUESTION_RETRY_TICKS = 5
@@ -101,6 +104,14 @@ encode_conf = msgspec.msgpack.Encoder().encode
 decode_conf = msgspec.msgpack.Decoder(ConfState).decode
 encode_member = msgspec.msgpack.Encoder().encode
 decode_member = msgspec.msgpack.Decoder(MemberRecord).decode
+
+
+def _apply(machine: Machine, index: Index, term: Term, command: Command) -> Any:
+    return machine.apply(index, term, command)
+
+
+def _compact(machine: Machine, versions_max: int) -> bool:
+    return machine.compaction_step(versions_max)
 
 
 class _PeerToken:
@@ -191,6 +202,9 @@ class Member:
         self._leader_lost_at_s = float("-inf")
         self.leader_changes = 0
         self.proposals_failed = 0
+        # The owner may put functions that also look at a clock in the place of these two.
+        self.apply: Apply = _apply
+        self.compact: CompactionStep = _compact
         self._published = False
         self._publish_id = RequestId(0)
         self._publish_in_ticks = 0
@@ -218,6 +232,27 @@ class Member:
     @property
     def proposals_pending(self) -> int:
         return len(self._proposals)
+
+    @property
+    def read_rounds_failed(self) -> int:
+        return self._reads.rounds_failed
+
+    @property
+    def read_rounds_timed_out(self) -> int:
+        return self._reads.rounds_timed_out
+
+    @property
+    def lease_renewals(self) -> int:
+        return self._lessor.renewals
+
+    @property
+    def lease_expirations(self) -> int:
+        return self._lessor.expirations
+
+    @property
+    def installing(self) -> bool:
+        """A received state is taking the place of the present one."""
+        return type(self._state_busy) is InstallState
 
     @property
     def requests_waiting(self) -> int:
@@ -410,6 +445,7 @@ class Member:
         """The received state is in place and on disk, the log begins behind it, and `machine` has it open with a write transaction."""
         self._state_busy = None
         self._install = None
+        machine.go_on_counting(self.machine.counts)
         self.machine = machine
         self._durable = SnapshotMeta(machine.applied_index, machine.applied_term, decode_conf(machine.conf))
         self._committed = deque(entry for entry in self._committed if entry.index > meta.index)
@@ -573,7 +609,7 @@ class Member:
         if self._long_reads:
             self._continue_long_read()
         if self.machine.compaction_pending:
-            self.machine.compaction_step(COMPACTION_VERSIONS_PER_STEP)
+            self.compact(self.machine, COMPACTION_VERSIONS_PER_STEP)
             self._dirty_entries += 1
             self._commit_forced |= bool(self._physical_compactions) and not self.machine.compaction_pending
         if self.delivery.behind:
@@ -608,7 +644,7 @@ class Member:
             self._effects.stop = str(error)
             return
         command = envelope.command
-        outcome = machine.apply(entry.index, entry.term, command)
+        outcome = self.apply(machine, entry.index, entry.term, command)
         token = self._proposals.complete(envelope.request_id)
         if self.quota.near:
             token = self._check_space(command, len(entry.data), outcome, token)

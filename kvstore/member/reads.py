@@ -26,6 +26,10 @@ class Reads:
         self._rounds: dict[int, list[Read]] = {}
         self._due: deque[tuple[Index, list[Read]]] = deque()
         self._last_context = first_context >> 1
+        self.rounds_failed = 0
+        """For the metrics: there was no leader, or it was lost before it answered."""
+        self.rounds_timed_out = 0
+        """No answer until the clients' time was over."""
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._failed) + sum(map(len, self._rounds.values())) + sum(len(batch) for _, batch in self._due)
@@ -48,6 +52,7 @@ class Reads:
             self._due.append((index, batch))
 
     def failed(self, context: int) -> None:
+        self.rounds_failed += 1
         self._failed += self._rounds.pop(context, ())
 
     def due(self, applied: Index) -> list[Read]:
@@ -70,6 +75,7 @@ class Reads:
             # The first of a round need not be its oldest: what failed before joins those that wait already.
             self._rounds[context] = _without_expired(batch, now_s, expired)
             if not self._rounds[context]:
+                self.rounds_timed_out += 1
                 del self._rounds[context]
         for position, (index, batch) in enumerate(self._due):
             self._due[position] = (index, _without_expired(batch, now_s, expired))

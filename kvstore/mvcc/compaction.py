@@ -64,7 +64,9 @@ def _forget(store: Store, at: bytes, row: bytes, target: Revision) -> None:
     if prev_main:
         superseded = REVISION.pack(prev_main, prev_sub)
         if store.txn.delete(superseded, db=store.tables.history):
+            store.counts.compacted_versions += 1
             store.txn.delete(stored_key, superseded + PUT_FLAG, db=store.tables.revisions)
     if gone:
+        store.counts.compacted_versions += 1
         store.txn.delete(at, db=store.tables.history)
         store.txn.delete(stored_key, at + TOMBSTONE_FLAG, db=store.tables.revisions)

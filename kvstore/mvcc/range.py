@@ -130,6 +130,7 @@ def older_in(store: Store, key: bytes, range_end: bytes, revision: int) -> Itera
 
 def read_range(store: Store, request: Range) -> RangeResult:
     """The whole answer at once. Raises FutureRevision or Compacted."""
+    store.counts.ranges += 1
     if not request.range_end and request.revision <= 0 and not request.count_only and not _is_filtered(request):
         row = store.txn.get(table_key(request.key), db=store.tables.newest)
         if row is None:

@@ -15,6 +15,21 @@ FIRST_REVISION = Revision(1)
 """The revision of an empty store (etcd REV-1)."""
 
 
+class Counts:
+    """What was done since the start, for the metrics: no answer depends on it, and replaying the log counts again."""
+
+    __slots__ = ("compacted_versions", "deletes", "put_bytes", "puts", "ranges", "txns")
+
+    def __init__(self) -> None:
+        self.ranges = 0
+        self.puts = 0
+        self.put_bytes = 0
+        self.deletes = 0
+        self.txns = 0
+        """Transactions of more than one operation."""
+        self.compacted_versions = 0
+
+
 class Store:
     def __init__(self, tables: StateTables, revision: Revision, compacted: Revision, compaction_done: Revision) -> None:
         self.tables = tables
@@ -26,6 +41,7 @@ class Store:
         """Up to here compaction has also deleted."""
         self.compaction_at = b""
         """The history key from which the compaction under way goes on."""
+        self.counts = Counts()
         self.leases: dict[int, int] = {}
         """Lease id to granted TTL in seconds."""
         self.told: list[RevisionEvents] = []

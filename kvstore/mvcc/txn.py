@@ -38,7 +38,16 @@ def execute(store: Store, txn: Txn) -> TxnResult:
     # All puts before all ranges, as etcd does it: of two faults, that order decides which one the client hears of.
     _check_puts(store, txn, path)
     _check_ranges(store, txn, path)
-    return _execute(store, txn, path)
+    before = _operations(store)
+    result = _execute(store, txn, path)
+    if _operations(store) > before + 1:
+        store.counts.txns += 1
+    return result
+
+
+def _operations(store: Store) -> int:
+    counts = store.counts
+    return counts.ranges + counts.puts + counts.deletes
 
 
 def is_read_only(txn: Txn) -> bool:

@@ -65,11 +65,15 @@ def put(store: Store, request: Put) -> PutResult:
         if lease_id:
             lease.attach(store, lease_id, stored_key, key)
     changes.append(AppliedEvent(key, False, kv, prev_kv))
+    counts = store.counts
+    counts.puts += 1
+    counts.put_bytes += len(key) + len(value)
     return PutResult(store.current(), prev_kv if request.prev_kv else None)
 
 
 def delete_range(store: Store, request: DeleteRange) -> DeleteRangeResult:
     """Delete what is there, in key order; nothing there is no change and no error."""
+    store.counts.deletes += 1
     doomed = list(newest_in(store, request.key, request.range_end))
     for stored_key, row in doomed:
         _delete(store, stored_key, row)

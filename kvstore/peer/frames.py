@@ -17,6 +17,23 @@ FRAME_BYTES_MAX = 16 << 20
 
 HEADER_BYTES = 8
 
+PING = b"\xc1"
+"""First byte of a payload that is no message but asks for itself to be sent back, to measure the round trip: msgpack never uses this byte."""
+PING_BYTES = 9
+
+
+def ping(number: int) -> bytes:
+    """A whole frame; `number` is the sender's own for telling answers apart."""
+    return frame(PING + number.to_bytes(8, "big"))
+
+
+def is_ping(payload: bytes) -> bool:
+    return len(payload) == PING_BYTES and payload[:1] == PING
+
+
+def ping_number(payload: bytes) -> int:
+    return int.from_bytes(payload[1:], "big")
+
 
 class BadFrame(Exception):
     """What came is not of our protocol."""

@@ -64,6 +64,8 @@ class Config(Struct, frozen=True):
     log_format: str
     log_outputs: tuple[str, ...]
     extensive_metrics: bool
+    slow_request_s: float
+    slow_apply_s: float
     notes: tuple[str, ...]
     """What the log should say about settings without effect."""
 
@@ -163,6 +165,8 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         log_format=text("log-format"),
         log_outputs=tuple(text("log-outputs").split(",")),
         extensive_metrics=text("metrics") == "extensive",
+        slow_request_s=parse_duration(text("warning-unary-request-duration")),
+        slow_apply_s=parse_duration(text("warning-apply-duration")),
         notes=tuple(notes),
     )
 

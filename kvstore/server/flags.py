@@ -125,7 +125,15 @@ FLAGS: dict[str, Flag] = {
                 ("version", "false", "Print the version and exit."),
             ],
         ),
-        *_flags(Fate.USED, _TIME, [("watch-progress-notify-interval", "10m0s", "Duration of periodic watch progress notifications.")]),
+        *_flags(
+            Fate.USED,
+            _TIME,
+            [
+                ("watch-progress-notify-interval", "10m0s", "Duration of periodic watch progress notifications."),
+                ("warning-apply-duration", "100ms", "Time after which a warning is logged if applying a request takes longer."),
+                ("warning-unary-request-duration", "300ms", "Time after which a warning is logged if a unary request takes longer."),
+            ],
+        ),
         *_flags(
             Fate.IGNORED,
             _TEXT,
@@ -187,8 +195,6 @@ FLAGS: dict[str, Flag] = {
                 ("grpc-keepalive-timeout", "20s", "Dead connections are left to TCP."),
                 ("raft-read-timeout", "5s", "Peers are not timed by reads."),
                 ("raft-write-timeout", "5s", "Peers are not timed by writes."),
-                ("warning-apply-duration", "100ms", "See the metrics."),
-                ("warning-unary-request-duration", "300ms", "See the metrics."),
                 ("downgrade-check-time", "5s", "There is nothing to downgrade to."),
                 ("compaction-sleep-interval", "10ms", "Compaction works in steps between requests."),
                 ("compact-hash-check-time", "1m0s", "Comes with corruption checks."),

@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from keelson.cogs.logs import fields
+from keelson.cogs.logs import duration, fields
+from kvstore.described import described_command
+from kvstore.errors import StoreError
 from kvstore.ids import NOBODY, MemberId
 from kvstore.member.effects import (
     CommitState,
@@ -28,7 +30,7 @@ from kvstore.member.messages import AnyPeerMessage
 from kvstore.mvcc.hash import hash_everything, hash_kv
 from kvstore.raft.messages import SnapshotMeta
 from kvstore.server.disk import DiskThread
-from kvstore.server.observed import Observed
+from kvstore.server.observed import Applying, Compacting, Observed
 from kvstore.statemachine.machine import Machine
 from kvstore.storage.engine import EngineError, Export, Importer
 from kvstore.storage.lmdb_engine import LmdbDisk, LmdbEngine
@@ -37,6 +39,8 @@ from kvstore.storage.raftlog import RaftLog
 log = logging.getLogger("kvstore.server")
 
 STOP_TIMEOUT_S = 5.0
+SLOW_APPLY_S = 0.1
+"""etcd's --warning-apply-duration."""
 
 
 class FollowerExport:
@@ -45,6 +49,7 @@ class FollowerExport:
     def __init__(self, meta: SnapshotMeta, export: Export) -> None:
         self.meta = meta
         self.export = export
+        self.began_s = time.perf_counter()
         self.total_bytes = export.total_bytes
 
     def read(self, offset: int, size: int) -> bytes:
@@ -82,9 +87,15 @@ class Runner:
         self.member: Member
         self.send: Callable[[list[AnyPeerMessage]], None]
         self.members_changed: Callable[[], None] = lambda: None
+        self.slow_apply_s = SLOW_APPLY_S
+        self._ticked_s = time.perf_counter()
+        self._next_tick_s = 0.0
         self._members_seen: dict[MemberId, Any] = {}
         self._sizes = (0, 0)
         """Bytes of the state's file, and of those in use, as of the last commit."""
+        self._keys = 0
+        self._receiving = NOBODY, 0.0
+        """From whom a state is coming, and since when."""
         self._perform_state: dict[type[Any], Callable[[Any], None]] = {
             CommitState: self._commit_state,
             ExportState: self._export_state,
@@ -99,7 +110,10 @@ class Runner:
         self.member = member
         self.send = send
         self._measured(_sizes(self._state))
+        member.apply = Applying(self.observed, self.slow_apply_s, self._warn_slow_apply)
+        member.compact = Compacting(self.observed)
         self._next_tick_s = self.loop.time()
+        self._ticked_s = time.perf_counter()
         self._tick()
 
     # --- turns ------------------------------------------------------------------------------------------------------------
@@ -140,11 +154,41 @@ class Runner:
         interval_s = self.member.config.tick_s
         if not self._feed(self.member.tick, time.monotonic()):
             return
+        self._observe_tick(interval_s)
         self._close_finished_exports()
         self.wake()
         # A late tick is not made up for: after a pause the member must not see time run in a burst.
         self._next_tick_s = max(self._next_tick_s + interval_s, self.loop.time() + interval_s / 2)
         self._tick_handle = self.loop.call_at(self._next_tick_s, self._tick)
+
+    def _observe_tick(self, interval_s: float) -> None:
+        """A tick comes late when something kept the event loop, or all of the machine, for long: a leader's heartbeats are late then, too."""
+        now_s = time.perf_counter()
+        since_s, self._ticked_s = now_s - self._ticked_s, now_s
+        self.observed.loop_lag.observe(max(0.0, self.loop.time() - self._next_tick_s))
+        if since_s <= 2 * interval_s or not self.member.is_leader:
+            return
+        for peer in self.member.raft.progress:
+            if peer != self.member.id:
+                self.observed.heartbeats_late += 1
+                log.warning(
+                    "leader failed to send out heartbeat on time; took too long, leader is overloaded likely from slow disk",
+                    extra=fields(
+                        to=f"{peer:x}",
+                        heartbeat_interval=duration(interval_s),
+                        expected_duration=duration(2 * interval_s),
+                        exceeded_duration=duration(since_s - 2 * interval_s),
+                    ),
+                )
+
+    def _warn_slow_apply(self, command: Any, outcome: Any, took_s: float) -> None:
+        error = {"error": str(outcome)} if isinstance(outcome, StoreError) else {}
+        log.warning(
+            "apply request took too long",
+            extra=fields(
+                took=duration(took_s), expected_duration=duration(self.slow_apply_s), prefix="", request=described_command(command), **error
+            ),
+        )
 
     def _turn(self) -> None:
         self._scheduled = False
@@ -202,13 +246,14 @@ class Runner:
     # --- the log's thread ---------------------------------------------------------------------------------------------------
 
     def _persist(self, work: Persist) -> None:
-        observe = self.observed.log_synced
+        observed = self.observed
         raft_log = self._raft_log
 
         def job() -> None:
             began = time.perf_counter()
             raft_log.append(work.entries, work.hard_state)
-            observe(time.perf_counter() - began)
+            observed.log_synced.observe(time.perf_counter() - began)
+            observed.log_written_bytes += sum([len(entry.data) for entry in work.entries])
 
         self.log_thread.submit(job, self._persisted)
 
@@ -237,7 +282,7 @@ class Runner:
             with state.errors():
                 transaction.commit()
             following = state.begin_write()
-            self.observed.state_committed(time.perf_counter() - began)
+            self.observed.state_committed.observe(time.perf_counter() - began)
             return following, _sizes(state)
 
         def done(result: Any) -> None:
@@ -259,7 +304,7 @@ class Runner:
             except EngineError as error:
                 return error
             finally:
-                self.observed.state_exported(time.perf_counter() - began)
+                self.observed.state_exported.observe(time.perf_counter() - began)
 
         def done(result: Any) -> None:
             if not isinstance(result, Exception) and work.receiver != NOBODY:
@@ -275,6 +320,8 @@ class Runner:
         for receiver, source in list(self._exports.items()):
             progress = self.member.raft.progress.get(receiver)
             if progress is None or progress.source is not source:
+                done = progress is not None and progress.match >= source.meta.index
+                self.observed.snapshot_sent(receiver, time.perf_counter() - source.began_s if done else None)
                 self._forget_export(receiver)
 
     def _forget_export(self, receiver: MemberId) -> None:
@@ -287,6 +334,7 @@ class Runner:
         state = self._state
 
         def job() -> Any:
+            began = time.perf_counter()
             txn = state.begin_read()
             try:
                 if work.revision == -1:
@@ -294,6 +342,8 @@ class Runner:
                 return hash_kv(txn, tables, work.revision, work.compacted_revision)
             finally:
                 txn.abort()
+                everything = work.revision == -1
+                (self.observed.hashed if everything else self.observed.hashed_revision).observe(time.perf_counter() - began)
 
         def done(result: int) -> None:
             if self._feed(self.member.state_hashed, work, result):
@@ -303,6 +353,8 @@ class Runner:
 
     def _store_chunk(self, work: StoreChunk) -> None:
         chunk = work.chunk
+        if chunk.offset == 0:
+            self._receiving = self.member.leader, time.perf_counter()
 
         def job() -> None:
             try:
@@ -320,8 +372,10 @@ class Runner:
 
     def _install_state(self, work: InstallState) -> None:
         old = self.member.machine
+        sender, began_s = self._receiving
 
         def job() -> Machine | Exception:
+            began = time.perf_counter()
             importer, self._importer = self._importer, None
             if importer is None or self._import_error is not None:
                 return self._import_error or EngineError("no snapshot was received")
@@ -338,15 +392,18 @@ class Runner:
             machine = Machine(engine)
             self._raft_log.reset(work.meta)
             machine.begin(engine.begin_write())
+            self.observed.state_installed.observe(time.perf_counter() - began)
             return machine
 
         def done(result: Machine | Exception) -> None:
             if self._stopping:
                 return
             if isinstance(result, Exception):
+                self.observed.snapshot_received(sender, None)
                 log.error("refused a snapshot", extra=fields(index=work.meta.index, error=str(result)))
                 self._feed(self.member.state_refused, work.meta)
             else:
+                self.observed.snapshot_received(sender, time.perf_counter() - began_s)
                 log.info("applied snapshot", extra=fields(index=work.meta.index, term=work.meta.term))
                 self._measured(_sizes(self._state))
                 self._feed(self.member.state_installed, work.meta, result)
@@ -359,6 +416,7 @@ class Runner:
 
         def job() -> Exception | None:
             began = time.perf_counter()
+            self.observed.defragmenting = True
             before = self._state.size_bytes()
             machine.transaction.abort()
             self._state.close()
@@ -371,6 +429,8 @@ class Runner:
             machine.reopen(self._state)
             machine.begin(self._state.begin_write())
             taken_s = time.perf_counter() - began
+            self.observed.defragmented.observe(taken_s)
+            self.observed.defragmenting = False
             log.info("finished defragmenting", extra=fields(before=before, after=self._state.size_bytes(), took_s=round(taken_s, 3)))
             return error
 
@@ -390,6 +450,22 @@ class Runner:
     def _measured(self, sizes: tuple[int, int]) -> None:
         self._sizes = sizes
         self._feed(self.member.state_measured, *sizes)
+
+    def count_keys(self) -> int:
+        """Live keys as of the last commit; as last known while the file is being replaced."""
+        with contextlib.suppress(Exception):
+            self._keys = self._state.count(self.member.machine.tables.newest)
+        return self._keys
+
+    @property
+    def sending_state_to(self) -> list[MemberId]:
+        return list(self._exports)
+
+    def count_readers(self) -> int:
+        """Read transactions open on the state's file: hashes and copies under way."""
+        with contextlib.suppress(Exception):
+            return self._state.count_readers()
+        return 0
 
     @property
     def stopping(self) -> bool:

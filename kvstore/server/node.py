@@ -117,6 +117,7 @@ async def _serve(config: Config, disk: LmdbDisk, opened: Opened, sockets: tuple[
             failed.set_result(reason)
 
     runner = Runner(loop, disk, opened.log, opened.state, Observed(), fatal)
+    runner.slow_apply_s = config.slow_apply_s
     await runner.state_thread.call(lambda: opened.machine.begin(opened.state.begin_write()))
     member_config = _member_config(config, opened)
     member = Member(
@@ -194,6 +195,8 @@ async def _open_services(
         progress_notify_interval_s=config.progress_notify_interval_s,
         election_timeout_s=config.election_s,
         gateway=config.gateway,
+        slow_request_s=config.slow_request_s,
+        extensive_metrics=config.extensive_metrics,
         metrics=render,
     )
     app = App(MemberBackend(runner), settings)

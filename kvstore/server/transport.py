@@ -8,15 +8,18 @@ import asyncio
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Callable, Collection, Sequence
 from typing import cast
 from urllib.parse import urlsplit
 
 from keelson.cogs.logs import fields
+from keelson.cogs.metrics import Histogram
 from kvstore.ids import ClusterId, MemberId
 from kvstore.member.messages import AnyPeerMessage
-from kvstore.peer.frames import FRAME_BYTES_MAX, BadFrame, FrameReader, MessageCodec
+from kvstore.peer.frames import FRAME_BYTES_MAX, BadFrame, FrameReader, MessageCodec, frame, is_ping, ping, ping_number
 from kvstore.peer.handshake import GREETING_BYTES_MAX, Answer, answer, hello, parse_answer, parse_hello, why_refused
+from kvstore.server.observed import ROUND_TRIP
 
 log = logging.getLogger("kvstore.peer")
 
@@ -28,6 +31,11 @@ UNACKNOWLEDGED_S_MAX = 5.0
 TCP itself would wait for a quarter of an hour, and after a partition heals for up to two minutes until it tries again."""
 
 
+PING_INTERVAL_S = 1.0
+PONGS_UNSENT_BYTES_MAX = 64 << 10
+"""A peer that asks and does not read gets no more answers than this."""
+
+
 class PeerCounters:
     """Bytes and failures by peer, for the metrics."""
 
@@ -35,6 +43,10 @@ class PeerCounters:
         self.sent_bytes: dict[MemberId, int] = {}
         self.received_bytes: dict[MemberId, int] = {}
         self.send_failures: dict[MemberId, int] = {}
+        self.receive_failures: dict[MemberId, int] = {}
+        self.disconnects: dict[MemberId, int] = {}
+        self.round_trip: dict[MemberId, Histogram] = {}
+        """Seconds until a ping came back through both event loops, every `PING_INTERVAL_S`."""
 
 
 class _Listener(asyncio.Protocol):
@@ -58,6 +70,9 @@ class _Listener(asyncio.Protocol):
                 self._payload(payload)
         except BadFrame as error:
             assert self._transport is not None
+            if self._sender is not None:
+                failures = self._owner.counters.receive_failures
+                failures[self._sender] = failures.get(self._sender, 0) + 1
             log.warning("rejected peer connection", extra=fields(remote=_name(self._transport), error=str(error)))
             self._transport.abort()
             return
@@ -68,6 +83,10 @@ class _Listener(asyncio.Protocol):
     def _payload(self, payload: bytes) -> None:
         owner = self._owner
         if self._sender is not None:
+            if is_ping(payload):
+                if self._transport is not None and self._transport.get_write_buffer_size() < PONGS_UNSENT_BYTES_MAX:
+                    self._transport.write(frame(payload))
+                return
             message = owner.codec.decode(payload)
             if message.sender != self._sender:
                 raise BadFrame(f"member {self._sender:x} speaks in the name of {message.sender:x}")
@@ -96,8 +115,11 @@ class _Listener(asyncio.Protocol):
 class _Dialled(asyncio.Protocol):
     """A connection that we made to a peer."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, round_trip: Callable[[float], None]) -> None:
         self._reader = FrameReader(GREETING_BYTES_MAX)
+        self._round_trip = round_trip
+        self._pings = 0
+        self._pinged_s = 0.0
         self.transport: asyncio.Transport | None = None
         self.answered: asyncio.Future[Answer] = loop.create_future()
         self.lost: asyncio.Future[None] = loop.create_future()
@@ -110,11 +132,19 @@ class _Dialled(asyncio.Protocol):
             for payload in self._reader.feed(data):
                 if not self.answered.done():
                     self.answered.set_result(parse_answer(payload))
+                elif is_ping(payload) and ping_number(payload) == self._pings:
+                    self._round_trip(time.perf_counter() - self._pinged_s)
         except BadFrame as error:
             if not self.answered.done():
                 self.answered.set_exception(ConnectionError(str(error)))
             if self.transport is not None:
                 self.transport.abort()
+
+    def ping(self, connection: asyncio.Transport) -> None:
+        """An answer that comes after the next ping is not counted: then the peer is known to be slow by everything else."""
+        self._pings += 1
+        self._pinged_s = time.perf_counter()
+        connection.write(ping(self._pings))
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.answered.done():
@@ -133,6 +163,7 @@ class Peer:
         self.urls = tuple(urls)
         self._connection: asyncio.Transport | None = None
         self.active_since_s: float | None = None
+        self._round_trip = owner.counters.round_trip.setdefault(peer_id, Histogram(ROUND_TRIP)).observe
 
     @property
     def active(self) -> bool:
@@ -175,7 +206,11 @@ class Peer:
         async with asyncio.timeout(GREETING_TIMEOUT_S):
             # The transport as returned: uvloop may tell the protocol of its connection only later.
             connection, protocol = await owner.loop.create_connection(
-                lambda: _Dialled(owner.loop), parts.hostname or "", parts.port or 0, ssl=tls, server_hostname=parts.hostname if tls else None
+                lambda: _Dialled(owner.loop, self._round_trip),
+                parts.hostname or "",
+                parts.port or 0,
+                ssl=tls,
+                server_hostname=parts.hostname if tls else None,
             )
             try:
                 connection.write(hello(owner.cluster_id, owner.own_id, self.id))
@@ -192,9 +227,13 @@ class Peer:
         self.active_since_s = owner.loop.time()
         log.info("peer became active", extra=fields(peer=f"{self.id:x}", url=url))
         try:
-            await protocol.lost
+            while not protocol.lost.done():
+                protocol.ping(connection)
+                await asyncio.wait([protocol.lost], timeout=PING_INTERVAL_S)
         finally:
             self._connection = None
+            disconnects = owner.counters.disconnects
+            disconnects[self.id] = disconnects.get(self.id, 0) + 1
             self.active_since_s = None
             connection.abort()
         log.warning("peer became inactive", extra=fields(peer=f"{self.id:x}"))

@@ -41,7 +41,7 @@ from kvstore.mvcc import range as ranges
 from kvstore.mvcc import txn as txns
 from kvstore.mvcc.events import AppliedEvent, RevisionEvents
 from kvstore.mvcc.record import HISTORY, HISTORY_SIZE, REVISION, key_of
-from kvstore.mvcc.store import FIRST_REVISION, Store
+from kvstore.mvcc.store import FIRST_REVISION, Counts, Store
 from kvstore.statemachine.commands import Command
 from kvstore.storage.engine import Engine, ReadTxn, WriteTxn
 from kvstore.storage.tables import open_state_tables
@@ -152,6 +152,15 @@ class Machine:
         stat = self._store.txn.stat
         rows = [stat(table) for table in astuple(self.tables)]
         return sum(row["psize"] * (row["branch_pages"] + row["leaf_pages"] + row["overflow_pages"]) for row in rows)
+
+    @property
+    def counts(self) -> Counts:
+        """For the metrics."""
+        return self._store.counts
+
+    def go_on_counting(self, counts: Counts) -> None:
+        """This machine takes the place of the one that counted so far."""
+        self._store.counts = counts
 
     @property
     def compaction_pending(self) -> bool:
@@ -280,6 +289,7 @@ class Machine:
         be applied between its steps. A limit makes no range small: all of it is counted (RNG-4), half a second for a million keys."""
         if not request.range_end:
             return None
+        self._store.counts.ranges += 1
         return self._unless_replaced(ranges.range_in_steps(self._store, request))
 
     def _unless_replaced(self, steps: Iterator[RangeResult | None]) -> Iterator[RangeResult | None]:

@@ -144,6 +144,16 @@ class LmdbEngine:
         pages = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
         return min((pages + 4) * int(self._env.stat()["psize"]), self.size_bytes())
 
+    def count(self, table: Table) -> int:
+        """Entries of a table as of the last commit; costs nothing."""
+        with self._env.begin() as txn:
+            return int(txn.stat(table)["entries"])
+
+    def count_readers(self) -> int:
+        """Read transactions open on this file, in any process."""
+        lines = str(self._env.readers()).splitlines()[1:]
+        return sum(not line.rstrip().endswith("-") for line in lines)
+
     def export(self) -> FileExport:
         self._exports += 1
         target = self.path.with_name(f"{self.path.name}.export-{os.getpid()}-{self._exports}")
