@@ -10,6 +10,7 @@ Answers are the API's own messages (`wire.messages`), so nothing of them is lost
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 from hashlib import sha256
 from types import TracebackType
 from typing import Any
@@ -17,14 +18,16 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from kvstore.client.authentication import METADATA, NOBODY, Identity, LoginFailed, wants_new_token
 from kvstore.client.endpoints import Channels, TlsFiles
-from kvstore.client.errors import SnapshotDamaged, translate
+from kvstore.client.errors import CallFailed, SnapshotDamaged, translate
 from kvstore.client.lease import keep_alive
 from kvstore.client.retry import backoff_s, may_repeat
 from kvstore.client.watch import Watcher
-from kvstore.errors import StoreError
+from kvstore.errors import AuthNotEnabled, StoreError
 from kvstore.wire import messages
 from kvstore.wire.messages import METHODS
+from kvstore.wire.status import Code
 
 COMMAND_TIMEOUT_S = 5.0
 
@@ -40,9 +43,17 @@ class Client:
         timeout_s: float = COMMAND_TIMEOUT_S,
         keepalive_time_s: float = 0,
         keepalive_timeout_s: float = 20,
+        identity: Identity = NOBODY,
+        login_timeout_s: float | None = None,
     ) -> None:
+        """`login_timeout_s` bounds logging in where that is to be shorter or longer than a call."""
         self.channels = Channels(endpoints, tls, keepalive_time_s, keepalive_timeout_s)
         self.timeout_s = timeout_s
+        self.login_timeout_s = timeout_s if login_timeout_s is None else login_timeout_s
+        self.identity = identity
+        self._token = identity.token
+        self._logged_in = not identity.logs_in
+        self._login_lock = asyncio.Lock()
         self._calls: dict[tuple[int, str], Any] = {}
 
     async def __aenter__(self) -> "Client":
@@ -69,11 +80,51 @@ class Client:
             }[method.client_streams, method.server_streams]
             serialize, parse = method.request.SerializeToString, method.response.FromString
             call = self._calls[id(channel), path] = make(path, request_serializer=serialize, response_deserializer=parse)
-        return call
+        return partial(call, metadata=((METADATA, self._token),)) if self._token else call
 
     async def call(self, path: str, request: Any, *, is_read: bool) -> Any:
         """A unary call, tried on the endpoints in turn as far as that is safe. Raises StoreError."""
-        deadline = asyncio.get_running_loop().time() + self.timeout_s
+        if not self._logged_in:  # Said here as well: this is the hot path.
+            await self.login()
+        try:
+            return await self._call(path, request, self.timeout_s, is_read=is_read)
+        except StoreError as error:
+            if not await self.renew(error):
+                raise
+        return await self._call(path, request, self.timeout_s, is_read=is_read)
+
+    async def ready(self) -> None:
+        """Logged in, if there is somebody to log in: what a stream wants before it opens. Raises LoginFailed."""
+        if not self._logged_in:
+            await self.login()
+
+    async def login(self) -> None:
+        """Get a token for the identity's user, once for all tasks that want one. Raises LoginFailed."""
+        before = self._token
+        async with self._login_lock:
+            if self._token != before:
+                return
+            request = messages.AuthenticateRequest(name=self.identity.user, password=self.identity.password)
+            try:
+                answer = await self._call("/etcdserverpb.Auth/Authenticate", request, self.login_timeout_s, is_read=True)
+                self._token = answer.token
+            except AuthNotEnabled:
+                self._token = ""  # Nobody asks for one then; when that changes, the first refusal leads back here.
+            except CallFailed as error:
+                raise LoginFailed(error.code, str(error)) from error
+            except StoreError as error:
+                raise LoginFailed(Code.UNAUTHENTICATED, str(error)) from error
+            self._logged_in = True
+
+    async def renew(self, error: StoreError) -> bool:
+        """Log in again if `error` says that the token is no good any more; True if the call may be tried once more."""
+        if not wants_new_token(error) or not self.identity.logs_in:
+            return False
+        await self.login()
+        return True
+
+    async def _call(self, path: str, request: Any, timeout_s: float, *, is_read: bool) -> Any:
+        deadline = asyncio.get_running_loop().time() + timeout_s
         attempt = 0
         while True:
             left_s = deadline - asyncio.get_running_loop().time()
@@ -140,6 +191,7 @@ class Client:
 
     async def keep_alive_once(self, lease_id: int) -> Any:
         """One renewal; an answer with TTL 0 says that there is no such lease."""
+        await self.ready()
         stream = self.callable("/etcdserverpb.Lease/LeaseKeepAlive")(timeout=self.timeout_s)
         try:
             await stream.write(messages.LeaseKeepAliveRequest(ID=lease_id))
@@ -149,10 +201,31 @@ class Client:
         finally:
             stream.cancel()
 
+    # --- users and roles ----------------------------------------------------------------------------------------------------
+
+    async def auth(self, method: str, *, is_read: bool = False, **fields: Any) -> Any:
+        """A call of the Auth service by its name (UserAdd, RoleGet, AuthStatus, ...), whose request has `fields`."""
+        path = f"/etcdserverpb.Auth/{method}"
+        return await self.call(path, METHODS[path].request(**fields), is_read=is_read)
+
     # --- cluster and maintenance --------------------------------------------------------------------------------------------
 
     async def members(self, *, linearizable: bool = True) -> Any:
         return await self.call("/etcdserverpb.Cluster/MemberList", messages.MemberListRequest(linearizable=linearizable), is_read=True)
+
+    async def member_add(self, peer_urls: Sequence[str], *, learner: bool = False) -> Any:
+        request = messages.MemberAddRequest(peerURLs=peer_urls, isLearner=learner)
+        return await self.call("/etcdserverpb.Cluster/MemberAdd", request, is_read=False)
+
+    async def member_remove(self, member_id: int) -> Any:
+        return await self.call("/etcdserverpb.Cluster/MemberRemove", messages.MemberRemoveRequest(ID=member_id), is_read=False)
+
+    async def member_update(self, member_id: int, peer_urls: Sequence[str]) -> Any:
+        request = messages.MemberUpdateRequest(ID=member_id, peerURLs=peer_urls)
+        return await self.call("/etcdserverpb.Cluster/MemberUpdate", request, is_read=False)
+
+    async def member_promote(self, member_id: int) -> Any:
+        return await self.call("/etcdserverpb.Cluster/MemberPromote", messages.MemberPromoteRequest(ID=member_id), is_read=False)
 
     async def status(self) -> Any:
         return await self.call("/etcdserverpb.Maintenance/Status", messages.StatusRequest(), is_read=True)
@@ -167,11 +240,17 @@ class Client:
     async def hash_kv(self, revision: int = 0) -> Any:
         return await self.call("/etcdserverpb.Maintenance/HashKV", messages.HashKVRequest(revision=revision), is_read=True)
 
+    async def downgrade(self, action: int, version: str = "") -> Any:
+        """`action`: 0 validates, 1 enables, 2 cancels."""
+        request = messages.DowngradeRequest(action=action, version=version)
+        return await self.call("/etcdserverpb.Maintenance/Downgrade", request, is_read=False)
+
     async def move_leader(self, target: int) -> Any:
         return await self.call("/etcdserverpb.Maintenance/MoveLeader", messages.MoveLeaderRequest(targetID=target), is_read=False)
 
     async def snapshot(self) -> AsyncGenerator[Any, None]:
         """SnapshotResponses; the last one is the checksum, checked here. Raises SnapshotDamaged."""
+        await self.ready()
         stream = self.callable("/etcdserverpb.Maintenance/Snapshot")(messages.SnapshotRequest())
         digest = sha256()
         last = b""

@@ -20,6 +20,7 @@ RECONNECT_S = 0.5
 
 async def keep_alive(client: "Client", lease_id: int) -> AsyncGenerator[Any, None]:
     """Every answer of the server, TTL in seconds in it. Raises LeaseNotFound when the lease has ended."""
+    await client.ready()
     while True:
         stream = client.callable(_PATH)()
         try:
@@ -34,7 +35,7 @@ async def keep_alive(client: "Client", lease_id: int) -> AsyncGenerator[Any, Non
                 await asyncio.sleep(response.TTL / 3)
         except grpc.aio.AioRpcError as rpc_error:
             error = translate(rpc_error)
-            if not is_unavailable(error):
+            if not is_unavailable(error) and not await client.renew(error):
                 raise error from None
         finally:
             stream.cancel()

@@ -38,6 +38,7 @@ class Watcher:
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         pause_s = BACKOFF_S
+        await self._client.ready()
         while True:
             stream = self._client.callable(_PATH)()
             try:
@@ -48,7 +49,7 @@ class Watcher:
                         yield response
             except grpc.aio.AioRpcError as rpc_error:
                 error = translate(rpc_error)
-                if not is_unavailable(error):
+                if not is_unavailable(error) and not await self._client.renew(error):
                     raise error from None
             finally:
                 stream.cancel()

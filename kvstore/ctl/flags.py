@@ -1,15 +1,16 @@
 """etcdctl's command line (cobra and pflag): flags anywhere, `--f=v` or `--f v`, booleans alone, short forms, environment, command prefixes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
-from kvstore.ctl.failure import BAD_ARGUMENTS, ERROR, Failure
+from kvstore.ctl.durations import Duration
+from kvstore.ctl.failure import ERROR, Failure
 
 
 class Flag(Struct, frozen=True):
-    """`default` decides the kind: bool, int, str, or list of str (comma-separated)."""
+    """`default` decides the kind: bool, int, Duration, str, or list of str (comma-separated)."""
 
     name: str
     default: Any
@@ -17,30 +18,38 @@ class Flag(Struct, frozen=True):
     short: str = ""
 
 
+HELP = "help"
+
 GLOBAL_FLAGS = {
     flag.name: flag
     for flag in (
+        Flag("auth-jwt-token", "", "JWT token used for authentication (if this option is used, --user and --password should not be set)"),
         Flag("cacert", "", "verify certificates of TLS-enabled secure servers using this CA bundle"),
         Flag("cert", "", "identify secure client using this TLS certificate file"),
-        Flag("command-timeout", "5s", "timeout for short running command (excluding dial timeout)"),
+        Flag("command-timeout", Duration("5s"), "timeout for short running command (excluding dial timeout)"),
         Flag("debug", False, "enable client-side debug logging"),
-        Flag("dial-timeout", "2s", "dial timeout for client connections"),
+        Flag("dial-timeout", Duration("2s"), "dial timeout for client connections"),
+        Flag("discovery-srv", "", "domain name to query for SRV records describing cluster endpoints", "d"),
+        Flag("discovery-srv-name", "", "service name to query when using DNS discovery"),
         Flag("endpoints", ["127.0.0.1:2379"], "gRPC endpoints"),
         Flag("hex", False, "print byte strings as hex encoded strings"),
-        Flag("insecure-skip-tls-verify", False, "skip server certificate verification (not supported: refused when set)"),
+        Flag("insecure-discovery", True, "accept insecure SRV records describing cluster endpoints"),
+        Flag("insecure-skip-tls-verify", False, "skip server certificate verification (not supported here: refused where it would matter)"),
         Flag("insecure-transport", True, "disable transport security for client connections"),
-        Flag("keepalive-time", "2s", "keepalive time for client connections"),
-        Flag("keepalive-timeout", "6s", "keepalive timeout for client connections"),
+        Flag("keepalive-time", Duration("2s"), "keepalive time for client connections"),
+        Flag("keepalive-timeout", Duration("6s"), "keepalive timeout for client connections"),
         Flag("key", "", "identify secure client using this TLS key file"),
-        Flag("password", "", "password for authentication (comes with authentication)"),
-        Flag("user", "", "username[:password] for authentication (comes with authentication)"),
+        Flag("password", "", "password for authentication (if this option is used, --user option shouldn't include password)"),
+        Flag("user", "", "username[:password] for authentication (prompt if password is not supplied)"),
         Flag("write-out", "simple", "set the output format (fields, json, protobuf, simple, table)", "w"),
     )
 }
 
 _TRUE = {"1", "t", "T", "TRUE", "true", "True"}
 _FALSE = {"0", "f", "F", "FALSE", "false", "False"}
-_ENVIRONMENT_ONLY = {"ETCDCTL_API", "ETCDCTL_WATCH_KEY", "ETCDCTL_WATCH_RANGE_END"}
+
+VARIABLES = ("KVCTL_", "ETCDCTL_")
+"""Beginnings of environment variables that stand for global flags; the first one that is set counts."""
 
 
 class Given(Struct):
@@ -50,105 +59,193 @@ class Given(Struct):
     arguments: list[str]
     flags: dict[str, Any]
     after_dashes: list[str] | None
+    changed: set[str] = set()
+    """Flags that stood on the command line or in the environment."""
+
+
+class NoSuchCommand(Exception):
+    """`typed` is no command under `words`, or there is none to be found: nothing was typed, or a group without its second word."""
+
+    def __init__(self, words: list[str], typed: str | None, flags_left: list[str]) -> None:
+        super().__init__(typed)
+        self.words, self.typed, self.flags_left = words, typed, flags_left
+
+
+class BadFlag(Failure):
+    """The usage of `command` is shown as well, as cobra does."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(ERROR, text)
 
 
 def parse(argv: Sequence[str], commands: Mapping[str, Mapping[str, Flag]], environment: Mapping[str, str]) -> Given:
-    """Raises Failure. `commands` maps "lease grant" to its flags."""
-    words, rest = _split_command(list(argv), commands)
-    command = " ".join(words)
-    known = {**GLOBAL_FLAGS, **commands[command]}
-    given = Given(command, [], {name: flag.default for name, flag in known.items()}, None)
-    set_here: set[str] = set()
-    while rest:
-        argument = rest.pop(0)
-        if argument == "--":
-            given.after_dashes = rest
-            break
-        if not argument.startswith("-") or argument == "-":
-            given.arguments.append(argument)
-            continue
-        flag, value = _flag(argument, rest, known)
-        given.flags[flag.name] = value
-        set_here.add(flag.name)
-    _take_environment(given, set_here, environment)
+    """A whole line at once. `commands` maps "lease grant" to its flags. Raises Failure, NoSuchCommand."""
+
+    def following(words: list[str]) -> list[str]:
+        depth = len(words)
+        return sorted({name.split()[depth] for name in commands if name.split()[:depth] == words and len(name.split()) > depth})
+
+    words, rest = find_command(argv, following)
+    given = read_flags(" ".join(words), rest, commands[" ".join(words)])
+    take_environment(given, environment)
     return given
 
 
-def _split_command(argv: list[str], commands: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Find the words of the command among the flags; any unambiguous beginning of a word will do."""
+def find_command(argv: Sequence[str], following: Callable[[list[str]], Sequence[str]]) -> tuple[list[str], list[str]]:
+    """The words of the command among the flags, and what is left; any unambiguous beginning of a word will do. `following(words)` lists what may come
+    behind those. Raises NoSuchCommand."""
     words: list[str] = []
     rest: list[str] = []
-    while argv:
-        argument = argv.pop(0)
+    left = list(argv)
+    while left:
+        argument = left.pop(0)
         if argument == "--":
-            rest += [argument, *argv]
             break
-        if argument.startswith("-"):
+        if argument.startswith("-") and argument != "-":
             rest.append(argument)
-            name = argument.lstrip("-").partition("=")[0]
-            known = GLOBAL_FLAGS.get(name) or next((flag for flag in GLOBAL_FLAGS.values() if flag.short == name), None)
-            if known is not None and not isinstance(known.default, bool) and "=" not in argument and argv:
-                rest.append(argv.pop(0))
+            if _takes_next(argument) and left:
+                rest.append(left.pop(0))
             continue
-        depth = len(words)
-        candidates = sorted({name.split()[depth] for name in commands if name.split()[:depth] == words and len(name.split()) > depth})
+        candidates = following(words)
         matching = [argument] if argument in candidates else [word for word in candidates if word.startswith(argument)]
         if len(matching) != 1:
-            raise Failure(ERROR, f'unknown command "{argument}" for "kvctl{"".join(" " + word for word in words)}"', hint=True)
+            raise NoSuchCommand(words, argument, rest + left)
         words.append(matching[0])
-        if " ".join(words) in commands:
-            return words, rest + argv
-    raise Failure(ERROR, f"a command is missing{' after ' + ' '.join(words) if words else ''}", hint=True)
+        if not following(words):
+            return words, rest + left
+    raise NoSuchCommand(words, None, rest)
 
 
-def _flag(argument: str, rest: list[str], known: Mapping[str, Flag]) -> tuple[Flag, Any]:
+def _takes_next(argument: str) -> bool:
+    """Whether the word behind this flag is its value: what cobra knows of a flag before it has found the command."""
+    if "=" in argument:
+        return False
     if argument.startswith("--"):
-        name, equals, value = argument[2:].partition("=")
-        flag = known.get(name)
-        shown = f"unknown flag: --{name}"
+        flag = GLOBAL_FLAGS.get(argument[2:])
     else:
-        name, equals, value = argument[1:2], argument[2:3], argument[3:] if argument[2:3] == "=" else argument[2:]
-        flag = next((candidate for candidate in known.values() if candidate.short == name), None)
-        shown = f"unknown shorthand flag: '{name}' in {argument}"
+        flag = next((flag for flag in GLOBAL_FLAGS.values() if flag.short == argument[1:]), None)
+    return flag is not None and not isinstance(flag.default, bool)
+
+
+def read_flags(command: str, rest: Sequence[str], flags: Mapping[str, Flag]) -> Given:
+    """Raises BadFlag."""
+    known = {**GLOBAL_FLAGS, **flags, HELP: Flag(HELP, False, f"help for {command}", "h")}
+    given = Given(command, [], {name: flag.default for name, flag in known.items()}, None, set())
+    left = list(rest)
+    while left:
+        argument = left.pop(0)
+        if argument == "--":
+            given.after_dashes = left
+            break
+        if not argument.startswith("-") or argument == "-":
+            given.arguments.append(argument)
+        elif argument.startswith("--"):
+            _long(argument, left, known, given)
+        else:
+            _short(argument, left, known, given)
+    return given
+
+
+def _long(argument: str, left: list[str], known: Mapping[str, Flag], given: Given) -> None:
+    name, equals, value = argument[2:].partition("=")
+    if not name or name[0] in "-=":
+        raise BadFlag(f"bad flag syntax: {argument}")
+    flag = known.get(name)
     if flag is None:
-        raise Failure(ERROR, shown, hint=True)
-    if isinstance(flag.default, bool):
-        if not equals:
-            return flag, True
-        if value not in _TRUE | _FALSE:
-            raise Failure(ERROR, f'invalid argument "{value}" for "--{flag.name}" flag: strconv.ParseBool: parsing "{value}": invalid syntax')
-        return flag, value in _TRUE
-    if not equals and not value:
-        if not rest:
-            raise Failure(ERROR, f"flag needs an argument: --{flag.name}")
-        value = rest.pop(0)
-    return flag, _typed(flag, value)
+        raise BadFlag(f"unknown flag: --{name}")
+    if not equals:
+        if isinstance(flag.default, bool):
+            value = "true"
+        elif left:
+            value = left.pop(0)
+        else:
+            raise BadFlag(f"flag needs an argument: --{name}")
+    _set(given, flag, value)
+
+
+def _short(argument: str, left: list[str], known: Mapping[str, Flag], given: Given) -> None:
+    """-w json, -w=json, -wjson, and booleans run together: -iw json."""
+    letters = argument[1:]
+    while letters:
+        letter, letters = letters[0], letters[1:]
+        flag = next((candidate for candidate in known.values() if candidate.short == letter), None)
+        if flag is None:
+            raise BadFlag(f"unknown shorthand flag: '{letter}' in {argument}")
+        if letters.startswith("="):
+            value, letters = letters[1:], ""
+        elif isinstance(flag.default, bool):
+            value = "true"
+        elif letters:
+            value, letters = letters, ""
+        elif left:
+            value = left.pop(0)
+        else:
+            raise BadFlag(f"flag needs an argument: '{letter}' in {argument}")
+        _set(given, flag, value)
+
+
+def _set(given: Given, flag: Flag, text: str) -> None:
+    try:
+        value = _typed(flag, text)
+    except ValueError as error:
+        shown = f"-{flag.short}, --{flag.name}" if flag.short else f"--{flag.name}"
+        raise BadFlag(f'invalid argument "{text}" for "{shown}" flag: {error}') from None
+    if isinstance(flag.default, list) and flag.name in given.changed:
+        value = given.flags[flag.name] + value
+    given.flags[flag.name] = value
+    given.changed.add(flag.name)
 
 
 def _typed(flag: Flag, text: str) -> Any:
-    if isinstance(flag.default, bool):
+    """Raises ValueError with Go's words."""
+    default = flag.default
+    if isinstance(default, bool):
+        if text not in _TRUE | _FALSE:
+            raise ValueError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
         return text in _TRUE
-    if isinstance(flag.default, int):
-        try:
-            return int(text)
-        except ValueError:
-            raise Failure(ERROR, f'invalid argument "{text}" for "--{flag.name}" flag: strconv.ParseInt: parsing "{text}": invalid syntax') from None
-    if isinstance(flag.default, list):
+    if isinstance(default, Duration):
+        return Duration(text)
+    if isinstance(default, int):
+        return integer(text, base=0)
+    if isinstance(default, list):
         return [part for part in text.split(",") if part]
     return text
 
 
-def _take_environment(given: Given, set_here: set[str], environment: Mapping[str, str]) -> None:
-    """ETCDCTL_<FLAG> for each global flag; both the variable and the flag is an error, as with etcdctl."""
+def integer(text: str, base: int = 10, *, signed: bool = True) -> int:
+    """strconv.ParseInt or ParseUint for 64 bits; raises ValueError with its words."""
+    function = "ParseInt" if signed else "ParseUint"
+    low, high = (-(1 << 63), (1 << 63) - 1) if signed else (0, (1 << 64) - 1)
+    strange = not text.isascii() or text != text.strip() or ("_" in text and base != 0) or (base == 16 and text[:2].lower() == "0x")
+    try:
+        if strange or (not signed and text.startswith(("-", "+"))):
+            raise ValueError
+        number = int(text, base)
+    except ValueError:
+        raise ValueError(f'strconv.{function}: parsing "{text}": invalid syntax') from None
+    if not low <= number <= high:
+        raise ValueError(f'strconv.{function}: parsing "{text}": value out of range')
+    return number
+
+
+def take_environment(given: Given, environment: Mapping[str, str]) -> None:
+    """KVCTL_<FLAG> or ETCDCTL_<FLAG> for each global flag; both the variable and the flag is an error, as with etcdctl. Raises Failure."""
     for name, flag in GLOBAL_FLAGS.items():
-        variable = "ETCDCTL_" + name.upper().replace("-", "_")
-        value = environment.get(variable, "")
-        if not value or variable in _ENVIRONMENT_ONLY:
+        variable = next((begin + shouted(name) for begin in VARIABLES if environment.get(begin + shouted(name))), None)
+        if variable is None:
             continue
-        if name in set_here:
+        if name in given.changed:
             raise Failure(
-                BAD_ARGUMENTS,
+                ERROR,
                 f'conflicting environment variable "{variable}" is shadowed by corresponding command-line flag '
                 "(either unset environment variable or disable flag)",
             )
-        given.flags[name] = _typed(flag, value)
+        try:
+            given.flags[name] = _typed(flag, environment[variable])
+        except ValueError as error:
+            raise Failure(ERROR, f'invalid value "{environment[variable]}" for {variable}: {error}') from None
+        given.changed.add(name)
+
+
+def shouted(name: str) -> str:
+    return name.upper().replace("-", "_")

@@ -3,13 +3,15 @@
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kvstore.client.client import Client, prefix_end
+from kvstore.ctl.command import Command
 from kvstore.ctl.failure import BAD_ARGUMENTS, BAD_FEATURE, ERROR, INVALID_INPUT, Failure
-from kvstore.ctl.flags import Flag, Given
+from kvstore.ctl.flags import BadFlag, Flag, Given, NoSuchCommand, integer, parse
 from kvstore.ctl.output import Printer
-from kvstore.wire import messages
+
+if TYPE_CHECKING:
+    from kvstore.client.client import Client
 
 _PREFIX = Flag("prefix", False, "keys with matching prefix")
 _FROM_KEY = Flag("from-key", False, "keys that are greater than or equal to the given key using byte compare")
@@ -50,6 +52,12 @@ def _choice(text: str, choices: dict[str, int], what: str) -> int:
     return choices[text.upper()]
 
 
+def prefix_end(prefix: bytes) -> bytes:
+    """The end of the range of all keys that begin with `prefix`; `kvstore.client.client` has it for others, here it must not cost an import."""
+    trimmed = prefix.rstrip(b"\xff")
+    return trimmed[:-1] + bytes([trimmed[-1] + 1]) if trimmed else b"\x00"
+
+
 def key_range(arguments: list[str], flags: dict[str, Any]) -> tuple[bytes, bytes]:
     """The key and range end that the arguments and --prefix or --from-key mean; no key at all with one of those is every key."""
     key = arguments[0].encode("utf-8", "surrogateescape") if arguments else b""
@@ -61,7 +69,7 @@ def key_range(arguments: list[str], flags: dict[str, Any]) -> tuple[bytes, bytes
     return key, end
 
 
-async def get(client: Client, given: Given, printer: Printer) -> None:
+async def get(client: "Client", given: Given, printer: Printer) -> None:
     flags, arguments = given.flags, given.arguments
     if flags["prefix"] and flags["from-key"]:
         raise Failure(BAD_ARGUMENTS, "`--prefix` and `--from-key` cannot be set at the same time, choose one")
@@ -112,7 +120,7 @@ def _print_range(printer: Printer, response: Any, *, value_only: bool = False) -
     printer.message(response, simple=simple, fields=fields)
 
 
-async def put(client: Client, given: Given, printer: Printer) -> None:
+async def put(client: "Client", given: Given, printer: Printer) -> None:
     flags = given.flags
     arguments = given.arguments + (given.after_dashes or [])
     if not arguments:
@@ -120,9 +128,9 @@ async def put(client: Client, given: Given, printer: Printer) -> None:
     if flags["ignore-value"] and len(arguments) > 1:
         raise Failure(BAD_ARGUMENTS, "put command needs only 1 argument when 'ignore-value' is set")
     try:
-        lease = int(flags["lease"], 16)
-    except ValueError:
-        raise Failure(BAD_ARGUMENTS, f'bad lease ID (strconv.ParseInt: parsing "{flags["lease"]}": invalid syntax), expecting ID in Hex') from None
+        lease = integer(flags["lease"], 16)
+    except ValueError as error:
+        raise Failure(BAD_ARGUMENTS, f"bad lease ID ({error}), expecting ID in Hex") from None
     key = arguments[0].encode("utf-8", "surrogateescape")
     if flags["ignore-value"]:
         value = b""
@@ -152,7 +160,7 @@ def _print_put(printer: Printer, response: Any) -> None:
     printer.message(response, simple=simple, fields=fields)
 
 
-async def delete(client: Client, given: Given, printer: Printer) -> None:
+async def delete(client: "Client", given: Given, printer: Printer) -> None:
     flags, arguments = given.flags, given.arguments
     if flags["prefix"] and flags["from-key"]:
         raise Failure(BAD_ARGUMENTS, "`--prefix` and `--from-key` cannot be set at the same time, choose one")
@@ -180,13 +188,13 @@ def _print_delete(printer: Printer, response: Any) -> None:
     printer.message(response, simple=simple, fields=fields)
 
 
-async def compaction(client: Client, given: Given, printer: Printer) -> None:
+async def compaction(client: "Client", given: Given, printer: Printer) -> None:
     if len(given.arguments) != 1:
         raise Failure(BAD_ARGUMENTS, "compaction command needs 1 argument")
     try:
-        revision = int(given.arguments[0])
+        revision = integer(given.arguments[0])
     except ValueError as error:
-        raise Failure(ERROR, f'strconv.ParseInt: parsing "{given.arguments[0]}": invalid syntax') from error
+        raise Failure(ERROR, str(error)) from None
     await client.compact(revision, physical=given.flags["physical"])
     printer.line(f"compacted revision {revision}")
 
@@ -194,10 +202,12 @@ async def compaction(client: Client, given: Given, printer: Printer) -> None:
 # --- transactions -----------------------------------------------------------------------------------------------------------
 
 
-async def txn(client: Client, given: Given, printer: Printer) -> None:
+async def txn(client: "Client", given: Given, printer: Printer) -> None:
     """Three blocks on standard input, each ended by an empty line: compares, then, else."""
     if given.arguments:
         raise Failure(BAD_ARGUMENTS, "txn command does not accept argument")
+    from kvstore.wire import messages
+
     interactive = given.flags["interactive"]
     request = messages.TxnRequest()
     lines = iter(sys.stdin.readline, "")
@@ -236,6 +246,8 @@ _COMPARE_TARGETS = {
 
 
 def _compare(line: str) -> Any:
+    from kvstore.wire import messages
+
     match = _COMPARE.fullmatch(line)
     if match is None or match[3] not in _RESULTS:
         raise Failure(INVALID_INPUT, f'malformed comparison: {line}; got "{line}", expected target("key") op "value"')
@@ -269,13 +281,16 @@ def split_words(line: str) -> list[str]:
 
 
 def _operation(line: str) -> Any:
-    from kvstore.ctl.flags import parse
+    from kvstore.wire import messages
 
     commands = {"get": GET_FLAGS, "put": PUT_FLAGS, "del": DEL_FLAGS}
     words = split_words(line)
     if not words or words[0] not in commands:
         raise Failure(INVALID_INPUT, f"invalid txn request: {line}")
-    given = parse(words, {name: {flag.name: flag for flag in flags} for name, flags in commands.items()}, {})
+    try:
+        given = parse(words, {name: {flag.name: flag for flag in flags} for name, flags in commands.items()}, {})
+    except (BadFlag, NoSuchCommand):
+        raise Failure(INVALID_INPUT, f"invalid txn request: {line}") from None
     flags, arguments = given.flags, given.arguments + (given.after_dashes or [])
     if words[0] == "put":
         if len(arguments) != 2 and not (flags["ignore-value"] and len(arguments) == 1):
@@ -338,3 +353,26 @@ def _print_txn(printer: Printer, response: Any) -> None:
         each()
 
     printer.message(response, simple=simple, fields=fields)
+
+
+COMMANDS = {
+    "compaction": Command(compaction, COMPACTION_FLAGS, "Compacts the event history in etcd", use="[options] <revision>"),
+    "del": Command(delete, DEL_FLAGS, "Removes the specified key or range of keys [key, range_end)", use="[options] <key> [range_end]"),
+    "get": Command(get, GET_FLAGS, "Gets the key or a range of keys", use="[options] <key> [range_end]"),
+    "put": Command(
+        put,
+        PUT_FLAGS,
+        "Puts the given key into the store",
+        use="[options] <key> <value> (<value> can also be given from stdin)",
+        description="A value that begins with '-' is taken for a flag: write `put <key> -- <value>`.\n"
+        "Without a value (and without --ignore-value) it is read from standard input: `cat file | kvctl put <key>`.",
+    ),
+    "txn": Command(
+        txn,
+        TXN_FLAGS,
+        "Txn processes all the requests in one transaction",
+        use="[options]",
+        description="Reads three blocks from standard input, each ended by an empty line:\n"
+        'conditions, such as mod("key1") > "0", what to do if all of them hold, and what to do otherwise (get, put, del).',
+    ),
+}

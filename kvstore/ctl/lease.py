@@ -1,12 +1,16 @@
 """lease grant, revoke, timetolive, list, keep-alive."""
 
-from typing import Any
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any
 
-from kvstore.client.client import Client
-from kvstore.ctl.failure import BAD_ARGUMENTS, BAD_CONNECTION, ERROR, Failure
-from kvstore.ctl.flags import Flag, Given
+from kvstore.ctl.command import Command
+from kvstore.ctl.failure import BAD_ARGUMENTS, BAD_CONNECTION, ERROR, Failure, told
+from kvstore.ctl.flags import Flag, Given, integer
 from kvstore.ctl.output import Printer, quoted
 from kvstore.errors import LeaseNotFound, StoreError
+
+if TYPE_CHECKING:
+    from kvstore.client.client import Client
 
 TIME_TO_LIVE_FLAGS = (Flag("keys", False, "Get keys attached to this lease"),)
 KEEP_ALIVE_FLAGS = (Flag("once", False, "Resets the keep-alive time to its original value and exits immediately"),)
@@ -15,9 +19,9 @@ KEEP_ALIVE_FLAGS = (Flag("once", False, "Resets the keep-alive time to its origi
 def lease_id(text: str) -> int:
     """A lease as users write it, in hexadecimal."""
     try:
-        return int(text, 16)
-    except ValueError:
-        raise Failure(BAD_ARGUMENTS, f'bad lease ID arg (strconv.ParseInt: parsing "{text}": invalid syntax), expecting ID in Hex') from None
+        return integer(text, 16)
+    except ValueError as error:
+        raise Failure(BAD_ARGUMENTS, f"bad lease ID arg ({error}), expecting ID in Hex") from None
 
 
 def unsigned(number: int) -> int:
@@ -36,17 +40,17 @@ def _header(response: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value}
 
 
-async def grant(client: Client, given: Given, printer: Printer) -> None:
+async def grant(client: "Client", given: Given, printer: Printer) -> None:
     if len(given.arguments) != 1:
         raise Failure(BAD_ARGUMENTS, "lease grant command needs TTL argument")
     try:
-        ttl_s = int(given.arguments[0])
-    except ValueError:
-        raise Failure(BAD_ARGUMENTS, f'bad TTL (strconv.ParseInt: parsing "{given.arguments[0]}": invalid syntax)') from None
+        ttl_s = integer(given.arguments[0])
+    except ValueError as error:
+        raise Failure(BAD_ARGUMENTS, f"bad TTL ({error})") from None
     try:
         response = await client.lease_grant(ttl_s)
     except StoreError as error:
-        raise Failure(ERROR, f"failed to grant lease ({error})") from error
+        raise Failure(ERROR, f"failed to grant lease ({told(error)})") from error
 
     def fields() -> None:
         printer.header_fields(response.header)
@@ -61,14 +65,14 @@ async def grant(client: Client, given: Given, printer: Printer) -> None:
     )
 
 
-async def revoke(client: Client, given: Given, printer: Printer) -> None:
+async def revoke(client: "Client", given: Given, printer: Printer) -> None:
     if len(given.arguments) != 1:
         raise Failure(BAD_ARGUMENTS, "lease revoke command needs 1 argument")
     number = lease_id(given.arguments[0])
     try:
         response = await client.lease_revoke(number)
     except StoreError as error:
-        raise Failure(ERROR, f"failed to revoke lease ({error})") from error
+        raise Failure(ERROR, f"failed to revoke lease ({told(error)})") from error
     printer.message(
         response,
         simple=lambda: printer.line(f"lease {unsigned(number):016x} revoked"),
@@ -76,7 +80,7 @@ async def revoke(client: Client, given: Given, printer: Printer) -> None:
     )
 
 
-async def time_to_live(client: Client, given: Given, printer: Printer) -> None:
+async def time_to_live(client: "Client", given: Given, printer: Printer) -> None:
     if len(given.arguments) != 1:
         raise Failure(BAD_ARGUMENTS, "lease timetolive command needs lease ID as argument")
     with_keys = given.flags["keys"]
@@ -100,14 +104,12 @@ async def time_to_live(client: Client, given: Given, printer: Printer) -> None:
         for key in response.keys:
             printer.line(f'"Key" : {quoted(key)}')
 
-    from base64 import b64encode
-
     keys = [b64encode(key).decode() for key in response.keys]
     as_json = _header(response) | {"id": response.ID, "ttl": response.TTL, "granted-ttl": response.grantedTTL, "keys": keys or None}
     printer.message(response, simple=simple, fields=fields, as_json=as_json)
 
 
-async def leases(client: Client, _given: Given, printer: Printer) -> None:
+async def leases(client: "Client", _given: Given, printer: Printer) -> None:
     response = await client.leases()
 
     def simple() -> None:
@@ -124,7 +126,7 @@ async def leases(client: Client, _given: Given, printer: Printer) -> None:
     printer.message(response, simple=simple, fields=fields, as_json=as_json)
 
 
-async def keep_alive(client: Client, given: Given, printer: Printer) -> None:
+async def keep_alive(client: "Client", given: Given, printer: Printer) -> None:
     if len(given.arguments) != 1:
         raise Failure(BAD_ARGUMENTS, "lease keep-alive command needs lease ID as argument")
     number = lease_id(given.arguments[0])
@@ -153,3 +155,12 @@ def _print_renewal(printer: Printer, response: Any) -> None:
         fields=fields,
         as_json=_header(response) | {"ID": response.ID, "TTL": response.TTL},
     )
+
+
+COMMANDS = {
+    "lease grant": Command(grant, (), "Creates leases", use="<ttl>"),
+    "lease keep-alive": Command(keep_alive, KEEP_ALIVE_FLAGS, "Keeps leases alive (renew)", endless=True, use="[options] <leaseID>"),
+    "lease list": Command(leases, (), "List all active leases"),
+    "lease revoke": Command(revoke, (), "Revokes leases", use="<leaseID>"),
+    "lease timetolive": Command(time_to_live, TIME_TO_LIVE_FLAGS, "Get lease information", use="<leaseID> [options]"),
+}

@@ -1,52 +1,45 @@
-"""endpoint, member, alarm, defrag, snapshot, move-leader."""
+"""endpoint, alarm, defrag, snapshot, move-leader."""
 
 import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kvstore.client.client import Client
-from kvstore.client.errors import CallFailed
-from kvstore.ctl.failure import BAD_ARGUMENTS, BAD_FEATURE, ERROR, IO_ERROR, Failure
-from kvstore.ctl.flags import Flag, Given
+from kvstore.ctl.command import Command
+from kvstore.ctl.durations import written
+from kvstore.ctl.failure import BAD_ARGUMENTS, ERROR, IO_ERROR, Failure, told
+from kvstore.ctl.flags import Flag, Given, integer
 from kvstore.ctl.output import Printer, go_json, go_object, human_bytes, quoted, table
-from kvstore.errors import StoreError
-from kvstore.wire import messages
+from kvstore.errors import PermissionDenied, StoreError
+
+if TYPE_CHECKING:
+    from kvstore.client.client import Client
 
 CLUSTER_FLAG = Flag("cluster", False, "use all endpoints from the cluster member list")
-HASH_FLAGS = (CLUSTER_FLAG, Flag("rev", 0, "maximum revision to hash (default: latest revision)"))
-MEMBER_LIST_FLAGS = (Flag("consistency", "l", "Linearizable(l) or Serializable(s)"),)
+HASH_FLAGS = (Flag("rev", 0, "maximum revision to hash (default: latest revision)"),)
 
-OpenClient = Callable[[list[str]], Client]
+OpenClient = Callable[[list[str]], "Client"]
 
 _ALARMS = {0: "NONE", 1: "NOSPACE", 2: "CORRUPT"}
 
 
-async def _endpoints(client: Client, given: Given) -> list[str]:
+async def _endpoints(client: "Client", given: Given) -> list[str]:
     if not given.flags.get("cluster"):
         return list(given.flags["endpoints"])
     members = await client.members()
     return [url for member in members.members for url in member.clientURLs]
 
 
-async def _each(client: Client, given: Given, open_client: OpenClient) -> AsyncIterator[tuple[str, Client]]:
+async def _each(client: "Client", given: Given, open_client: OpenClient) -> AsyncIterator[tuple[str, "Client"]]:
     """A client for each endpoint alone."""
     for endpoint in await _endpoints(client, given):
         async with open_client([endpoint]) as single:
             yield endpoint, single
 
 
-def go_duration(seconds: float) -> str:
-    """Go's Duration.String for what commands take: 2.145652ms, 1.5s."""
-    if seconds >= 1:
-        return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
-    unit, factor = ("ms", 1e3) if seconds >= 1e-3 else ("µs", 1e6)
-    return f"{seconds * factor:.6f}".rstrip("0").rstrip(".") + unit
-
-
-async def health(client: Client, given: Given, printer: Printer, open_client: OpenClient) -> None:
+async def health(client: "Client", given: Given, printer: Printer, open_client: OpenClient) -> None:
     """A linearizable read of the key "health" proves a quorum."""
     found: list[tuple[str, bool, str, str]] = []
     async for endpoint, single in _each(client, given, open_client):
@@ -57,9 +50,13 @@ async def health(client: Client, given: Given, printer: Printer, open_client: Op
             alarms = await single.alarms()
             if alarms.alarms:
                 raise Failure(ERROR, "Active Alarm(s): " + ", ".join(_ALARMS.get(raised.alarm, "UNKNOWN") for raised in alarms.alarms))
-        except (StoreError, Failure) as error:
+        except PermissionDenied:
+            pass  # It took a quorum to find that out.
+        except StoreError as error:
+            error_text = told(error)
+        except Failure as error:
             error_text = str(error)
-        found.append((endpoint, not error_text, go_duration(time.perf_counter() - began), error_text))
+        found.append((endpoint, not error_text, written(time.perf_counter() - began), error_text))
 
     def simple() -> None:
         for endpoint, healthy, took, error in found:
@@ -92,7 +89,7 @@ async def health(client: Client, given: Given, printer: Printer, open_client: Op
         raise Failure(ERROR, "unhealthy cluster")
 
 
-async def status(client: Client, given: Given, printer: Printer, open_client: OpenClient) -> None:
+async def status(client: "Client", given: Given, printer: Printer, open_client: OpenClient) -> None:
     found: list[tuple[str, Any]] = []
     failed: StoreError | None = None
     async for endpoint, single in _each(client, given, open_client):
@@ -100,7 +97,7 @@ async def status(client: Client, given: Given, printer: Printer, open_client: Op
             found.append((endpoint, await single.status()))
         except StoreError as error:
             failed = error
-            print(f"Failed to get the status of endpoint {endpoint} ({error})", file=sys.stderr)
+            print(f"Failed to get the status of endpoint {endpoint} ({told(error)})", file=sys.stderr)
     headers = ["ENDPOINT", "ID", "VERSION", "DB SIZE", "IS LEADER", "IS LEARNER", "RAFT TERM", "RAFT INDEX", "RAFT APPLIED INDEX", "ERRORS"]
     rows = [
         [
@@ -144,7 +141,7 @@ async def status(client: Client, given: Given, printer: Printer, open_client: Op
         raise Failure(ERROR, "")
 
 
-async def hash_kv(client: Client, given: Given, printer: Printer, open_client: OpenClient) -> None:
+async def hash_kv(client: "Client", given: Given, printer: Printer, open_client: OpenClient) -> None:
     found: list[tuple[str, Any]] = []
     failed = False
     async for endpoint, single in _each(client, given, open_client):
@@ -152,7 +149,7 @@ async def hash_kv(client: Client, given: Given, printer: Printer, open_client: O
             found.append((endpoint, await single.hash_kv(given.flags["rev"])))
         except StoreError as error:
             failed = True
-            print(f"Failed to get the hash of endpoint {endpoint} ({error})", file=sys.stderr)
+            print(f"Failed to get the hash of endpoint {endpoint} ({told(error)})", file=sys.stderr)
 
     def fields() -> None:
         for endpoint, answer in found:
@@ -174,46 +171,14 @@ async def hash_kv(client: Client, given: Given, printer: Printer, open_client: O
         raise Failure(ERROR, "")
 
 
-async def members(client: Client, given: Given, printer: Printer) -> None:
-    if given.flags["consistency"] not in ("l", "s"):
-        raise Failure(BAD_FEATURE, f'unknown consistency flag "{given.flags["consistency"]}"')
-    response = await client.members(linearizable=given.flags["consistency"] == "l")
-    rows = [
-        [
-            f"{member.ID:x}",
-            "started" if member.name else "unstarted",
-            member.name,
-            ",".join(member.peerURLs),
-            ",".join(member.clientURLs),
-            "true" if member.isLearner else "false",
-        ]
-        for member in response.members
-    ]
-    if printer.form == "table":
-        printer.write(table(["ID", "STATUS", "NAME", "PEER ADDRS", "CLIENT ADDRS", "IS LEARNER"], rows))
-        return
-
-    def fields() -> None:
-        printer.header_fields(response.header)
-        for member in response.members:
-            printer.line(f'"ID" : {member.ID}')
-            printer.line(f'"Name" : {quoted(member.name)}')
-            for url in member.peerURLs:
-                printer.line(f'"PeerURL" : {quoted(url)}')
-            for url in member.clientURLs:
-                printer.line(f'"ClientURL" : {quoted(url)}')
-            printer.line(f'"IsLearner" : {"true" if member.isLearner else "false"}')
-            printer.line()
-
-    printer.message(response, simple=lambda: printer.write("".join(", ".join(row) + "\n" for row in rows)), fields=fields)
-
-
-async def alarms(client: Client, _given: Given, printer: Printer) -> None:
+async def alarms(client: "Client", _given: Given, printer: Printer) -> None:
     _print_alarms(printer, await client.alarms())
 
 
-async def disarm(client: Client, _given: Given, printer: Printer) -> None:
+async def disarm(client: "Client", _given: Given, printer: Printer) -> None:
     """Lift each alarm that is raised."""
+    from kvstore.wire import messages
+
     lifted = messages.AlarmResponse()
     for raised in (await client.alarms()).alarms:
         answer = await client.alarms(action=2, member_id=raised.memberID, alarm=raised.alarm)
@@ -237,21 +202,21 @@ def _print_alarms(printer: Printer, response: Any) -> None:
     printer.message(response, simple=simple, fields=fields)
 
 
-async def defragment(client: Client, given: Given, printer: Printer, open_client: OpenClient) -> None:
+async def defragment(client: "Client", given: Given, printer: Printer, open_client: OpenClient) -> None:
     failed = False
     async for endpoint, single in _each(client, given, open_client):
         try:
             await single.defragment()
         except StoreError as error:
             failed = True
-            print(f"Failed to defragment etcd member[{endpoint}] ({error})", file=sys.stderr)
+            print(f"Failed to defragment etcd member[{endpoint}] ({told(error)})", file=sys.stderr)
         else:
             printer.line(f"Finished defragmenting etcd member[{endpoint}]")
     if failed:
         raise Failure(ERROR, "")
 
 
-async def save_snapshot(client: Client, given: Given, printer: Printer) -> None:
+async def save_snapshot(client: "Client", given: Given, printer: Printer) -> None:
     """Into FILE.part first, synced, then renamed: FILE is whole or not there."""
     if len(given.arguments) != 1:
         raise Failure(BAD_ARGUMENTS, "snapshot save expects one argument")
@@ -276,21 +241,32 @@ async def save_snapshot(client: Client, given: Given, printer: Printer) -> None:
         print(f"Server version {version}", file=sys.stderr)
 
 
-async def move_leader(client: Client, given: Given, printer: Printer, open_client: OpenClient) -> None:
+async def move_leader(client: "Client", given: Given, printer: Printer, open_client: OpenClient) -> None:
     """Only the leader can; find it among the endpoints."""
     if len(given.arguments) != 1:
         raise Failure(BAD_ARGUMENTS, "move-leader command needs 1 argument")
     try:
-        target = int(given.arguments[0], 16)
-    except ValueError:
-        raise Failure(BAD_ARGUMENTS, f'strconv.ParseUint: parsing "{given.arguments[0]}": invalid syntax') from None
+        target = integer(given.arguments[0], 16, signed=False)
+    except ValueError as error:
+        raise Failure(BAD_ARGUMENTS, str(error)) from None
     async for _endpoint, single in _each(client, given, open_client):
-        try:
-            answer = await single.status()
-        except CallFailed:
-            continue
+        answer = await single.status()
         if answer.leader == answer.header.member_id:
             await single.move_leader(target)
             printer.line(f"Leadership transferred from {answer.leader:x} to {target:x}")
             return
     raise Failure(BAD_ARGUMENTS, "no leader endpoint given at " + " ".join(["[" + " ".join(given.flags["endpoints"]) + "]"]))
+
+
+COMMANDS = {
+    "alarm disarm": Command(disarm, (), "Disarms all alarms"),
+    "alarm list": Command(alarms, (), "Lists all alarms"),
+    "defrag": Command(
+        defragment, (CLUSTER_FLAG,), "Defragments the storage of the etcd members with given endpoints", endless=True, per_endpoint=True
+    ),
+    "endpoint hashkv": Command(hash_kv, HASH_FLAGS, "Prints the KV history hash for each endpoint in --endpoints", per_endpoint=True),
+    "endpoint health": Command(health, (), "Checks the healthiness of endpoints specified in `--endpoints` flag", per_endpoint=True),
+    "endpoint status": Command(status, (), "Prints out the status of endpoints specified in `--endpoints` flag", per_endpoint=True),
+    "move-leader": Command(move_leader, (), "Transfers leadership to another etcd cluster member.", per_endpoint=True, use="<transferee-member-id>"),
+    "snapshot save": Command(save_snapshot, (), "Stores an etcd node backend snapshot to a given file", endless=True, use="<filename>"),
+}

@@ -2,12 +2,14 @@
 
 import json
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 from google.protobuf.descriptor import FieldDescriptor
 
 from kvstore.ctl.failure import BAD_FEATURE, Failure
+
+FORMS = ("simple", "json", "fields", "table", "protobuf")
 
 _INTEGERS = {FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64, FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_UINT32}
 
@@ -95,14 +97,22 @@ def human_bytes(size: int) -> str:
     return f"{value:.1f} {units[power]}" if value < 10 else f"{value:.0f} {units[power]}"
 
 
+def output_version(environment: Mapping[str, str]) -> tuple[int, int]:
+    """KVCTL_OUTPUT_VERSION=3.5 is for scripts that read what etcdctl 3.5 prints. Raises Failure."""
+    wanted = environment.get("KVCTL_OUTPUT_VERSION", "") or "3.6"
+    if wanted not in ("3.5", "3.6"):
+        raise Failure(BAD_FEATURE, f"KVCTL_OUTPUT_VERSION={wanted}: expected 3.5 or 3.6")
+    return (3, int(wanted[2:]))
+
+
 class Printer:
     """Writes answers in one format. `hex`: keys and values as \\x61 (simple), ids in hexadecimal (member commands in json)."""
 
-    def __init__(self, form: str, hexadecimal: bool, out: TextIO) -> None:
-        if form not in ("simple", "json", "fields", "table", "protobuf"):
-            raise Failure(BAD_FEATURE, "unsupported output format")
+    def __init__(self, form: str, hexadecimal: bool, out: TextIO, version: tuple[int, int] = (3, 6)) -> None:
         self.form = form
         self.hex = hexadecimal
+        self.version = version
+        """Whose output is asked for where etcdctl 3.5 and 3.6 differ."""
         self._out = out
 
     def write(self, text: str) -> None:
@@ -116,18 +126,19 @@ class Printer:
         self._out.buffer.write(data)
         self._out.buffer.flush()
 
-    def message(self, message: Any, *, simple: Callable[[], None], fields: Callable[[], None], as_json: Any = None) -> None:
-        """One answer, in whichever format; `as_json` replaces Go's form of the message where etcdctl has its own."""
+    def message(self, message: Any, *, simple: Callable[[], None], fields: Callable[[], None] | None, as_json: Any = None) -> None:
+        """One answer, in whichever format; `as_json` replaces Go's form of the message where etcdctl has its own, and no `fields` says that etcdctl
+        does not print this one so."""
         if self.form == "simple":
             simple()
-        elif self.form == "fields":
+        elif self.form == "fields" and fields is not None:
             fields()
         elif self.form == "json":
             self.line(go_json(go_object(message) if as_json is None else as_json))
         elif self.form == "protobuf":
             self.raw(message.SerializeToString())
         else:
-            raise Failure(BAD_FEATURE, "table not supported as output format")
+            raise Failure(BAD_FEATURE, f"{self.form} not supported as output format")
 
     def list(self, form_of: dict[str, Callable[[], None]]) -> None:
         """Answers of several endpoints: only the formats given exist."""

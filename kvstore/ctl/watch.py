@@ -4,14 +4,16 @@ import asyncio
 import os
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kvstore.client.client import Client
-from kvstore.client.errors import WatchCompacted
-from kvstore.ctl.failure import BAD_ARGUMENTS, ERROR, Failure
+from kvstore.ctl.command import Command
+from kvstore.ctl.failure import BAD_ARGUMENTS, ERROR, INTERRUPTED, Failure
 from kvstore.ctl.flags import Flag, Given, parse
 from kvstore.ctl.kv import key_range, split_words
 from kvstore.ctl.output import Printer, go_object, quoted
+
+if TYPE_CHECKING:
+    from kvstore.client.client import Client
 
 WATCH_FLAGS = (
     Flag("interactive", False, "Interactive mode", "i"),
@@ -22,7 +24,7 @@ WATCH_FLAGS = (
 )
 
 
-async def watch(client: Client, given: Given, printer: Printer) -> None:
+async def watch(client: "Client", given: Given, printer: Printer) -> None:
     if given.flags["interactive"]:
         await _interactive(client, printer)
         return
@@ -32,7 +34,7 @@ async def watch(client: Client, given: Given, printer: Printer) -> None:
     await _watch_one(client, arguments, given.flags, given.after_dashes or [], printer)
 
 
-async def _interactive(client: Client, printer: Printer) -> None:
+async def _interactive(client: "Client", printer: Printer) -> None:
     """Lines `watch [flags] key [end] [-- command]` on standard input, each another watcher."""
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as group:
@@ -50,7 +52,9 @@ async def _interactive(client: Client, printer: Printer) -> None:
             group.create_task(_watch_one(client, typed.arguments, typed.flags, typed.after_dashes or [], printer), name=f"watch {typed.arguments}")
 
 
-async def _watch_one(client: Client, arguments: list[str], flags: dict[str, Any], command: list[str], printer: Printer) -> None:
+async def _watch_one(client: "Client", arguments: list[str], flags: dict[str, Any], command: list[str], printer: Printer) -> None:
+    from kvstore.client.errors import WatchCanceled, WatchCompacted
+
     if not 1 <= len(arguments) <= 2:
         raise Failure(BAD_ARGUMENTS, "bad number of arguments")
     key, end = key_range(arguments, {"prefix": flags["prefix"], "from-key": False})
@@ -60,9 +64,9 @@ async def _watch_one(client: Client, arguments: list[str], flags: dict[str, Any]
             _print(printer, response)
             for event in response.events if command else ():
                 await _execute(command, response, event)
-    except WatchCompacted as error:
+    except (WatchCanceled, WatchCompacted) as error:
         print(f"watch was canceled ({error})", file=sys.stderr)
-        raise Failure(ERROR, "watch is canceled by the server") from error
+        raise Failure(INTERRUPTED, "watch is canceled by the server") from error
 
 
 def _print(printer: Printer, response: Any) -> None:
@@ -108,3 +112,14 @@ async def _execute(command: list[str], response: Any, event: Any) -> None:
         raise Failure(ERROR, f"command {' '.join(command)!r} failed: {error}") from error
     if await process.wait() != 0:
         print(f"command {subprocess.list2cmdline(command)!r} error (exit status {process.returncode})", file=sys.stderr)
+
+
+COMMANDS = {
+    "watch": Command(
+        watch,
+        WATCH_FLAGS,
+        "Watches events stream on keys or prefixes",
+        endless=True,
+        use="[options] [key or prefix] [range_end] [--] [exec-command arg1 arg2 ...]",
+    ),
+}

@@ -1,5 +1,6 @@
 """kvctl and etcdctl 3.5 with the same command lines against the same real etcd: output and exit code must be equal, byte for byte."""
 
+import os
 import re
 import subprocess
 import sys
@@ -93,7 +94,8 @@ def programs(etcd: Cluster) -> dict[str, list[str]]:
 
 
 def run(program: list[str], arguments: list[str], stdin: str = "") -> tuple[int, str, str]:
-    done = subprocess.run([*program, *arguments], capture_output=True, input=stdin.encode(), timeout=20, check=False)
+    environment = {**os.environ, "KVCTL_OUTPUT_VERSION": "3.5"}
+    done = subprocess.run([*program, *arguments], capture_output=True, input=stdin.encode(), timeout=20, check=False, env=environment)
     errors = [line for line in done.stderr.decode(errors="surrogateescape").splitlines() if line.startswith("Error:")]
     return done.returncode, masked(done.stdout.decode(errors="surrogateescape")), "\n".join(errors[:1])
 
