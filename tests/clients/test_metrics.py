@@ -5,13 +5,16 @@ import http.client
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support import kinds
 from tests.support.exposition import Exposition
 from tests.support.members import Cluster, Member, wait_until
+from tests.support.promql import labels_selected, series_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -235,3 +238,51 @@ def test_open_metrics_for_who_asks(two: tuple[Cluster, Cluster]) -> None:
     answer = two[1][0].http.request("GET", "/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     assert answer.body.endswith(b"# EOF\n")
+
+
+# --- docs/operating: what operators install ---------------------------------------------------------------------------------
+
+OPERATING = Path(__file__).parents[2] / "docs" / "operating"
+GIVEN_BY_PROMETHEUS = {"up"}
+TARGET_LABELS = {"job", "instance", "pod", "endpoint"}
+
+
+def dashboard_expressions() -> list[str]:
+    dashboard = json.loads((OPERATING / "grafana-dashboard.json").read_text())
+    panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+    assert len(panels) > 30
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+    return [target["expr"] for panel in panels for target in panel["targets"]]
+
+
+def alert_expressions() -> list[str]:
+    groups = yaml.safe_load((OPERATING / "alert-rules.yaml").read_text())["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) > 20
+    for rule in rules:
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        assert set(rule["annotations"]) == {"summary", "description"}
+    return [rule["expr"] for rule in rules]
+
+
+@pytest.mark.parametrize("expressions", [dashboard_expressions, alert_expressions])
+def test_whatever_dashboard_and_alerts_select_is_told(two: tuple[Cluster, Cluster], expressions: Callable[[], list[str]]) -> None:
+    told = [scrape(member) for member in two[1]]
+    names = set.union(*(exposition.names for exposition in told))
+    # Of what nobody used yet (no alarm, no peer lost) only the family is told.
+    declared = set.union(*(set(exposition.types) for exposition in told))
+    wanted = set.union(*map(series_of, expressions())) - GIVEN_BY_PROMETHEUS
+    assert len(wanted) > 20
+    assert wanted - names - declared == set()
+    assert wanted - names <= {
+        "etcd_debugging_server_alarms",
+        "etcd_network_disconnected_peers_total",
+        "etcd_network_peer_received_failures_total",
+        "etcd_network_peer_sent_failures_total",
+        "etcd_network_snapshot_send_inflights_total",
+    }
+    for expression in expressions():
+        for name, labels in labels_selected(expression):
+            family = name.removesuffix("_bucket").removesuffix("_count")
+            known = told[0].labels_of(family if told[0].types.get(family) == "histogram" else name)
+            assert labels - known - TARGET_LABELS == set(), expression
