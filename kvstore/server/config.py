@@ -8,28 +8,16 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from kvstore.member.compactor import AutoCompaction
-from kvstore.server import flags
+from kvstore.server import flags, tls_flags
 from kvstore.server.bootstrap import ConfigurationError
 from kvstore.server.flags import FLAGS, FlagError, is_true, parse_duration
+from kvstore.server.tls import TlsSettings
 
 ELECTION_MS_MAX = 50_000
 DEFAULT_QUOTA_BYTES = 2 << 30
 QUOTA_BYTES_RECOMMENDED = 8 << 30
 REQUEST_BYTES_LIMIT = 10 << 20
 """More than this in one request and one log entry does not fit the peers' frames."""
-
-
-class TlsFiles(Struct, frozen=True):
-    """Certificates of one side; empty strings where not given."""
-
-    cert: str
-    key: str
-    ca: str
-    require_client: bool
-
-    @property
-    def given(self) -> bool:
-        return bool(self.cert and self.key)
 
 
 class Config(Struct, frozen=True):
@@ -45,8 +33,8 @@ class Config(Struct, frozen=True):
     initial_cluster: dict[str, list[str]]
     initial_cluster_existing: bool
     initial_cluster_token: str
-    client_tls: TlsFiles
-    peer_tls: TlsFiles
+    client_tls: TlsSettings
+    peer_tls: TlsSettings
     heartbeat_s: float
     election_s: float
     pre_vote: bool
@@ -124,8 +112,7 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         if gate.partition("=")[0] not in flags.FEATURE_GATES:
             raise ConfigurationError(f"unrecognized feature gate: {gate.partition('=')[0]}")
     advertise_peer = urls(text("initial-advertise-peer-urls"), "initial-advertise-peer-urls")
-    client_tls = _tls(text, "", "client-cert-auth")
-    peer_tls = _tls(text, "peer-", "peer-client-cert-auth")
+    client_tls, peer_tls = tls_flags.settings(text, "client", notes), tls_flags.settings(text, "peer", notes)
     listen_client = urls(text("listen-client-urls"), "listen-client-urls", listening=True)
     listen_peer = urls(text("listen-peer-urls"), "listen-peer-urls", listening=True)
     for wanted, files, what in ((listen_client, client_tls, "client"), (listen_peer, peer_tls, "peer")):
@@ -190,19 +177,6 @@ def _auto_compaction(mode: str, retention: str) -> AutoCompaction:
             + ("a number of revisions to keep" if mode == "revision" else "a time that is not negative")
         )
     return AutoCompaction(period_s=period_s)
-
-
-def _tls(text: object, prefix: str, auth_flag: str) -> TlsFiles:
-    assert callable(text)
-    files = TlsFiles(text(f"{prefix}cert-file"), text(f"{prefix}key-file"), text(f"{prefix}trusted-ca-file"), is_true(text(auth_flag)))
-    if bool(files.cert) != bool(files.key):
-        raise ConfigurationError(f"--{prefix}cert-file and --{prefix}key-file belong together: give both or none")
-    if files.require_client and not files.ca:
-        raise ConfigurationError(f"--{auth_flag} needs --{prefix}trusted-ca-file to check certificates by")
-    for path in filter(None, (files.cert, files.key, files.ca)):
-        if not Path(path).is_file():
-            raise ConfigurationError(f"{path}: no such file (given by --{prefix}cert-file, --{prefix}key-file or --{prefix}trusted-ca-file)")
-    return files
 
 
 def urls(text: str, flag: str, *, listening: bool = False) -> tuple[str, ...]:

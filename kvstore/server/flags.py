@@ -89,6 +89,19 @@ FLAGS: dict[str, Flag] = {
                 ("peer-cert-file", "", "Path to the peer server TLS cert file."),
                 ("peer-key-file", "", "Path to the peer server TLS key file."),
                 ("peer-trusted-ca-file", "", "Path to the peer server TLS trusted CA file."),
+                ("client-crl-file", "", "Path to the client certificate revocation list file (PEM or DER)."),
+                ("client-cert-allowed-hostname", "", "Comma-separated host names, one of which a client's certificate must be valid for."),
+                ("client-cert-allowed-cn", "", "Comma-separated common names of clients (in etcd only in the file: allowed-cn)."),
+                ("client-cert-file", "", "Accepted with its key, and without effect: the gateway makes no connection to its own port."),
+                ("client-key-file", "", "See --client-cert-file."),
+                ("peer-client-cert-file", "", "Path to the certificate for calling peers; without it --peer-cert-file."),
+                ("peer-client-key-file", "", "Path to the key of --peer-client-cert-file."),
+                ("peer-crl-file", "", "Path to the peer certificate revocation list file (PEM or DER)."),
+                ("peer-cert-allowed-cn", "", "Comma-separated common names, one of which a peer's certificate must have."),
+                ("peer-cert-allowed-hostname", "", "Comma-separated host names, one of which a peer's certificate must be valid for."),
+                ("cipher-suites", "", "Comma-separated cipher suites of TLS 1.2 by Go's names, on both ports; TLS 1.3 has its own."),
+                ("tls-min-version", "TLS1.2", "Minimum TLS version on both ports: TLS1.2 or TLS1.3."),
+                ("tls-max-version", "", "Maximum TLS version on both ports: TLS1.2, TLS1.3, or empty for the newest."),
                 ("log-level", "info", "Log level: debug, info, warn, error, panic, fatal."),
                 ("log-format", "json", "Log format: json or console."),
                 ("log-outputs", "default", "'default', 'stderr', 'stdout' or file paths."),
@@ -118,8 +131,9 @@ FLAGS: dict[str, Flag] = {
             _BOOL,
             [
                 ("pre-vote", "true", "Run an additional Raft election phase that keeps partitioned members from disrupting."),
-                ("client-cert-auth", "false", "Require client certificates."),
+                ("client-cert-auth", "false", "Require client certificates (--trusted-ca-file does so, too)."),
                 ("peer-client-cert-auth", "false", "Require peer client certificates."),
+                ("peer-skip-client-san-verification", "false", "Do not check that a peer calls from an address that its certificate names."),
                 ("enable-grpc-gateway", "true", "Serve the JSON gateway under /v3/."),
                 ("unsafe-no-fsync", "false", "Do not sync to disk: a power cut can lose acknowledged writes."),
                 ("version", "false", "Print the version and exit."),
@@ -148,7 +162,6 @@ FLAGS: dict[str, Flag] = {
                 ("distributed-tracing-address", "localhost:4317", "See enable-distributed-tracing."),
                 ("distributed-tracing-service-name", "etcd", "See enable-distributed-tracing."),
                 ("distributed-tracing-instance-id", "", "See enable-distributed-tracing."),
-                ("tls-min-version", "TLS1.2", "TLS 1.2 and 1.3 are served."),
                 ("v2-deprecation", "", "There is no v2 API here."),
                 ("log-package-levels", "", "Removed from etcd; kept for old manifests."),
             ],
@@ -180,7 +193,6 @@ FLAGS: dict[str, Flag] = {
                 ("socket-reuse-address", "false", "Ports are always opened with it."),
                 ("enable-pprof", "false", "Profile with py-spy from outside."),
                 ("enable-v2", "false", "There is no v2 API here."),
-                ("peer-skip-client-san-verification", "false", "Peer certificates are checked by their CA."),
                 ("experimental-initial-corrupt-check", "false", "Checksums are verified whenever an entry is read."),
                 ("debug", "false", "Use --log-level=debug."),
             ],
@@ -207,17 +219,6 @@ FLAGS: dict[str, Flag] = {
             [
                 ("auth-token", "simple", "Authentication."),
                 ("listen-client-http-urls", "", "A separate HTTP listener."),
-                ("client-cert-file", "", "Separate client certificates."),
-                ("client-key-file", "", "Separate client certificates."),
-                ("client-crl-file", "", "Revocation lists."),
-                ("client-cert-allowed-hostname", "", "Rules on client certificates."),
-                ("peer-client-cert-file", "", "Separate client certificates."),
-                ("peer-client-key-file", "", "Separate client certificates."),
-                ("peer-crl-file", "", "Revocation lists."),
-                ("peer-cert-allowed-cn", "", "Rules on peer certificates."),
-                ("peer-cert-allowed-hostname", "", "Rules on peer certificates."),
-                ("cipher-suites", "", "A choice of cipher suites."),
-                ("tls-max-version", "", "A highest TLS version."),
                 ("discovery", "", "Discovery."),
                 ("discovery-token", "", "Discovery."),
                 ("discovery-endpoints", "", "Discovery."),
@@ -324,6 +325,11 @@ def from_environment(environment: Mapping[str, str], given: Mapping[str, str]) -
 
 
 _TLS_SECTIONS = {"client-transport-security": "", "peer-transport-security": "peer-"}
+_TLS_KEYS = {
+    "": {"crl-file": "client-crl-file", "allowed-cn": "client-cert-allowed-cn", "allowed-hostname": "client-cert-allowed-hostname"},
+    "peer-": {"allowed-cn": "peer-cert-allowed-cn", "allowed-hostname": "peer-cert-allowed-hostname"},
+}
+"""Keys of these sections that are not the flag's name without the prefix."""
 
 
 def from_file(text: str) -> dict[str, str]:
@@ -339,8 +345,11 @@ def from_file(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for key, value in content.items():
         if key in _TLS_SECTIONS:
+            if not isinstance(value or {}, dict):
+                raise FlagError(f"invalid {key}")
+            prefix = _TLS_SECTIONS[key]
             for inner, setting in (value or {}).items():
-                _take(found, _TLS_SECTIONS[key] + str(inner), setting)
+                _take(found, _TLS_KEYS[prefix].get(str(inner), prefix + str(inner)), setting)
         else:
             _take(found, str(key), value)
     return found

@@ -1,8 +1,16 @@
-"""Client listeners (HTTP/1.1 and HTTP/2 through h2corn) and TLS contexts for peers."""
+"""The client port: HTTP/1.1 and HTTP/2 through h2corn, in the clear and with TLS.
+
+TLS has two ways. Usually h2corn does it, in Rust; since it takes its files once, changed files mean a successor on the same socket: it accepts
+from then on, while the old one asks its clients to come anew (GOAWAY, which gRPC clients follow without an error) and serves the streams that it
+has for as long as they last. What h2corn cannot do (cipher suites, a highest or another lowest version, a revocation list, allowed names) is done by
+`Terminator`, in Python, only when flags ask for it.
+"""
 
 import asyncio
+import contextlib
+import logging
+import os
 import socket
-import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,33 +19,90 @@ from urllib.parse import urlsplit
 import h2corn
 import h2corn._lib
 
-from kvstore.server.config import TlsFiles
+from keelson.cogs.logs import fields
+from kvstore.api.app import App
+from kvstore.server.terminator import Terminator
+from kvstore.server.tls import Material, TlsSettings
+
+log = logging.getLogger("kvstore.server")
 
 HEADER_FIELDS_MAX = 100
 HEADER_BYTES_MAX = 64 << 10
 STREAMS_MAX = (1 << 32) - 1
 GRACE_S = 1.0
+"""How long requests may still run when the member stops."""
+DRAIN_S = 1e8
+"""How long a server whose certificate was replaced may still serve the streams that it has: years. the end of the member is theirs, too."""
+RELOAD_POLL_S = 0.5
+"""How often changed files are looked for: four calls of stat, 10 us."""
 
 # The server announces itself on standard error, which here belongs to the log.
 h2corn._lib.emit_banner = lambda *_: None
 
 
-def make_servers(
-    app: Any, listening: Sequence[tuple[str, socket.socket]], tls: TlsFiles, streams_max: int, body_bytes_max: int
-) -> list[h2corn.Server]:
-    """One server for the clear URLs and one for those with TLS, on sockets that are open already; both serve the same application."""
-    servers = []
-    for scheme in ("http", "https"):
-        bind = [f"fd://{listener.fileno()}" for url, listener in listening if urlsplit(url).scheme == scheme]
-        if not bind:
-            continue
-        secure: dict[str, Any] = {}
-        if scheme == "https":
-            secure = {"certfile": Path(tls.cert), "keyfile": Path(tls.key)}
-            if tls.ca:
-                secure |= {"ca_certs": Path(tls.ca), "cert_reqs": "required" if tls.require_client else "optional"}
+class ClientPort:
+    """All servers of one application on sockets that are open already. Raises tls.Unusable for files that make no certificate."""
+
+    def __init__(self, app: App, listening: Sequence[tuple[str, socket.socket]], tls: TlsSettings, streams_max: int, body_bytes_max: int) -> None:
+        self._app = app
+        self._streams_max = streams_max
+        self._body_bytes_max = body_bytes_max
+        self._running: dict[h2corn.Server, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._secure_server: h2corn.Server | None = None
+        self._helpers: list[asyncio.Task[None]] = []
+        self._clear = [listener for url, listener in listening if urlsplit(url).scheme == "http"]
+        self._secure = [listener for url, listener in listening if urlsplit(url).scheme == "https"]
+        self._material = Material(tls, "client") if self._secure else None
+        self._terminator = Terminator(self._secure, self._material) if self._material and not tls.is_plain else None
+
+    async def open(self, group: asyncio.TaskGroup) -> None:
+        """Start and return once connections are accepted. Raises OSError or ValueError if a server cannot start."""
+        self._group = group
+        if self._clear:
+            await self._start(self._app, _bind(self._clear))
+        if self._terminator is not None:
+            inside = self._terminator.wrap(self._app)
+            await self._start(inside, _bind([self._terminator.inner]), proxy_protocol="v2")
+            self._helpers.append(group.create_task(self._terminator.serve(), name="listener with TLS"))
+        elif self._material is not None:
+            self._secure_server = await self._start(self._app, _bind(self._secure), **self._tls())
+            self._helpers.append(group.create_task(self._follow_files(), name="certificates of the client port"))
+
+    def stop(self) -> None:
+        """Accept nothing more; what is under way goes on until `finish`."""
+        for helper in self._helpers:
+            helper.cancel()
+        for server in self._running:
+            server.shutdown()
+
+    async def finish(self, grace_s: float = GRACE_S) -> None:
+        """After `stop`: wait until all requests have ended, and hang up on those that have not in time (a watch has no end of its own)."""
+        tasks = list(self._running.values())
+        if not tasks:
+            return
+        await asyncio.wait(tasks, timeout=grace_s)
+        while any(not task.done() for task in tasks):
+            self._hang_up()
+            await asyncio.wait(tasks, timeout=grace_s)
+
+    def _hang_up(self) -> None:
+        """Break the connections that are left: their clients see a server that went away, as with etcd, and come again elsewhere.
+
+        h2corn keeps its connections to itself, so they are found among the descriptors of this process.
+        """
+        if self._terminator is not None:
+            self._terminator.hang_up()
+        own = {listener.getsockname()[1] for listener in (*self._clear, *self._secure)}
+        for entry in Path("/proc/self/fd").iterdir():
+            # The copy holds the connection: its number cannot become another's meanwhile.
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(entry.name))) as wire:
+                if wire.family in (socket.AF_INET, socket.AF_INET6) and wire.getsockname()[1] in own and wire.getpeername():
+                    wire.shutdown(socket.SHUT_RDWR)
+
+    async def _start(self, app: Any, bind: tuple[str, ...], **more: Any) -> h2corn.Server:
         config = h2corn.Config(
-            bind=tuple(bind),
+            bind=bind,
             grpc=True,
             # One Rust thread beside the one event loop: it needs a third of the loop's time a request, and a second one only adds wake-ups
             # (reads of one key, 200 in flight: 44 to 35 us of processor time a request over three members; one at a time: 310 to 275).
@@ -46,53 +111,56 @@ def make_servers(
             lifespan="off",
             date_header=False,
             server_header="off",
-            max_concurrent_streams=min(streams_max, STREAMS_MAX),
-            max_request_body_size=body_bytes_max,
+            max_concurrent_streams=min(self._streams_max, STREAMS_MAX),
+            max_request_body_size=self._body_bytes_max,
             limit_request_fields=HEADER_FIELDS_MAX,
             h2_max_header_list_size=HEADER_BYTES_MAX,
             limit_request_head_size=HEADER_BYTES_MAX,
-            timeout_graceful_shutdown=GRACE_S,
+            timeout_graceful_shutdown=DRAIN_S,
             # A watch may be silent for days, in both directions.
             h2_timeout_response_stall=0.0,
             timeout_keep_alive=0.0,
-            **secure,
+            **more,
         )
-        servers.append(h2corn.Server(app, config))
-    return servers
-
-
-async def serve(servers: Sequence[h2corn.Server], group: asyncio.TaskGroup) -> None:
-    """Start them and return once they accept connections. Raises OSError if an address cannot be had."""
-    for server in servers:
-        group.create_task(_run(server), name=f"listener {server.config.bind}")
+        assert self._group is not None, "open() comes first"
+        server = h2corn.Server(app, config)
+        task = self._group.create_task(self._run(server), name=f"listener {bind}")
+        self._running[server] = task
         await server.wait_started()
+        return server
+
+    async def _run(self, server: h2corn.Server) -> None:
+        try:
+            with contextlib.suppress(ValueError, OSError):  # of a start, which `_start` raises
+                await server.serve()
+        finally:
+            del self._running[server]
+
+    def _tls(self) -> dict[str, Any]:
+        assert self._material is not None
+        settings = self._material.settings
+        secure: dict[str, Any] = {"certfile": Path(settings.cert), "keyfile": Path(settings.key)}
+        if settings.ca:
+            secure |= {"ca_certs": Path(settings.ca), "cert_reqs": "required"}
+        return secure
+
+    async def _follow_files(self) -> None:
+        """A successor for each change of the files."""
+        assert self._material is not None
+        while True:
+            await asyncio.sleep(RELOAD_POLL_S)
+            if not self._material.refresh():
+                continue
+            try:
+                successor = await self._start(self._app, _bind(self._secure), **self._tls())
+            except (OSError, ValueError) as error:
+                # The files changed once more since they were found to be good.
+                log.error("cannot serve changed TLS files, staying with what they held before", extra=fields(port="client", error=str(error)))
+                continue
+            assert self._secure_server is not None
+            self._secure_server.shutdown()
+            self._secure_server = successor
 
 
-async def _run(server: h2corn.Server) -> None:
-    await server.serve()
-
-
-def peer_listen_context(tls: TlsFiles) -> ssl.SSLContext | None:
-    """For peers that call us; client certificates are asked for when a CA is given, and required when the flag says so."""
-    if not tls.given:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(tls.cert, tls.key)
-    if tls.ca:
-        context.load_verify_locations(tls.ca)
-        context.verify_mode = ssl.CERT_REQUIRED if tls.require_client else ssl.CERT_OPTIONAL
-    return context
-
-
-def peer_dial_context(tls: TlsFiles) -> ssl.SSLContext:
-    """For calling peers: their certificate must be of the CA and name the host of their URL."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if tls.ca:
-        context.load_verify_locations(tls.ca)
-    else:
-        context.load_default_certs()
-    if tls.given:
-        context.load_cert_chain(tls.cert, tls.key)
-    return context
+def _bind(listeners: Sequence[socket.socket]) -> tuple[str, ...]:
+    return tuple(f"fd://{listener.fileno()}" for listener in listeners)

@@ -7,13 +7,12 @@ import random
 import secrets
 import signal
 import socket
-import ssl
 import time
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-import h2corn
+from msgspec import Struct
 
 from keelson.cogs.logs import fields
 from keelson.cogs.shutdown import StopAsked, stop_on_signals
@@ -28,10 +27,11 @@ from kvstore.raft.config import Config as RaftConfig
 from kvstore.server.backend import MemberBackend
 from kvstore.server.bootstrap import ConfigurationError, Opened, open_member
 from kvstore.server.config import Config
-from kvstore.server.listeners import GRACE_S, make_servers, peer_dial_context, peer_listen_context, serve
+from kvstore.server.listeners import GRACE_S, ClientPort
 from kvstore.server.loop import Runner
 from kvstore.server.metrics import Metrics
 from kvstore.server.observed import Observed
+from kvstore.server.tls import Material
 from kvstore.server.transport import Transport
 from kvstore.storage.lmdb_engine import DEFAULT_MAP_BYTES, UNLIMITED_MAP_BYTES, LmdbDisk
 from kvstore.version import ETCD_VERSION, KEELSON_VERSION, STORAGE_VERSION
@@ -50,7 +50,9 @@ async def run(config: Config) -> signal.Signals | None:
     """Serve until a signal asks to stop; returns it. Raises Fatal, ConfigurationError, EngineError, OSError."""
     for note in config.notes:
         log.warning(note)
-    sockets = _listen(config.listen_client_urls, "client"), _listen(config.listen_metrics_urls, "metrics")
+    sockets = Sockets(
+        _listen(config.listen_client_urls, "client"), _listen(config.listen_metrics_urls, "metrics"), _listen(config.listen_peer_urls, "peer")
+    )
     disk = LmdbDisk(config.data_dir / "member", _map_bytes(config.quota_bytes), sync=config.sync)
     try:
         opened = open_member(disk, config.name, config.initial_cluster, config.initial_cluster_token, existing=config.initial_cluster_existing)
@@ -108,7 +110,15 @@ def _member_config(config: Config, opened: Opened) -> MemberConfig:
 _Listening = list[tuple[str, socket.socket]]
 
 
-async def _serve(config: Config, disk: LmdbDisk, opened: Opened, sockets: tuple[_Listening, _Listening], stop: StopAsked) -> signal.Signals | None:
+class Sockets(Struct, frozen=True):
+    """What is open for whom: URL and socket."""
+
+    client: _Listening
+    metrics: _Listening
+    peer: _Listening
+
+
+async def _serve(config: Config, disk: LmdbDisk, opened: Opened, sockets: Sockets, stop: StopAsked) -> signal.Signals | None:
     loop = asyncio.get_running_loop()
     failed: asyncio.Future[str] = loop.create_future()
 
@@ -149,10 +159,10 @@ async def _serve(config: Config, disk: LmdbDisk, opened: Opened, sockets: tuple[
         receive=runner.receive,
         unreachable=runner.unreachable,
         members=lambda: member.machine.members,
-        client_tls=_dial_tls(config),
+        material=Material(config.peer_tls, "peer") if config.peer_tls.given else None,
     )
-    await transport.listen(config.listen_peer_urls, peer_listen_context(config.peer_tls))
     async with asyncio.TaskGroup() as group:
+        transport.listen(sockets.peer, group)
 
         def dial() -> None:
             known = member.machine.members
@@ -161,28 +171,21 @@ async def _serve(config: Config, disk: LmdbDisk, opened: Opened, sockets: tuple[
         runner.members_changed = dial
         dial()
         runner.start(member, transport.send)
-        servers: list[h2corn.Server] = []
+        ports: list[ClientPort] = []
         stopping = group.create_task(stop.wait(), name="wait for a signal")
         waiting: list[asyncio.Future[Any]] = [stopping, failed]
         await asyncio.wait([*waiting, runner.ready], return_when=asyncio.FIRST_COMPLETED)
         if runner.ready.done() and not failed.done():
-            servers = await _open_services(config, runner, transport, sockets, group)
+            ports = await _open_services(config, runner, transport, sockets, group)
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        await _stop(runner, transport, servers, failed)
+        await _stop(runner, transport, ports, failed)
         if failed.done():
             raise Fatal(failed.result())
     return stop.number
 
 
-def _dial_tls(config: Config) -> ssl.SSLContext | None:
-    needs = any(urlsplit(url).scheme == "https" for urls in config.initial_cluster.values() for url in urls)
-    return peer_dial_context(config.peer_tls) if needs or config.peer_tls.given else None
-
-
-async def _open_services(
-    config: Config, runner: Runner, transport: Transport, sockets: tuple[_Listening, _Listening], group: asyncio.TaskGroup
-) -> list[h2corn.Server]:
+async def _open_services(config: Config, runner: Runner, transport: Transport, sockets: Sockets, group: asyncio.TaskGroup) -> list[ClientPort]:
     metrics: Metrics | None = None
 
     def render(accept: str) -> tuple[bytes, str]:
@@ -202,24 +205,30 @@ async def _open_services(
     app = App(MemberBackend(runner), settings)
     metrics = Metrics(runner, transport, app.stats)
     body_max = settings.message_bytes_max * 2
-    servers = []
-    for listening in sockets:
-        servers += make_servers(app, listening, config.client_tls, config.concurrent_streams_max, body_max)
-    await serve(servers, group)
-    for url, _ in sockets[0]:
+    ports = []
+    for listening in (sockets.client, sockets.metrics):
+        port = ClientPort(app, listening, config.client_tls, config.concurrent_streams_max, body_max)
+        try:
+            await port.open(group)
+        except ValueError as error:
+            raise Fatal(f"cannot serve clients: {error}") from error
+        ports.append(port)
+    for url, _ in sockets.client:
         log.info("ready to serve client requests", extra=fields(address=url))
-    return servers
+    return ports
 
 
-async def _stop(runner: Runner, transport: Transport, servers: list[h2corn.Server], failed: asyncio.Future[str]) -> None:
+async def _stop(runner: Runner, transport: Transport, ports: list[ClientPort], failed: asyncio.Future[str]) -> None:
     """Hand leadership over, finish requests, write the state down."""
     if not failed.done():
         await _hand_over(runner)
-    for server in servers:
-        server.shutdown()
+    for port in ports:
+        port.stop()
     if not failed.done():
         await _finish_requests(runner.member)
     await runner.stop()
+    for port in ports:
+        await port.finish(GRACE_S)
     await transport.close()
     log.info("stopped")
 

@@ -19,13 +19,19 @@ from kvstore.ids import ClusterId, MemberId
 from kvstore.member.messages import AnyPeerMessage
 from kvstore.peer.frames import FRAME_BYTES_MAX, BadFrame, FrameReader, MessageCodec, frame, is_ping, ping, ping_number
 from kvstore.peer.handshake import GREETING_BYTES_MAX, Answer, answer, hello, parse_answer, parse_hello, why_refused
+from kvstore.server import certificates
+from kvstore.server.door import Door, chain_of
 from kvstore.server.observed import ROUND_TRIP
+from kvstore.server.throttle import Throttle
+from kvstore.server.tls import Material, TlsSettings
 
 log = logging.getLogger("kvstore.peer")
 
 UNSENT_BYTES_MAX = 64 << 20
 REDIAL_S_MIN, REDIAL_S_MAX = 0.05, 1.0
 GREETING_TIMEOUT_S = 5.0
+STRANGERS_MAX = 256
+"""Connections that have not greeted yet; beyond that the oldest is given up for the newest (see door.py)."""
 UNACKNOWLEDGED_S_MAX = 5.0
 """A connection on which the peer's machine acknowledges nothing for so long is given up and dialled anew (etcd's ConnWriteTimeout).
 TCP itself would wait for a quarter of an hour, and after a partition heals for up to two minutes until it tries again."""
@@ -62,6 +68,7 @@ class _Listener(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
         self._owner.incoming.add(transport)
+        self._owner.await_greeting(transport)
         self._deadline = self._owner.loop.call_later(GREETING_TIMEOUT_S, transport.abort)
 
     def data_received(self, data: bytes) -> None:
@@ -73,7 +80,7 @@ class _Listener(asyncio.Protocol):
             if self._sender is not None:
                 failures = self._owner.counters.receive_failures
                 failures[self._sender] = failures.get(self._sender, 0) + 1
-            log.warning("rejected peer connection", extra=fields(remote=_name(self._transport), error=str(error)))
+            self._owner.tell("rejected peer connection", self._transport, str(error))
             self._transport.abort()
             return
         if self._sender is not None:
@@ -97,9 +104,10 @@ class _Listener(asyncio.Protocol):
         assert self._transport is not None
         self._transport.write(answer(owner.cluster_id, owner.own_id, refused))
         if refused:
-            log.warning("refused a peer", extra=fields(remote=_name(self._transport), reason=refused))
+            owner.tell("refused a peer", self._transport, refused)
             self._transport.close()
             return
+        owner.strangers.pop(self._transport, None)
         self._sender = MemberId(greeting.sender)
         self._reader.payload_bytes_max = FRAME_BYTES_MAX
         if self._deadline is not None:
@@ -110,6 +118,7 @@ class _Listener(asyncio.Protocol):
             self._deadline.cancel()
         if self._transport is not None:
             self._owner.incoming.discard(self._transport)
+            self._owner.strangers.pop(self._transport, None)
 
 
 class _Dialled(asyncio.Protocol):
@@ -202,7 +211,7 @@ class Peer:
     async def _connect_and_wait(self, url: str) -> None:
         owner = self._owner
         parts = urlsplit(url)
-        tls = owner.client_tls if parts.scheme in ("https", "unixs") else None
+        tls = owner.dial_context() if parts.scheme in ("https", "unixs") else None
         async with asyncio.timeout(GREETING_TIMEOUT_S):
             # The transport as returned: uvloop may tell the protocol of its connection only later.
             connection, protocol = await owner.loop.create_connection(
@@ -213,6 +222,8 @@ class Peer:
                 server_hostname=parts.hostname if tls else None,
             )
             try:
+                if tls is not None:
+                    owner.check_dialled(connection)
                 connection.write(hello(owner.cluster_id, owner.own_id, self.id))
                 greeting = await protocol.answered
             except BaseException:
@@ -250,7 +261,7 @@ class Transport:
         receive: Callable[[AnyPeerMessage], None],
         unreachable: Callable[[MemberId], None],
         members: Callable[[], Collection[MemberId]],
-        client_tls: ssl.SSLContext | None,
+        material: Material | None = None,
     ) -> None:
         self.loop = loop
         self.cluster_id = cluster_id
@@ -259,20 +270,56 @@ class Transport:
         self.receive = receive
         self.unreachable = unreachable
         self.members = members
-        self.client_tls = client_tls
+        self.material = material
         self.counters = PeerCounters()
         self.incoming: set[asyncio.Transport] = set()
+        self.strangers: dict[asyncio.Transport, None] = {}
+        """Those among them that have not greeted yet, the oldest first."""
         self.peers: dict[MemberId, Peer] = {}
         self._tasks: dict[MemberId, asyncio.Task[None]] = {}
-        self._servers: list[asyncio.Server] = []
+        self._doors: list[Door] = []
+        self._serving: list[asyncio.Task[None]] = []
+        self._throttle = Throttle()
 
-    async def listen(self, urls: Sequence[str], tls: ssl.SSLContext | None) -> None:
-        """Raises OSError naming the address if it cannot be had."""
-        for url in urls:
-            parts = urlsplit(url)
-            secure = tls if parts.scheme == "https" else None
-            server = await self.loop.create_server(lambda: _Listener(self), parts.hostname, parts.port or 0, ssl=secure, reuse_address=True)
-            self._servers.append(server)
+    def listen(self, listening: Sequence[tuple[str, socket.socket]], group: asyncio.TaskGroup) -> None:
+        """Let peers in on sockets that are open already."""
+        for url, listener in listening:
+            material = self.material if urlsplit(url).scheme == "https" else None
+            door = Door(listener, material, self._welcome, "peer")
+            self._serving.append(group.create_task(door.serve(), name=f"peer listener {url}"))
+
+    async def _welcome(self, _transport: asyncio.Transport) -> asyncio.Protocol:
+        return _Listener(self)
+
+    def await_greeting(self, transport: asyncio.Transport) -> None:
+        if len(self.strangers) >= STRANGERS_MAX:
+            oldest = next(iter(self.strangers))
+            del self.strangers[oldest]
+            self.tell("rejected peer connection", oldest, f"more than {STRANGERS_MAX} that have not greeted; this was the oldest")
+            oldest.abort()
+        self.strangers[transport] = None
+
+    def tell(self, what: str, transport: asyncio.Transport, reason: str) -> None:
+        """Log what a stranger caused, unless there was too much of it."""
+        left_out = self._throttle.admit(self.loop.time())
+        if left_out is not None:
+            more = {"not_logged": left_out} if left_out else {}
+            log.warning(what, extra=fields(remote=_name(transport), error=reason, **more))
+
+    def dial_context(self) -> ssl.SSLContext:
+        """With the certificates as they are now. Without flags: none of our own, and the system's authorities."""
+        if self.material is None:
+            self.material = Material(TlsSettings(), "peer")
+        self.material.refresh()
+        return self.material.dial
+
+    def check_dialled(self, connection: asyncio.Transport) -> None:
+        """The same rules for whom we call as for who calls us. Raises ConnectionError."""
+        assert self.material is not None
+        presented = certificates.read(chain_of(connection.get_extra_info("ssl_object")))
+        refused = certificates.why_refused(presented, self.material.settings.rules, self.material.revoked)
+        if refused:
+            raise ConnectionError(refused)
 
     def set_peers(self, wanted: dict[MemberId, Sequence[str]], group: asyncio.TaskGroup) -> None:
         """Dial exactly these members from now on."""
@@ -300,8 +347,8 @@ class Transport:
             task.cancel()
         self._tasks.clear()
         self.peers.clear()
-        for server in self._servers:
-            server.close()
+        for serving in self._serving:
+            serving.cancel()
         for transport in list(self.incoming):
             transport.abort()
 

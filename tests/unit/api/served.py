@@ -15,8 +15,8 @@ from google.protobuf.message import Message
 
 from kvstore.api.app import App
 from kvstore.api.rpc import Settings
-from kvstore.server.config import TlsFiles
-from kvstore.server.listeners import make_servers
+from kvstore.server.listeners import ClientPort
+from kvstore.server.tls import TlsSettings
 from tests.model.backend import ModelBackend
 from tests.support.calls import OK, UNARY, Reply, Wire, path
 from tests.support.http import Http
@@ -64,14 +64,14 @@ class Served:
         self.backend = ModelBackend()
         self.app = App(self.backend, self.settings)
         body_bytes_max = self.settings.message_bytes_max * 2
-        no_tls = TlsFiles("", "", "", False)
-        [server] = make_servers(self.app, [(f"http://127.0.0.1:{self.port}", self._listener)], no_tls, STREAMS_MAX, body_bytes_max)
+        listening = [(f"http://127.0.0.1:{self.port}", self._listener)]
+        port = ClientPort(self.app, listening, TlsSettings(), STREAMS_MAX, body_bytes_max)
         async with asyncio.TaskGroup() as group:
-            serving = group.create_task(server.serve())
-            await server.wait_started()
+            await port.open(group)
             self._started.set_result(None)
             await self._stop.wait()
-            serving.cancel()
+            port.stop()
+            await port.finish()
 
     def call_with_metadata(self, method: str, request: Message, *metadata: tuple[str, str]) -> Reply:
         """A unary call with request headers of its own."""

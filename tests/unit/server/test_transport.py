@@ -26,7 +26,6 @@ def make(own: MemberId, receive: Callable[[Any], None]) -> Transport:
         receive=receive,
         unreachable=lambda _: None,
         members=lambda: [FIRST, SECOND],
-        client_tls=None,
     )
 
 
@@ -35,9 +34,11 @@ def test_a_message_arrives_and_a_silent_wire_is_given_up_early(loop_factory: Cal
     async def scenario() -> None:
         arrived: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         here, there = make(FIRST, lambda _: None), make(SECOND, arrived.set_result)
-        await there.listen(["http://127.0.0.1:0"], None)
-        port = there._servers[0].sockets[0].getsockname()[1]
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.setblocking(False)
+        port = listener.getsockname()[1]
         async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            there.listen([(f"http://127.0.0.1:{port}", listener)], group)
             here.set_peers({SECOND: [f"http://127.0.0.1:{port}"]}, group)
             while not here.peers[SECOND].active:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0)
@@ -49,7 +50,8 @@ def test_a_message_arrives_and_a_silent_wire_is_given_up_early(loop_factory: Cal
             here.send([beat])
             assert await arrived == beat
             await here.close()
-        await there.close()
+            await there.close()
+        listener.close()
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(scenario())
