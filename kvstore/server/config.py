@@ -35,6 +35,7 @@ class Config(Struct, frozen=True):
     initial_cluster_token: str
     client_tls: TlsSettings
     peer_tls: TlsSettings
+    self_signed_years: int
     heartbeat_s: float
     election_s: float
     pre_vote: bool
@@ -112,7 +113,8 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         if gate.partition("=")[0] not in flags.FEATURE_GATES:
             raise ConfigurationError(f"unrecognized feature gate: {gate.partition('=')[0]}")
     advertise_peer = urls(text("initial-advertise-peer-urls"), "initial-advertise-peer-urls")
-    client_tls, peer_tls = tls_flags.settings(text, "client", notes), tls_flags.settings(text, "peer", notes)
+    data_dir = Path(text("data-dir") or f"{name}.etcd")
+    client_tls, peer_tls = (tls_flags.settings(text, port, data_dir, notes) for port in ("client", "peer"))
     listen_client = urls(text("listen-client-urls"), "listen-client-urls", listening=True)
     listen_peer = urls(text("listen-peer-urls"), "listen-peer-urls", listening=True)
     for wanted, files, what in ((listen_client, client_tls, "client"), (listen_peer, peer_tls, "peer")):
@@ -124,7 +126,7 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         notes.append(f"--quota-backend-bytes: quota exceeds the maximum value of {QUOTA_BYTES_RECOMMENDED} that is recommended")
     return Config(
         name=name,
-        data_dir=Path(text("data-dir") or f"{name}.etcd"),
+        data_dir=data_dir,
         listen_client_urls=listen_client,
         listen_peer_urls=listen_peer,
         listen_metrics_urls=urls(text("listen-metrics-urls"), "listen-metrics-urls", listening=True),
@@ -135,6 +137,7 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         initial_cluster_token=text("initial-cluster-token"),
         client_tls=client_tls,
         peer_tls=peer_tls,
+        self_signed_years=number("self-signed-cert-validity"),
         heartbeat_s=heartbeat_ms / 1000,
         election_s=election_ms / 1000,
         pre_vote=is_true(text("pre-vote")),

@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from kvstore.member.member import Member
 from kvstore.member.messages import AnyPeerMessage
 from kvstore.peer.frames import MessageCodec
 from kvstore.raft.config import Config as RaftConfig
+from kvstore.server import selfsigned
 from kvstore.server.backend import MemberBackend
 from kvstore.server.bootstrap import ConfigurationError, Opened, open_member
 from kvstore.server.config import Config
@@ -53,6 +55,7 @@ async def run(config: Config) -> signal.Signals | None:
     sockets = Sockets(
         _listen(config.listen_client_urls, "client"), _listen(config.listen_metrics_urls, "metrics"), _listen(config.listen_peer_urls, "peer")
     )
+    _sign_for_ourselves(config)
     disk = LmdbDisk(config.data_dir / "member", _map_bytes(config.quota_bytes), sync=config.sync)
     try:
         opened = open_member(disk, config.name, config.initial_cluster, config.initial_cluster_token, existing=config.initial_cluster_existing)
@@ -68,6 +71,14 @@ async def run(config: Config) -> signal.Signals | None:
 def _map_bytes(quota_bytes: int) -> int:
     """Address space for a state: far above its quota, because deletes go on when that is reached; it costs nothing."""
     return max(DEFAULT_MAP_BYTES, 4 * quota_bytes) if quota_bytes else UNLIMITED_MAP_BYTES
+
+
+def _sign_for_ourselves(config: Config) -> None:
+    """Certificates of --auto-tls and --peer-auto-tls, for the hosts that are listened on."""
+    for settings, urls in ((config.client_tls, config.listen_client_urls), (config.peer_tls, config.listen_peer_urls)):
+        if settings.self_signed:
+            hosts = [urlsplit(url).hostname or "" for url in urls]
+            selfsigned.ensure(Path(settings.cert), Path(settings.key), hosts, config.self_signed_years)
 
 
 def _listen(urls: Sequence[str], what: str) -> list[tuple[str, socket.socket]]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from kvstore.server import ciphers, tls
+from kvstore.server import ciphers, selfsigned, tls
 from kvstore.server.bootstrap import ConfigurationError
 from kvstore.server.certificates import Rules
 from kvstore.server.flags import is_true
@@ -13,8 +13,11 @@ _ALPN = {"client": ("h2", "http/1.1"), "peer": ()}
 _FILES = ("cert-file", "key-file", "trusted-ca-file", "crl-file", "client-cert-file", "client-key-file")
 
 
-def settings(text: Callable[[str], str], port: str, notes: list[str]) -> TlsSettings:
-    """Of the "client" or the "peer" port. Raises ConfigurationError."""
+def settings(text: Callable[[str], str], port: str, data_dir: Path, notes: list[str]) -> TlsSettings:
+    """Of the "client" or the "peer" port. Raises ConfigurationError.
+
+    Files of --auto-tls are named, not made: that is for the start (`selfsigned.ensure`).
+    """
     prefix = "peer-" if port == "peer" else ""
     auth_flag = f"{prefix}client-cert-auth"
     paths = {name: text(_flag(prefix, name)) for name in _FILES}
@@ -25,6 +28,14 @@ def settings(text: Callable[[str], str], port: str, notes: list[str]) -> TlsSett
         names = ciphers.openssl_names(suites)
     except ciphers.Unknown as error:
         raise ConfigurationError(str(error)) from error
+    is_auto = is_true(text(f"{prefix}auto-tls"))
+    if is_auto and paths["cert-file"]:
+        notes.append(f"ignoring {port} auto TLS since certs given")
+        is_auto = False
+    if is_auto:
+        paths["cert-file"], paths["key-file"] = map(str, selfsigned.paths(data_dir, port))
+        if int(text("self-signed-cert-validity"), 0) < 1:
+            raise ConfigurationError("selfSignedCertValidity is invalid,it should be greater than 0")
     found = TlsSettings(
         cert=paths["cert-file"],
         key=paths["key-file"],
@@ -39,15 +50,17 @@ def settings(text: Callable[[str], str], port: str, notes: list[str]) -> TlsSett
         most=most,
         suites=names,
         alpn=_ALPN[port],
+        self_signed=is_auto,
     )
     if found.require_client and not found.ca:
         raise ConfigurationError(f"--{auth_flag} needs --{prefix}trusted-ca-file to check certificates by")
     if port == "client" and paths["client-cert-file"]:
         notes.append("--client-cert-file has no effect here: the gateway calls the services inside the process, not through the client port")
-    try:
-        tls.load(found)
-    except tls.Unusable as error:
-        raise ConfigurationError(str(error)) from error
+    if not is_auto:
+        try:
+            tls.load(found)
+        except tls.Unusable as error:
+            raise ConfigurationError(str(error)) from error
     return found
 
 

@@ -60,7 +60,7 @@ def test_bad_command_lines(arguments, exit_code, text):
         (["--listen-peer-urls=ftp://127.0.0.1:1"], "scheme must be http or https"),
         (["--listen-peer-urls=http://127.0.0.1"], "host:port"),
         (["--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://127.0.0.1:1"], "--cert-file and --key-file"),
-        (["--auto-tls"], "not implemented yet"),
+        (["--auto-tls", "--self-signed-cert-validity=0"], "selfSignedCertValidity is invalid"),
         (["--feature-gates=NoSuch=true"], "unrecognized feature gate"),
         (["--cert-file=/nowhere"], "belong together"),
         (["--client-cert-auth"], "needs --trusted-ca-file"),
