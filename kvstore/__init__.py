@@ -8,6 +8,7 @@ Rooms, from the ground up (imports only go down; `lint-imports` checks it):
 * `member`: the whole member, pure: what the simulator runs and the server drives;
 * `wire`, `api`: etcd's protocol, and its services as an ASGI application over `api.backend.Backend`;
 * `peer`: the members' own protocol; `server`: the shell with the event loop, sockets and files;
+* `offline`: what is done to a member's files without the member: snapshots restored, data directories checked;
 * `client`: the async client, the one door for everybody outside; `ctl`: `kvctl`.
 
 Begin with `member/__init__.py` for the life of a request, with `raft/__init__.py` for consensus.

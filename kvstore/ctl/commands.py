@@ -22,7 +22,7 @@ FILES = {
     "options": "about",
     "put": "kv",
     "role": "role",
-    "snapshot": "maintenance",
+    "snapshot": "snapshot",
     "txn": "kv",
     "user": "user",
     "version": "about",

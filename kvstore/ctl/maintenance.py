@@ -1,15 +1,13 @@
-"""endpoint, alarm, defrag, snapshot, move-leader."""
+"""endpoint, alarm, defrag, move-leader."""
 
-import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvstore.ctl.command import Command
 from kvstore.ctl.durations import written
-from kvstore.ctl.failure import BAD_ARGUMENTS, ERROR, IO_ERROR, Failure, told
+from kvstore.ctl.failure import BAD_ARGUMENTS, ERROR, Failure, told
 from kvstore.ctl.flags import Flag, Given, integer
 from kvstore.ctl.output import Printer, go_json, go_object, human_bytes, quoted, table
 from kvstore.errors import PermissionDenied, StoreError
@@ -216,31 +214,6 @@ async def defragment(client: "Client", given: Given, printer: Printer, open_clie
         raise Failure(ERROR, "")
 
 
-async def save_snapshot(client: "Client", given: Given, printer: Printer) -> None:
-    """Into FILE.part first, synced, then renamed: FILE is whole or not there."""
-    if len(given.arguments) != 1:
-        raise Failure(BAD_ARGUMENTS, "snapshot save expects one argument")
-    if len(given.flags["endpoints"]) != 1:
-        raise Failure(BAD_ARGUMENTS, f"snapshot must be requested to one selected node, not multiple [{' '.join(given.flags['endpoints'])}]")
-    target = Path(given.arguments[0])
-    part = target.with_name(target.name + ".part")
-    version = ""
-    try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            async for response in client.snapshot():
-                file.write(response.blob)
-                version = response.version
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-    except OSError as error:
-        raise Failure(IO_ERROR, f"could not write {error.filename}: {error.strerror}") from error
-    printer.line(f"Snapshot saved at {target}")
-    if version:
-        print(f"Server version {version}", file=sys.stderr)
-
-
 async def move_leader(client: "Client", given: Given, printer: Printer, open_client: OpenClient) -> None:
     """Only the leader can; find it among the endpoints."""
     if len(given.arguments) != 1:
@@ -268,5 +241,4 @@ COMMANDS = {
     "endpoint health": Command(health, (), "Checks the healthiness of endpoints specified in `--endpoints` flag", per_endpoint=True),
     "endpoint status": Command(status, (), "Prints out the status of endpoints specified in `--endpoints` flag", per_endpoint=True),
     "move-leader": Command(move_leader, (), "Transfers leadership to another etcd cluster member.", per_endpoint=True, use="<transferee-member-id>"),
-    "snapshot save": Command(save_snapshot, (), "Stores an etcd node backend snapshot to a given file", endless=True, use="<filename>"),
 }

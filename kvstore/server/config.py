@@ -132,7 +132,7 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         listen_metrics_urls=urls(text("listen-metrics-urls"), "listen-metrics-urls", listening=True),
         advertise_client_urls=urls(text("advertise-client-urls"), "advertise-client-urls"),
         advertise_peer_urls=advertise_peer,
-        initial_cluster=_initial_cluster(text("initial-cluster"), name, advertise_peer),
+        initial_cluster=initial_cluster(text("initial-cluster"), name, advertise_peer),
         initial_cluster_existing=state == "existing",
         initial_cluster_token=text("initial-cluster-token"),
         client_tls=client_tls,
@@ -213,7 +213,7 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _initial_cluster(text: str, name: str, advertise_peer: tuple[str, ...]) -> dict[str, list[str]]:
+def initial_cluster(text: str, name: str, advertise_peer: tuple[str, ...]) -> dict[str, list[str]]:
     """name=url,name=url; a name may repeat. Empty: this member alone."""
     if not text:
         return {name: sorted(advertise_peer)}

@@ -278,6 +278,22 @@ class Machine:
         if self.members.pop(member_id, None) is not None:
             self._store.txn.delete(member_id.to_bytes(8, "big"), db=self.tables.members)
 
+    # --- another cluster's ------------------------------------------------------------------------------------------------------
+
+    def found_cluster(self, members: list[Member], conf: bytes, index: Index, term: Term) -> None:
+        """This state, restored from a backup, is where a new cluster begins: of the old one's members and log nothing stays."""
+        for known in list(self.members):
+            self._store.txn.delete(known.to_bytes(8, "big"), db=self.tables.members)
+        self.members.clear()
+        for member in members:
+            self.put_member(member)
+        self.conf, self.applied_index, self.applied_term = conf, index, term
+
+    def bump_revision(self, by: int) -> None:
+        """Go on `by` revisions higher and count all before as compacted: who saw revisions that the backup does not hold must not take new ones
+        for those, and whoever watches from one of them is told that it is gone."""
+        self._store.revision = self._store.compacted = Revision(self._store.revision + by)
+
     # --- reading --------------------------------------------------------------------------------------------------------------
 
     def range(self, request: Range) -> RangeResult:

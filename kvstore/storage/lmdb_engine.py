@@ -40,6 +40,12 @@ with environment.begin() as txn:
 """
 
 
+def is_readable(path: Path) -> bool:
+    """Can every table of this file be read to its end? Tried in a process of its own, which may die of it."""
+    command = [sys.executable, "-I", "-c", _READ_EVERYTHING, str(path), str(TABLES_MAX)]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
+
+
 @contextlib.contextmanager
 def engine_errors(path: Path) -> Iterator[None]:
     """Turn LMDB's and the system's failures into ours, with the file's name and what to do."""
@@ -105,8 +111,7 @@ class LmdbEngine:
         """
         if self.path.stat().st_size >= self.size_bytes():
             return
-        command = [sys.executable, "-I", "-c", _READ_EVERYTHING, str(self.path), str(TABLES_MAX)]
-        if subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode:
+        if not is_readable(self.path):
             raise Corrupted(
                 f"{self.path}: the file ends before its data does (it was cut short); if other members are healthy, "
                 "remove this member's data directory and let it join again"
@@ -210,6 +215,11 @@ class FileImporter:
         self._path.with_name(f"{self._path.name}-lock").unlink(missing_ok=True)
 
 
+def restoring(directory: Path) -> Path:
+    """Where a restore builds what it renames to `directory` at its end. While that is there, nobody may begin anew beside it."""
+    return directory.with_name(f"{directory.name}.restoring")
+
+
 class LmdbDisk:
     """A member's directory. Only one process may have it: a second is refused."""
 
@@ -217,6 +227,8 @@ class LmdbDisk:
         self.directory = directory
         self._map_bytes = map_bytes
         self._sync = sync
+        if (unfinished := restoring(directory)).exists():
+            raise EngineError(f"{unfinished}: a restore into this directory was not finished: repeat it, or remove the directory")
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = (directory / "lock").open("w")
         try:
