@@ -14,9 +14,12 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 
+import uvloop
+
 from bench import results
+from bench.cases import cases, run_case
 from bench.load.generator import run_load
-from bench.load.requests import OPERATIONS, VALUE_BYTES, loading
+from bench.load.requests import VALUE_BYTES, loading
 from bench.machine import cpu_s, describe, resident_bytes
 from bench.peers import pysyncobj, servers
 from bench.peers.servers import PEERS, Missing, version
@@ -28,19 +31,6 @@ from tests.support.tls import TlsFiles
 
 MEMBERS = 3
 DATA = Path(__file__).parent.parent / "build"
-CONNECTIONS = {1: 1, 20: 5, 200: 20}
-"""In flight to connections: a lone client, some clients, many that share connections as gRPC's do."""
-
-
-def cases() -> list[Case]:
-    """Reads first, on the loaded keys; a single client is at the leader, where its puts are quickest."""
-    order = sorted(OPERATIONS, key=lambda operation: operation.name == "put")
-    return [
-        Case(operation.name, in_flight, connections, at)
-        for operation in order
-        for in_flight, connections in CONNECTIONS.items()
-        for at in (("leader",) if in_flight == 1 else ("leader", "spread"))
-    ]
 
 
 def client_tls(files: TlsFiles | None) -> ssl.SSLContext | None:
@@ -67,17 +57,16 @@ def measure_peer(kind: Kind, number: int, todo: Iterable[Case], options: argpars
             assert not loaded.errors, f"{kind.name} refused keys: {loaded.errors}"
             for case in todo:
                 endpoints = [leader.endpoint] if case.at == "leader" else [member.endpoint for member in members]
-                operation = next(operation for operation in OPERATIONS if operation.name == case.operation)
-                measured = run_load(
-                    endpoints,
-                    operation,
-                    in_flight=case.in_flight,
-                    connections=case.connections,
-                    seconds=options.seconds,
-                    warm_up_s=options.warm_up,
-                    seed=next(seeds),
-                    tls=context,
-                    meter=lambda: [cpu_s(process) for process in processes],
+                measured = uvloop.run(
+                    run_case(
+                        case,
+                        endpoints,
+                        seconds=options.seconds,
+                        warm_up_s=options.warm_up,
+                        seed=next(seeds),
+                        tls=context,
+                        meter=lambda: [cpu_s(process) for process in processes],
+                    )
                 )
                 yield Sample(kind.name, number, case, measured, [resident_bytes(process) for process in processes])
 

@@ -14,6 +14,7 @@ processes (root, or kernel.yama.ptrace_scope=0).
 
 import argparse
 import contextlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,11 +25,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import uvloop
 
-from bench.compare import CONNECTIONS, DATA, MEMBERS
-from bench.load.generator import Measured, run_load
-from bench.load.requests import OPERATIONS, loading
+from bench.cases import CONNECTIONS, cases, run_case
+from bench.compare import DATA, MEMBERS
+from bench.load.generator import run_load
+from bench.load.requests import loading
+from bench.load.tally import Measured
 from bench.peers.servers import peer
+from bench.results import Case
 from tests.support.members import Cluster
 
 FOLDER = DATA / "profiles"
@@ -132,15 +137,16 @@ def _escaped(text: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--operation", choices=[operation.name for operation in OPERATIONS], default="put")
+    parser.add_argument("--operation", choices=list(dict.fromkeys(case.operation for case in cases())), default="put")
     parser.add_argument("--in-flight", type=int, choices=list(CONNECTIONS), default=200)
+    parser.add_argument("--at", choices=["leader", "spread"], default="leader", help="which members are loaded")
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--follower", action="store_true", help="watch a follower; the load still goes to the leader")
+    parser.add_argument("--follower", action="store_true", help="watch a follower")
     parser.add_argument("--peer", default="keelson", help="or NAME=COMMAND for another build")
     parser.add_argument("--native", action="store_true", help="frames of compiled code too (slower sampling)")
     options = parser.parse_args()
-    operation = next(operation for operation in OPERATIONS if operation.name == options.operation)
-    name = f"profile-{operation.name.replace(', ', '-')}-{options.in_flight}" + ("-follower" if options.follower else "")
+    case = Case(options.operation, options.in_flight, CONNECTIONS[options.in_flight], options.at)
+    name = f"profile-{re.sub('[^a-z0-9]+', '-', case.operation.lower())}-{case.in_flight}" + ("-follower" if options.follower else "")
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="profile-", dir=DATA) as folder, Cluster(peer(options.peer), Path(folder), MEMBERS) as cluster:
         leader = cluster.leader()
@@ -149,15 +155,11 @@ def main() -> None:
         load, requests = loading()
         run_load([leader.endpoint], load, in_flight=100, connections=5, requests=requests)
         measured: list[Measured] = []
-        connections = CONNECTIONS[options.in_flight]
+        endpoints = [leader.endpoint] if case.at == "leader" else [leader.endpoint, *(follower.endpoint for follower in cluster.followers())]
         loading_for_s = options.seconds + 3  # py-spy takes a moment to read the symbols
 
         def drive() -> None:
-            measured.append(
-                run_load(
-                    [leader.endpoint], operation, in_flight=options.in_flight, connections=connections, seconds=loading_for_s, warm_up_s=1, seed=1
-                )
-            )
+            measured.append(uvloop.run(run_case(case, endpoints, seconds=loading_for_s, warm_up_s=1, seed=1, tls=None, meter=list)))
 
         driver = threading.Thread(target=drive, name="load")
         driver.start()
@@ -167,7 +169,7 @@ def main() -> None:
         if spy.returncode != 0:
             sys.exit(f"py-spy failed:\n{told}")
     raw = FOLDER / f"{name}.stacks"
-    title = f"{operation.name}, {options.in_flight} in flight, {'a follower' if options.follower else 'the leader'}"
+    title = f"{case.operation}, {case.in_flight} in flight, {'a follower' if options.follower else 'the leader'}"
     flame_graph(raw, FOLDER / f"{name}.svg", title)
     speedscope(raw, FOLDER / f"{name}.speedscope.json", title)
     with contextlib.suppress(IndexError):

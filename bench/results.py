@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from bench.load.generator import Measured
+from bench.load.tally import Measured
 from bench.machine import Machine
 
 FOLDER = Path(__file__).parent / "results"

@@ -1,4 +1,6 @@
-"""A closed-loop load generator: so many requests in flight over so many connections, the next one sent when an answer came.
+"""A load generator. Closed loop: so many requests in flight over so many connections, the next one sent when an answer came. Open loop
+(`rate`): so many a second whatever the answers do, each latency counted from when its request was due, so that a server which stands still is
+charged for all that would have come meanwhile (no coordinated omission).
 
     python -m bench.load.generator --endpoint 127.0.0.1:2379 --operation put --in-flight 200 --connections 20 --seconds 5
 
@@ -11,74 +13,59 @@ import argparse
 import asyncio
 import gc
 import json
-import resource
 import ssl
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
 
 import uvloop
-from msgspec import Struct, to_builtins
+from msgspec import to_builtins
 
 from bench.load.http2 import GRPC_PREFIX_BYTES, OK, ConnectionBroken, RequestEncoder, ResponseReader, opening
-from bench.load.requests import OPERATIONS, Bodies, Operation
+from bench.load.requests import OPERATIONS, Operation, Requests
+from bench.load.tally import STUCK_TIMEOUT_S, Measured, Meter, Tally
 
 CONNECT_TIMEOUT_S = 10.0
-STUCK_TIMEOUT_S = 30.0
-"""A run in which no answer came for this long has failed."""
+PACE_S = 0.001
+UNANSWERED_MAX = 20_000
+"""An open loop with more requests than this unanswered asks for more than the server can do, and ends."""
 
 
-class Measured(Struct, frozen=True):
-    """One run. Latencies in milliseconds; `errors` counts answers by grpc-status (-1: none) other than 0; `generator_cpu_s` is ours;
-    `servers_cpu_s` is by how much what the run's `meter` reads went up."""
+class Run(Tally):
+    """What the connections of one run share: what is sent, when it is over."""
 
-    requests: int
-    seconds: float
-    per_second: float
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    max_ms: float
-    errors: dict[str, int]
-    generator_cpu_s: float
-    servers_cpu_s: list[float] = []
-
-
-class Run:
-    """What the connections of one run share: when it counts, what is counted, when it is over."""
-
-    def __init__(self, bodies: Bodies, requests_max: int | None) -> None:
-        self.bodies = bodies
-        self.latencies: list[float] = []
-        self.errors: Counter[int] = Counter()
-        self.counting = False
+    def __init__(self, requests: Requests, requests_max: int | None, *, closed_loop: bool) -> None:
+        super().__init__()
+        self.requests = requests
+        self.closed_loop = closed_loop
         self.sending = True
         self.left = requests_max
         self.in_flight = 0
-        self.answered = 0
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def fail(self, error: Exception) -> None:
-        if not self.over.done():
-            self.over.set_exception(error)
 
     def check_over(self) -> None:
         if not self.sending and self.in_flight == 0 and not self.over.done():
             self.over.set_result(None)
 
+    async def finish(self) -> None:
+        """Send no more, and wait for what is on its way."""
+        self.sending = False
+        self.check_over()
+        await asyncio.wait_for(self.over, STUCK_TIMEOUT_S)
+
 
 class Connection(asyncio.Protocol):
     """One connection with `slots` requests in flight."""
 
-    def __init__(self, run: Run, slots: int, path: str, authority: str, scheme: str) -> None:
+    def __init__(self, run: Run, slots: int, paths: Sequence[str], authority: str, scheme: str) -> None:
         self._run = run
         self._slots = slots
-        self._encoder = RequestEncoder(path, authority, scheme)
+        self._encoder = RequestEncoder(paths, authority, scheme)
         self._reader = ResponseReader(self._settings)
         self._started: dict[int, float] = {}
         self._unsent: deque[tuple[int, bytes]] = deque()
         """Requests that wait for the connection's window: bytes under flow control, frames."""
         self._transport: asyncio.Transport | None = None
+        self._closed = False
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -90,13 +77,14 @@ class Connection(asyncio.Protocol):
         lost = ConnectionBroken(f"connection lost: {error}")
         if not self.ready.done():
             self.ready.set_exception(lost)
-        if self._started:
+        if self._started and not self._closed:
             self._run.fail(lost)
 
     def start(self) -> None:
-        self._answer_and_send(0, time.perf_counter(), self._slots)
+        self._send(time.perf_counter(), self._slots)
 
     def close(self) -> None:
+        self._closed = True
         if self._transport is not None:
             self._transport.close()
 
@@ -108,27 +96,30 @@ class Connection(asyncio.Protocol):
         except ConnectionBroken as error:
             self._run.fail(error)
             return
-        ended = reader.ended
-        if ended:
-            run, started = self._run, self._started
-            if run.counting:
-                latencies = run.latencies
-                for stream, outcome in ended:
-                    latencies.append(now - started.pop(stream))
-                    if outcome != OK:
-                        run.errors[outcome] += 1
-            else:
-                for stream, outcome in ended:
-                    del started[stream]
-                    if outcome != OK:
-                        run.errors[outcome] += 1
-            done = len(ended)
-            ended.clear()
-            run.answered += done
-            run.in_flight -= done
-            self._answer_and_send(done, now, done)
+        if reader.ended:
+            done = self._take_ended(now)
+            self._send(now, done if self._run.closed_loop else 0)
         elif reader.to_send or self._unsent:
-            self._answer_and_send(0, now, 0)
+            self._send(now, 0)
+
+    def _take_ended(self, now: float) -> int:
+        run, started, ended = self._run, self._started, self._reader.ended
+        latencies, done = run.latencies, 0
+        for stream, outcome in ended:
+            began = started.pop(stream, None)
+            if began is None:
+                continue  # a server may reset a stream that it has ended (RFC 9113, 8.1)
+            done += 1
+            latencies.append(now - began)
+            if outcome != OK:
+                run.errors[outcome] += 1
+        ended.clear()
+        run.in_flight -= done
+        return done
+
+    def send_due(self, due: float, wanted: int) -> None:
+        """Open loop: requests that were to be sent at `due`."""
+        self._send(due, wanted)
 
     def _settings(self, settings: dict[int, int]) -> None:
         if 0x1 in settings:
@@ -138,8 +129,8 @@ class Connection(asyncio.Protocol):
         if not self.ready.done():
             self.ready.set_result(None)
 
-    def _answer_and_send(self, done: int, now: float, wanted: int) -> None:
-        """Send what the protocol owes, what waited for the window, and `wanted` new requests: one write."""
+    def _send(self, began: float, wanted: int) -> None:
+        """Send what the protocol owes, what waited for the window, and `wanted` new requests whose time counts from `began`: one write."""
         run, reader = self._run, self._reader
         out = reader.to_send
         if wanted and run.sending:
@@ -148,11 +139,11 @@ class Connection(asyncio.Protocol):
                 run.left -= wanted
                 if run.left == 0:
                     run.sending = False
-            request, started, bodies = self._encoder.request, self._started, run.bodies
+            request, started, requests = self._encoder.request, self._started, run.requests
             for _ in range(wanted):
-                message = bodies()
-                stream, frames = request(message)
-                started[stream] = now
+                path, message = requests()
+                stream, frames = request(path, message)
+                started[stream] = began
                 self._unsent.append((len(message) + GRPC_PREFIX_BYTES, frames))
             run.in_flight += wanted
         unsent = self._unsent
@@ -174,10 +165,10 @@ def shares(whole: int, parts: int) -> list[int]:
     return [whole // parts + (at < whole % parts) for at in range(parts)]
 
 
-async def _connect(run: Run, endpoint: str, slots: int, path: str, tls: ssl.SSLContext | None) -> Connection:
+async def connect(run: Run, endpoint: str, slots: int, paths: Sequence[str], tls: ssl.SSLContext | None) -> Connection:
     host, port = endpoint.rsplit(":", 1)
     _, protocol = await asyncio.get_running_loop().create_connection(
-        lambda: Connection(run, slots, path, endpoint, "http" if tls is None else "https"), host, int(port), ssl=tls
+        lambda: Connection(run, slots, paths, endpoint, "http" if tls is None else "https"), host, int(port), ssl=tls
     )
     await asyncio.wait_for(protocol.ready, CONNECT_TIMEOUT_S)
     return protocol
@@ -192,72 +183,61 @@ async def generate(
     seconds: float = 0,
     warm_up_s: float = 0,
     requests: int | None = None,
+    rate: float | None = None,
     seed: int = 0,
     tls: ssl.SSLContext | None = None,
-    meter: Callable[[], list[float]] = list,
+    meter: Meter = list,
 ) -> Measured:
     """Load `endpoints` (connections go to them in turn) for `seconds` after `warm_up_s`, or with exactly `requests` requests.
 
+    `rate`: an open loop of so many requests a second in place of `in_flight` at a time.
     Raises ConnectionBroken or TimeoutError if the servers cannot be loaded; refused requests are counted instead.
     """
-    run = Run(operation.bodies(seed), requests)
+    run = Run(operation.requests(seed), requests, closed_loop=rate is None)
     links = [
-        await _connect(run, endpoints[at % len(endpoints)], slots, operation.path, tls) for at, slots in enumerate(shares(in_flight, connections))
+        await connect(run, endpoints[at % len(endpoints)], slots, operation.paths, tls) for at, slots in enumerate(shares(in_flight, connections))
     ]
     # The collector's pauses would be counted as the servers'; nothing here is cyclic.
     gc.collect()
     gc.disable()
     try:
-        for link in links:
-            link.start()
-        if requests is None:
-            await _watched(run, warm_up_s)
-        run.counting, run.errors, run.latencies = True, Counter(), []
-        servers, cpu, began = meter(), _cpu_s(), time.perf_counter()
-        await _watched(run, seconds if requests is None else float("inf"))
-        took, cpu = time.perf_counter() - began, _cpu_s() - cpu
-        servers = [after - before for before, after in zip(servers, meter(), strict=True)]
-        latencies, errors = run.latencies, run.errors
-        run.counting = run.sending = False
-        run.check_over()
-        await asyncio.wait_for(run.over, STUCK_TIMEOUT_S)
+        if rate is None:
+            for link in links:
+                link.start()
+        else:
+            _Pace(run, links, rate).send()
+        measured = await run.measure(seconds if requests is None else float("inf"), 0 if requests else warm_up_s, meter)
+        await run.finish()
+        return measured
     finally:
         gc.enable()
         for link in links:
             link.close()
-    return _summary(latencies, took, errors, cpu, servers)
 
 
-async def _watched(run: Run, seconds: float) -> None:
-    """Sleep while the run goes on; ends early if it is over, fails if nothing moves."""
-    deadline = time.perf_counter() + seconds
-    answered, since = run.answered, time.perf_counter()
-    while not run.over.done():
-        now = time.perf_counter()
-        if now >= deadline:
+class _Pace:
+    """Sends what is due, every millisecond, over the connections in turn."""
+
+    def __init__(self, run: Run, links: Sequence[Connection], rate: float) -> None:
+        self._run, self._links = run, links
+        self._each_s = 1 / rate
+        self._due = time.perf_counter()
+        self._turn = 0
+
+    def send(self) -> None:
+        run = self._run
+        if not run.sending or run.over.done():
+            run.check_over()
             return
-        if run.answered != answered:
-            answered, since = run.answered, now
-        elif now - since > STUCK_TIMEOUT_S:
-            raise TimeoutError(f"no answer for {STUCK_TIMEOUT_S} s with {run.in_flight} requests in flight")
-        await asyncio.wait([run.over], timeout=min(deadline - now, 1.0))
-    run.over.result()
-
-
-def _cpu_s() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _summary(latencies: list[float], seconds: float, errors: Counter[int], cpu_s: float, servers: list[float]) -> Measured:
-    ranked = sorted(latencies)
-    count = len(ranked)
-
-    def at(share: float) -> float:
-        return round(ranked[min(count - 1, int(share * count))] * 1000, 4) if ranked else 0.0
-
-    told = {str(status): times for status, times in sorted(errors.items())}
-    return Measured(count, seconds, count / seconds, at(0.5), at(0.9), at(0.99), at(1.0), told, cpu_s, servers)
+        if run.in_flight > UNANSWERED_MAX:
+            run.fail(TimeoutError(f"{run.in_flight} requests are unanswered: the rate is more than the server can do"))
+            return
+        now = time.perf_counter()
+        while self._due <= now and run.sending:
+            self._links[self._turn % len(self._links)].send_due(self._due, 1)
+            self._turn += 1
+            self._due += self._each_s
+        asyncio.get_running_loop().call_later(PACE_S, self.send)
 
 
 def run_load(endpoints: Sequence[str], operation: Operation, **options: object) -> Measured:
@@ -271,6 +251,7 @@ def main() -> None:
     parser.add_argument("--operation", choices=[operation.name for operation in OPERATIONS], default="put")
     parser.add_argument("--in-flight", type=int, default=200)
     parser.add_argument("--connections", type=int, default=20)
+    parser.add_argument("--rate", type=float, help="open loop: so many requests a second")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--warm-up", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=int(time.time()) % 1_000_000, help="puts with another seed write other keys")
@@ -283,6 +264,7 @@ def main() -> None:
         connections=options.connections,
         seconds=options.seconds,
         warm_up_s=options.warm_up,
+        rate=options.rate,
         seed=options.seed,
     )
     print(json.dumps(to_builtins(measured), indent=2))

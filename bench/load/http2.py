@@ -7,7 +7,7 @@ of known blocks is forgotten).
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hpack import Decoder, Encoder
 
@@ -47,44 +47,68 @@ def opening() -> bytes:
     return PREFACE + frame(SETTINGS, 0, 0, settings) + frame(WINDOW_UPDATE, 0, 0, _WORD.pack(WINDOW_MAX - INITIAL_WINDOW))
 
 
-class RequestEncoder:
-    """Requests of one connection as bytes: the same path and headers, one message each."""
+def message_frame(stream: int, message: bytes, flags: int = 0) -> bytes:
+    """One gRPC message on a stream."""
+    size = len(message)
+    return b"".join((_HEADER.pack((size + GRPC_PREFIX_BYTES) << 8, flags, stream), b"\0", _WORD.pack(size), message))
 
-    def __init__(self, path: str, authority: str, scheme: str) -> None:
-        self._fields = [
-            (":method", "POST"), (":scheme", scheme), (":path", path), (":authority", authority),
-            ("content-type", "application/grpc"), ("te", "trailers"),
-        ]  # fmt: skip
+
+class RequestEncoder:
+    """Requests of one connection as bytes: the same headers but for the path, one message each.
+
+    A lone path is entered into the server's header table like the other fields. Several would move one another in it, so they are sent in full.
+    """
+
+    def __init__(self, paths: Sequence[str], authority: str, scheme: str) -> None:
+        self._paths = paths
+        self._authority, self._scheme = authority, scheme
         self._encoder = Encoder()
         self._next_stream = 1
-        self._block = b""
+        self._blocks: dict[str, bytes] = {}
 
     def limit_table(self, size_bytes: int) -> None:
         """The server's SETTINGS_HEADER_TABLE_SIZE."""
         self._encoder.header_table_size = min(size_bytes, 4096)
-        self._block = b""
+        self._blocks = {}
 
-    def request(self, message: bytes) -> tuple[int, bytes]:
-        """Stream id and the frames of one request."""
+    def call(self, path: str) -> tuple[int, bytes]:
+        """Stream id and the frame that begins a call; its messages follow (`message_frame`)."""
         stream = self._next_stream
         self._next_stream = stream + 2
-        block = self._block
-        if not block:
-            # The first encoding enters the fields into the server's table; the second finds them there and is the one to repeat.
-            block = self._encoder.encode(self._fields)
-            self._block = self._encoder.encode(self._fields)
+        block = self._blocks.get(path) or self._first_block(path)
+        return stream, _HEADER.pack(len(block) << 8 | HEADERS, END_HEADERS, stream) + block
+
+    def request(self, path: str, message: bytes) -> tuple[int, bytes]:
+        """Stream id and the frames of one request."""
+        block = self._blocks.get(path) or self._first_block(path)
+        stream = self._next_stream
+        self._next_stream = stream + 2
         size = len(message)
         return stream, b"".join((
             _HEADER.pack(len(block) << 8 | HEADERS, END_HEADERS, stream), block,
             _HEADER.pack((size + GRPC_PREFIX_BYTES) << 8, END_STREAM, stream), b"\0", _WORD.pack(size), message,
         ))  # fmt: skip
 
+    def _first_block(self, path: str) -> bytes:
+        """The first encoding enters the fields into the server's table; the second finds them there and is the one to repeat."""
+        first = self._encoder.encode(self._fields(path))
+        self._blocks = {known: self._encoder.encode(self._fields(known)) for known in self._paths}
+        return first
+
+    def _fields(self, path: str) -> list[tuple[str, str] | tuple[str, str, bool]]:
+        return [
+            (":method", "POST"), (":scheme", self._scheme), (":authority", self._authority),
+            (":path", path, len(self._paths) > 1),
+            ("content-type", "application/grpc"), ("te", "trailers"),
+        ]  # fmt: skip
+
 
 class ResponseReader:
-    """Bytes in; ended streams out, each with its outcome: a grpc-status or FAILED."""
+    """Bytes in; ended streams out, each with its outcome: a grpc-status or FAILED. `on_data` gets what comes on a stream before its end."""
 
-    def __init__(self, on_settings: Callable[[dict[int, int]], None]) -> None:
+    def __init__(self, on_settings: Callable[[dict[int, int]], None], on_data: Callable[[int, bytes], None] | None = None) -> None:
         self._on_settings = on_settings
+        self._on_data = on_data
         self._rest = b""
         self._decoder = Decoder()
         self._known: dict[bytes, int | None] = {}
@@ -97,6 +121,8 @@ class ResponseReader:
         """Frames that the protocol owes the server."""
         self.send_window = INITIAL_WINDOW
         """Bytes of data that may be sent on the connection; the caller subtracts."""
+        self.stream_credit: dict[int, int] = {}
+        """Bytes that the server added to what may be sent on a stream; a request is smaller than what it allows at first."""
 
     def feed(self, data: bytes) -> None:
         if self._rest:
@@ -118,6 +144,8 @@ class ResponseReader:
                     ended.append((stream, FAILED if outcome is None else outcome))
             elif kind == DATA:
                 self._uncredited += stop - start
+                if self._on_data is not None:
+                    self._on_data(stream, data[start:stop])
                 if flags & END_STREAM:
                     ended.append((stream, FAILED))  # a gRPC answer ends with trailers
             else:
@@ -162,9 +190,11 @@ class ResponseReader:
             if not flags & ACK:
                 self.to_send.append(frame(PING, ACK, 0, payload))
         elif kind == WINDOW_UPDATE:
-            # Windows of single streams are larger than any request here.
+            credit = _WORD.unpack(payload)[0]
             if stream == 0:
-                self.send_window += _WORD.unpack(payload)[0]
+                self.send_window += credit
+            elif self._on_data is not None:
+                self.stream_credit[stream] = self.stream_credit.get(stream, 0) + credit
         elif kind == RST_STREAM:
             self.ended.append((stream, FAILED))
         elif kind == CONTINUATION:

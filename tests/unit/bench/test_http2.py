@@ -90,19 +90,27 @@ def test_a_good_bye_is_an_error() -> None:
 
 @pytest.mark.parametrize("table_bytes", [None, 0, 4096])
 def test_every_request_carries_the_same_headers_and_its_message(table_bytes: int | None) -> None:
-    encoder = RequestEncoder("/etcdserverpb.KV/Put", "localhost:2379", "http")
+    encoder = RequestEncoder(["/etcdserverpb.KV/Put"], "localhost:2379", "http")
     decoder = Decoder()
     if table_bytes is not None:
         encoder.limit_table(table_bytes)
         decoder.max_allowed_table_size = table_bytes
     for expected_stream in (1, 3, 5):
-        stream, sent = encoder.request(b"message")
+        stream, sent = encoder.request("/etcdserverpb.KV/Put", b"message")
         size = int.from_bytes(sent[:3])
         fields = dict(decoder.decode(sent[9 : 9 + size]))
         assert stream == expected_stream
         assert fields[":path"] == "/etcdserverpb.KV/Put"
         assert fields["te"] == "trailers"
         assert sent[9 + size :] == frame(DATA, END_STREAM, stream, b"\0\0\0\0\x07message")
+
+
+def test_several_paths_share_a_connection() -> None:
+    paths = ["/etcdserverpb.KV/Range", "/etcdserverpb.KV/Put"]
+    encoder, decoder = RequestEncoder(paths, "localhost:2379", "http"), Decoder()
+    for path in [paths[1], paths[0], paths[0], paths[1]]:
+        _, sent = encoder.request(path, b"message")
+        assert dict(decoder.decode(sent[9 : 9 + int.from_bytes(sent[:3])]))[":path"] == path
 
 
 @given(st.integers(1, 500), st.integers(1, 50))

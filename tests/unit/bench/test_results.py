@@ -4,8 +4,9 @@ from pathlib import Path
 
 import msgspec
 
-from bench.compare import cases, table
-from bench.load.generator import Measured
+from bench.cases import cases
+from bench.compare import table
+from bench.load.tally import Measured
 from bench.machine import Machine
 from bench.profile import flame_graph, hottest, speedscope
 from bench.results import Case, Results, Sample
@@ -42,9 +43,9 @@ def test_results_survive_their_file() -> None:
     assert msgspec.json.decode(msgspec.json.encode(done), type=Results) == done
 
 
-def test_every_operation_is_measured_at_each_number_in_flight() -> None:
-    assert len({(case.operation, case.in_flight) for case in cases()}) == 9
-    assert len(cases()) == len(set(cases())) == 15
+def test_no_case_is_measured_twice() -> None:
+    assert len(cases()) == len(set(cases()))
+    assert {case.at for case in cases()} == {"leader", "spread"}
 
 
 def test_profiles_of_collapsed_stacks(tmp_path: Path) -> None:
