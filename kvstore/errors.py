@@ -177,6 +177,23 @@ class AuthFailed(StoreError):
     text = "etcdserver: authentication failed, invalid user ID or password"
 
 
+class NoPasswordUser(StoreError):
+    """Reaches clients of etcd as Unknown, with the text of etcd's own package."""
+
+    text = "auth: authentication failed, password was given for no password user"
+
+
+class PasswordTooLong(StoreError):
+    text = "bcrypt: password length exceeds 72 bytes"
+
+
+class VerifyOnlyKey(StoreError):
+    """This member has only the public half of the key that tokens are signed with."""
+
+    text = "auth: token signing attempted with verify-only key"
+    deterministic = False
+
+
 class PermissionDenied(StoreError):
     text = "etcdserver: permission denied"
 

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Awaitable
 
+from kvstore.accounts import Credentials
 from kvstore.api.backend import Backend
+from kvstore.api.needs import Need, need_of
 from kvstore.api.rpc import Context, Settings
 from kvstore.errors import NoLeader, NotSupportedForLearner
 
@@ -19,6 +21,9 @@ class Admission:
         self._is_learner = backend.is_learner
         self._leader = backend.leader
         self._election_timeout_s = settings.election_timeout_s
+        self._backend = backend
+        self.guarded = backend.auth_enabled
+        """Whether `authorize` has anything to say."""
 
     def check(self, path: str, context: Context) -> None:
         """Raises NotSupportedForLearner, or NoLeader if the client asked for one and there is none."""
@@ -26,6 +31,19 @@ class Admission:
             raise NotSupportedForLearner
         if context.require_leader and not self._leader():
             raise NoLeader
+
+    async def authorize(self, path: str, context: Context, common_name: str = "") -> Context:
+        """The context with who calls, if he may call this method at all; what depends on the request the backend looks at. Raises StoreError.
+
+        `common_name` of the client's certificate counts if he shows no token."""
+        if context.credentials is None and common_name:
+            context = Context(context.require_leader, Credentials(None, common_name))
+        need = need_of(path)
+        if need is Need.ROOT:
+            await self._backend.require_root(context.credentials)
+        elif need is Need.USER:
+            await self._backend.require_user(context.credentials)
+        return context
 
     async def run_stream(self, context: Context, work: Awaitable[None]) -> None:
         """Await `work`; a client that asked for a leader is told when there is none for long."""

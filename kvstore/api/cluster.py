@@ -6,9 +6,9 @@ from kvstore.wire import codec, messages
 
 
 class Cluster(Service):
-    async def member_list(self, _context: Context, data: bytes) -> bytes:
+    async def member_list(self, context: Context, data: bytes) -> bytes:
         request = codec.parse(messages.MemberListRequest, data)
-        members = await self.backend.member_list(request.linearizable)
+        members = await self.backend.member_list(request.linearizable, context.credentials)
         response = messages.MemberListResponse(
             members=[
                 messages.Member(ID=member.id, name=member.name, peerURLs=member.peer_urls, clientURLs=member.client_urls, isLearner=member.is_learner)

@@ -11,12 +11,15 @@ one wakes one, not all. A call that waits holds one watcher, and its key goes wh
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Iterator
-from typing import TypeVar
+import copy
+import functools
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from kvstore.api.rpc import Service
+from kvstore.api.behalf import OnBehalf
+from kvstore.api.rpc import Context, Service
 from kvstore.api.watching import Watching
 from kvstore.encoding import KeyValue, decode_key_value
 from kvstore.errors import RequestTooLarge, StoreError
@@ -84,12 +87,27 @@ def unchanged(key: bytes, revision: int) -> Compare:
     return Compare(CompareResult.EQUAL, CompareTarget.CREATE, key, revision)
 
 
+def in_callers_name(method: Callable[..., T]) -> Callable[..., T]:
+    """A method of a contest that is called in the name of whoever calls the service."""
+
+    @functools.wraps(method)
+    def call(self: "Contest", context: Context, *arguments: Any) -> T:
+        service = copy.copy(self)
+        service.store = OnBehalf(self.backend, context.credentials)
+        return method(service, context, *arguments)
+
+    return call
+
+
 class Contest(Service):
+    store: OnBehalf
+    """There only in the methods that are `in_callers_name`, and what they call."""
+
     async def lease(self, lease: int) -> LeaseId:
         """The caller's lease, or a new one if it gave none. That the caller's exists is found out where it is used."""
         if lease:
             return LeaseId(lease)
-        return (await self.backend.lease_grant(LeaseId(0), SESSION_TTL_S)).id
+        return (await self.store.lease_grant(LeaseId(0), SESSION_TTL_S)).id
 
     def check_size(self, *parts: bytes) -> None:
         if sum(map(len, parts)) > self.settings.request_bytes_max:
@@ -114,7 +132,7 @@ class Contest(Service):
 
         async def enter() -> TxnResult | StoreError:
             try:
-                return await self.backend.txn(txn)
+                return await self.store.txn(txn)
             except StoreError as error:
                 return error
 
@@ -125,7 +143,7 @@ class Contest(Service):
             except asyncio.CancelledError:
                 result = await entering
                 if isinstance(result, TxnResult) and result.succeeded:
-                    await self.withdraw(self.backend.delete_range(DeleteRange(key)))
+                    await self.withdraw(self.store.delete_range(DeleteRange(key)))
                 raise
         if isinstance(result, StoreError):
             raise result
@@ -134,7 +152,7 @@ class Contest(Service):
     async def turn(self, place: Place) -> None:
         """Wait until there is no older key under the prefix."""
         while True:
-            result = await self.backend.range(
+            result = await self.store.range(
                 Range(
                     place.prefix,
                     _end(place.prefix),
@@ -153,7 +171,7 @@ class Contest(Service):
 
         Also returns if nobody can tell because history was compacted or replaced meanwhile: the caller looks again. (etcd gives up there.)
         """
-        with Watching(self.backend, WatchSpec(0, key, start_revision=revision + 1, no_put=True)) as watching:
+        with Watching(self.store, WatchSpec(0, key, start_revision=revision + 1, no_put=True)) as watching:
             async for update in watching:
                 if update.events or update.compact_revision:
                     return
@@ -167,7 +185,7 @@ class Contest(Service):
 
     async def change(self, key: bytes, revision: int, operation: Operation) -> bytes | None:
         """Do `operation` if `key` is still the one made at `revision`: the header of the answer, None if it is not."""
-        result = await self.backend.txn(Txn((unchanged(key, revision),), (operation,)))
+        result = await self.store.txn(Txn((unchanged(key, revision),), (operation,)))
         return self.header(result.revision) if result.succeeded else None
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kvstore.api.contest import Contest, Place, codes_lost, oldest, prefix_of, unchanged
+from kvstore.api.contest import Contest, Place, codes_lost, in_callers_name, oldest, prefix_of, unchanged
 from kvstore.api.rpc import Context, Requests, Send
 from kvstore.api.watching import Watching
 from kvstore.checks import check_delete_range, check_put
@@ -17,6 +17,7 @@ _NO_LEADER_KEY = RpcError(Code.UNKNOWN, '"leader" field must be provided')
 
 
 class Election(Contest):
+    @in_callers_name
     async def campaign(self, _context: Context, data: bytes) -> bytes:
         """As in etcd, a candidate whose lease ends while it waits is not told so here: its key is gone, and the next proclamation fails."""
         request = codec.parse(messages.CampaignRequest, data)
@@ -37,6 +38,7 @@ class Election(Contest):
             await self.withdraw(self.change(place.key, place.revision, DeleteRange(place.key)))
             raise
 
+    @in_callers_name
     async def proclaim(self, _context: Context, data: bytes) -> bytes:
         request = codec.parse(messages.ProclaimRequest, data)
         if not request.HasField("leader"):
@@ -51,6 +53,7 @@ class Election(Contest):
                 raise NotElected
         return header
 
+    @in_callers_name
     async def resign(self, _context: Context, data: bytes) -> bytes:
         """Whoever leads no more has nothing to resign from, and is not told (EL-2)."""
         request = codec.parse(messages.ResignRequest, data)
@@ -62,17 +65,19 @@ class Election(Contest):
             change = DeleteRange(leader.key)
             check_delete_range(change)
             self.check_size(leader.key, leader.key)
-            result = await self.backend.txn(Txn((unchanged(leader.key, leader.rev),), (change,)))
+            result = await self.store.txn(Txn((unchanged(leader.key, leader.rev),), (change,)))
         return self.header(result.revision)
 
+    @in_callers_name
     async def leader(self, _context: Context, data: bytes) -> bytes:
         request = codec.parse(messages.LeaderRequest, data)
         with codes_lost():
-            result = await self.backend.range(oldest(prefix_of(request.name)))
+            result = await self.store.range(oldest(prefix_of(request.name)))
             if not result.kvs:
                 raise NobodyElected
         return self._told(result.revision, result.kvs[0])
 
+    @in_callers_name
     async def observe(self, _context: Context, requests: Requests, send: Send) -> None:
         """The leader's key now and after each of its changes, and so on with the next leader; silent while there is none (EL-3).
 
@@ -86,7 +91,7 @@ class Election(Contest):
         prefix = prefix_of(request.name)
         with codes_lost():
             while True:
-                result = await self.backend.range(oldest(prefix))
+                result = await self.store.range(oldest(prefix))
                 if result.kvs:
                     revision, kv = result.revision, result.kvs[0]
                 else:
@@ -97,7 +102,7 @@ class Election(Contest):
     async def _first(self, prefix: bytes, revision: Revision) -> tuple[Revision, EncodedKeyValue]:
         """The next key under a prefix that had none at `revision`."""
         spec = WatchSpec(0, prefix, oldest(prefix).range_end, start_revision=revision + 1, no_delete=True)
-        with Watching(self.backend, spec) as watching:
+        with Watching(self.store, spec) as watching:
             async for update in watching:
                 if update.compact_revision:
                     break
@@ -108,7 +113,7 @@ class Election(Contest):
 
     async def _follow(self, key: bytes, revision: Revision, send: Send) -> None:
         """Tell each change of `key` after `revision` until it is deleted."""
-        with Watching(self.backend, WatchSpec(0, key, start_revision=revision + 1)) as watching:
+        with Watching(self.store, WatchSpec(0, key, start_revision=revision + 1)) as watching:
             async for update in watching:
                 if update.compact_revision:
                     break

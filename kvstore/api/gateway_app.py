@@ -12,6 +12,7 @@ from typing import Any
 from kvstore.api.admission import Admission
 from kvstore.api.calls import Calls
 from kvstore.api.grpc_app import SILENT, STAYS_OPEN, AsgiSend, Disconnected, Receive, Scope, client_version, innermost
+from kvstore.api.identity import AUTHORIZATION, common_name, credentials_of
 from kvstore.api.rpc import Context, Settings, Stats, Stream, Unary
 from kvstore.wire.gateway import PATHS, ObjectSplitter, as_object, error_object, first_object, parse_json, write_json
 from kvstore.wire.grpc import timeout_s, too_large
@@ -22,6 +23,7 @@ log = logging.getLogger("kvstore.api")
 
 _JSON = (b"content-type", b"application/json")
 _METADATA = (b"grpc-metadata-content-type", b"application/grpc")
+_COMMON_NAME_IGNORED = b"CommonName of client sending a request against gateway will be ignored and not used as expected\n"
 _END = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
@@ -35,6 +37,7 @@ class GatewayApp:
         self._stats = stats
         self._calls = calls
         self._heartbeat_s = settings.gateway_heartbeat_s
+        self._names_are_users = settings.client_cert_auth
         self._paths = PATHS if settings.gateway else {}
         # Base64 makes four bytes of three, and a body has names around them.
         self._body_bytes_max = settings.message_bytes_max * 4 // 3 + (64 << 10)
@@ -48,6 +51,10 @@ class GatewayApp:
             await _reply(send, 404, {"code": int(Code.NOT_FOUND), "message": "Not Found"})
         elif scope["method"] != "POST":
             await _reply(send, 501, {"code": int(Code.UNIMPLEMENTED), "message": "Method Not Allowed"})
+        elif self._names_are_users and self._admission.guarded() and common_name(scope):
+            # Over the gateway a certificate names nobody; whoever relies on that is told, token or not (AU-7).
+            await send({"type": "http.response.start", "status": 400, "headers": [(b"content-type", b"text/plain; charset=utf-8")]})
+            await send({"type": "http.response.body", "body": _COMMON_NAME_IGNORED})
         else:
             await self._serve(method, scope, receive, send)
 
@@ -61,6 +68,8 @@ class GatewayApp:
         try:
             context, deadline_s = _metadata(scope["headers"], stats, answer is not None)
             self._admission.check(path, context)
+            if self._admission.guarded():
+                context = await self._admission.authorize(path, context)
             async with asyncio.timeout(deadline_s):
                 if answer is None:
                     request, given = await self._call_unary(method, context, receive, send)
@@ -181,6 +190,7 @@ class _Lines:
 def _metadata(headers: list[tuple[bytes, bytes]], stats: Stats, stream: bool) -> tuple[Context, float | None]:
     """Of a client's metadata, which come as headers with a prefix; and its deadline (etcd-api 4.5)."""
     require_leader, deadline_s = False, None
+    token = authorization = None
     for name, value in headers:
         if name == b"grpc-timeout":
             try:
@@ -191,7 +201,11 @@ def _metadata(headers: list[tuple[bytes, bytes]], stats: Stats, stream: bool) ->
             require_leader = value == b"true"
         elif name == b"grpc-metadata-client-api-version":
             stats.note_client_version(stream, client_version(value))
-    return Context(require_leader), deadline_s
+        elif name == b"grpc-metadata-token":
+            token = value if token is None else token
+        elif name in (AUTHORIZATION, b"grpc-metadata-authorization"):
+            authorization = value if authorization is None else authorization
+    return Context(require_leader, credentials_of(token, authorization)), deadline_s
 
 
 async def _reply(send: AsgiSend, status: int, content: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from kvstore.api.admission import Admission
 from kvstore.api.calls import Calls
+from kvstore.api.identity import AUTHORIZATION, TOKEN, common_name, credentials_of
 from kvstore.api.rpc import Context, Send, Settings, Stats, Stream, Unary
 from kvstore.errors import InvalidClientApiVersion
 from kvstore.wire.grpc import PREFIX_BYTES, MessageReader, decompressed, prefixed, timeout_s, too_large, trailers
@@ -57,6 +58,7 @@ class GrpcApp:
         self._stats = stats
         self._calls = calls
         self._observed_from_s = calls.observed_from_s
+        self._names_are_users = settings.client_cert_auth
         self._services = {path.split("/")[1] for path in METHODS}
 
     async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
@@ -89,6 +91,8 @@ class GrpcApp:
             context, deadline_s, encoding = _metadata(scope["headers"], stats, False)
             message = decompressed(body[0], encoding, body[PREFIX_BYTES:end], self._bytes_max) if body[0] else body[PREFIX_BYTES:end]
             self._admission.check(path, context)
+            if self._admission.guarded():
+                context = await self._authorize(path, context, scope)
             if deadline_s is None:
                 answer = await call(context, message)
             else:
@@ -110,6 +114,9 @@ class GrpcApp:
             took_s = perf_counter() - began_s
             if took_s > self._observed_from_s:
                 self._calls.ended(scope, path, code, took_s, message, answer, (len(body), len(answer)))
+
+    async def _authorize(self, path: str, context: Context, scope: Scope) -> Context:
+        return await self._admission.authorize(path, context, common_name(scope) if self._names_are_users else "")
 
     async def _rest_of(self, begin: bytes, event: dict[str, Any], receive: Receive) -> bytes:
         """At least one whole message; what comes after it does not matter. Refuses one that is too large before its bytes are collected."""
@@ -169,6 +176,8 @@ class GrpcApp:
     async def _call_stream(self, path: str, scope: Scope, receive: Receive, send_messages: Send, traffic: "_Traffic") -> None:
         context, deadline_s, encoding = _metadata(scope["headers"], self._stats, True)
         self._admission.check(path, context)
+        if self._admission.guarded():
+            context = await self._authorize(path, context, scope)
         requests = _requests(receive, MessageReader(self._bytes_max, encoding), self._stats, path, traffic)
         async with asyncio.timeout(deadline_s), contextlib.aclosing(requests):
             await self._admission.run_stream(context, self._streams[path](context, requests, send_messages))
@@ -234,7 +243,7 @@ async def _requests(receive: Receive, reader: MessageReader, stats: Stats, path:
                 return
 
 
-_CONCERNING = frozenset({b"grpc-timeout", b"hasleader", b"grpc-encoding", b"client-api-version"})
+_CONCERNING = frozenset({b"grpc-timeout", b"hasleader", b"grpc-encoding", b"client-api-version", TOKEN, AUTHORIZATION})
 _PLAIN = Context()
 _LEADER_REQUIRED = Context(require_leader=True)
 
@@ -242,6 +251,7 @@ _LEADER_REQUIRED = Context(require_leader=True)
 def _metadata(headers: list[tuple[bytes, bytes]], stats: Stats, stream: bool) -> tuple[Context, float | None, bytes | None]:
     """What of the request's headers concerns us: context, time left, encoding."""
     context, deadline_s, encoding = _PLAIN, None, None
+    token = authorization = None
     for name, value in headers:
         if name not in _CONCERNING:
             continue
@@ -251,8 +261,14 @@ def _metadata(headers: list[tuple[bytes, bytes]], stats: Stats, stream: bool) ->
             context = _LEADER_REQUIRED if value == b"true" else context
         elif name == b"grpc-encoding":
             encoding = value
+        elif name == TOKEN:
+            token = value if token is None else token
+        elif name == AUTHORIZATION:
+            authorization = value if authorization is None else authorization
         else:
             stats.note_client_version(stream, client_version(value))
+    if token is not None or authorization is not None:
+        context = Context(context.require_leader, credentials_of(token, authorization))
     return context, deadline_s, encoding
 
 

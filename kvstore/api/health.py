@@ -5,6 +5,7 @@ import json
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs
 
+from kvstore.accounts import CLUSTER
 from kvstore.api.backend import Backend
 from kvstore.api.rpc import Settings, Stats
 from kvstore.errors import StoreError
@@ -89,7 +90,7 @@ class HealthPages:
     async def _read(self, *, serializable: bool) -> str:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_S):
-                await self._backend.range(Range(_PROBE_KEY, limit=1, serializable=serializable))
+                await self._backend.range(Range(_PROBE_KEY, limit=1, serializable=serializable), CLUSTER)
         except StoreError as error:
             return str(error)
         except TimeoutError:

@@ -1,6 +1,6 @@
 """v3lockpb.Lock: a mutex as one call (semantics LK-1 to LK-5). Whoever holds the key returned holds the lock."""
 
-from kvstore.api.contest import Contest, Place, codes_lost, prefix_of
+from kvstore.api.contest import Contest, Place, codes_lost, in_callers_name, prefix_of
 from kvstore.api.rpc import Context
 from kvstore.checks import check_delete_range
 from kvstore.errors import SessionExpired
@@ -9,6 +9,7 @@ from kvstore.wire import codec, messages
 
 
 class Lock(Contest):
+    @in_callers_name
     async def lock(self, _context: Context, data: bytes) -> bytes:
         request = codec.parse(messages.LockRequest, data)
         with codes_lost():
@@ -21,14 +22,15 @@ class Lock(Contest):
         """The header of the answer that showed the lock to be ours."""
         try:
             await self.turn(place)
-            result = await self.backend.range(Range(place.key))
+            result = await self.store.range(Range(place.key))
         except BaseException:
-            await self.withdraw(self.backend.delete_range(DeleteRange(place.key)))
+            await self.withdraw(self.store.delete_range(DeleteRange(place.key)))
             raise
         if not result.kvs:
             raise SessionExpired
         return self.header(result.revision)
 
+    @in_callers_name
     async def unlock(self, _context: Context, data: bytes) -> bytes:
         """Delete the key, whoever asks, and whether there is one or not (LK-4)."""
         request = codec.parse(messages.UnlockRequest, data)
@@ -36,5 +38,5 @@ class Lock(Contest):
         with codes_lost():
             check_delete_range(change)
             self.check_size(request.key)
-            result = await self.backend.delete_range(change)
+            result = await self.store.delete_range(change)
         return self.header(result.revision)

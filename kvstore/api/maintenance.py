@@ -15,13 +15,13 @@ _DOWNGRADE_CANCEL = 2
 
 
 class Maintenance(Service):
-    async def alarm(self, _context: Context, data: bytes) -> bytes:
+    async def alarm(self, context: Context, data: bytes) -> bytes:
         request = codec.parse(messages.AlarmRequest, data)
         member_id = MemberId(request.memberID)
         if request.action == AlarmAction.GET:
             alarms = await self.backend.alarms(member_id, request.alarm)
         elif request.action in (AlarmAction.ACTIVATE, AlarmAction.DEACTIVATE) and request.alarm in (AlarmType.NOSPACE, AlarmType.CORRUPT):
-            alarms = (await self.backend.change_alarm(request.action, member_id, request.alarm)).alarms
+            alarms = (await self.backend.change_alarm(request.action, member_id, request.alarm, context.credentials)).alarms
         else:
             alarms = []  # etcd takes "no alarm" and unknown actions as nothing to do
         response = messages.AlarmResponse(alarms=[messages.AlarmMember(memberID=raised.member_id, alarm=raised.alarm) for raised in alarms])

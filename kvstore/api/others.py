@@ -1,21 +1,10 @@
-"""Auth, which comes with a later release and says so; gRPC health."""
+"""gRPC health."""
 
 from kvstore.api.rpc import Context, Requests, Send, Service
-from kvstore.errors import NotImplementedYet
 from kvstore.wire import codec, messages
 from kvstore.wire.status import Code, RpcError
 
 _SERVING, _SERVICE_UNKNOWN = 1, 3
-
-
-class Auth(Service):
-    async def status(self, _context: Context, data: bytes) -> bytes:
-        """Authentication is off; its revision is that of a store which never had it on."""
-        codec.parse(messages.AuthStatusRequest, data)
-        return self.header() + messages.AuthStatusResponse(authRevision=1).SerializeToString()  # type: ignore[no-any-return]
-
-    async def missing(self, _context: Context, _data: bytes) -> bytes:
-        raise NotImplementedYet("keelson: authentication is not implemented yet")
 
 
 class Health(Service):

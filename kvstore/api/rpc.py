@@ -11,6 +11,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from keelson.cogs.metrics import Histogram
+from kvstore.accounts import Credentials
 from kvstore.api.backend import Backend
 from kvstore.version import CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION
 from kvstore.wire.codec import HeaderWriter
@@ -32,6 +33,8 @@ class Settings(Struct, frozen=True):
     gateway: bool = True
     gateway_heartbeat_s: float = 30.0
     """How soon (twice this) a silent watch over HTTP/1.1 notices that its client is gone."""
+    client_cert_auth: bool = False
+    """Client certificates are required, and their common names are users (AU-7)."""
     cors_origins: tuple[str, ...] = ("*",)
     """Whose pages may call the gateway from a browser."""
     command_line: tuple[str, ...] = ()
@@ -102,6 +105,8 @@ class Context(Struct):
     """One call, as the services see it."""
 
     require_leader: bool = False
+    credentials: Credentials | None = None
+    """What the client shows of himself, if anything; for the backend to look at."""
 
 
 Unary = Callable[[Context, bytes], Awaitable[bytes]]

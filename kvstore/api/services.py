@@ -1,5 +1,6 @@
 """Which function serves which method: the one table of all RPCs."""
 
+from kvstore.api.auth import Auth
 from kvstore.api.backend import Backend
 from kvstore.api.cluster import Cluster
 from kvstore.api.election import Election
@@ -7,7 +8,7 @@ from kvstore.api.kv import KV
 from kvstore.api.lease import Lease
 from kvstore.api.lock import Lock
 from kvstore.api.maintenance import Maintenance
-from kvstore.api.others import Auth, Health
+from kvstore.api.others import Health
 from kvstore.api.rpc import Settings, Stats, Stream, Unary
 from kvstore.api.watch import Watch
 from kvstore.wire.messages import METHODS
@@ -40,7 +41,7 @@ def make_services(backend: Backend, settings: Settings, stats: Stats) -> tuple[d
         "/etcdserverpb.Maintenance/HashKV": maintenance.hash_kv,
         "/etcdserverpb.Maintenance/MoveLeader": maintenance.move_leader,
         "/etcdserverpb.Maintenance/Downgrade": maintenance.downgrade,
-        "/etcdserverpb.Auth/AuthStatus": auth.status,
+        **auth.methods(),
         "/grpc.health.v1.Health/Check": health.check,
         "/v3lockpb.Lock/Lock": lock.lock,
         "/v3lockpb.Lock/Unlock": lock.unlock,
@@ -59,6 +60,6 @@ def make_services(backend: Backend, settings: Settings, stats: Stats) -> tuple[d
     for path, method in METHODS.items():
         if path in unary or path in streams or path in _UNKNOWN_IN_3_6:
             continue
-        assert not method.client_streams and not method.server_streams, f"every stream has its function: {path}"
-        unary[path] = cluster.change if method.service == "etcdserverpb.Cluster" else auth.missing
+        assert method.service == "etcdserverpb.Cluster", f"every other method has its function: {path}"
+        unary[path] = cluster.change
     return unary, streams

@@ -14,11 +14,14 @@ import random
 from collections import deque
 from typing import Any
 
+from kvstore.accounts import Credentials
 from kvstore.api.backend import Backend, WatchStream
 from kvstore.api.rpc import Context, Requests, Send, Service, Settings, Stats
+from kvstore.errors import StoreError
 from kvstore.ids import Revision
 from kvstore.model import EncodedEvent, WatchSpec, WatchUpdate
 from kvstore.wire import codec, messages
+from kvstore.wire.status import describe
 
 QUEUE_UPDATES_MAX = 128
 QUEUE_BYTES_MAX = 8 << 20
@@ -41,8 +44,10 @@ class Watch(Service):
         self._frames: dict[tuple[int, int, int, int], tuple[WatchUpdate, bytes]] = {}
         self._frames_bytes = 0
 
-    async def watch(self, _context: Context, requests: Requests, send: Send) -> None:
-        session = _Session(self, send)
+    async def watch(self, context: Context, requests: Requests, send: Send) -> None:
+        if context.credentials is not None:
+            await self.backend.catch_up(context.credentials)
+        session = _Session(self, send, context.credentials)
         try:
             async with asyncio.TaskGroup() as group:
                 background = [
@@ -80,10 +85,10 @@ class Watch(Service):
 
 
 class _Session:
-    def __init__(self, service: Watch, send: Send) -> None:
+    def __init__(self, service: Watch, send: Send, who: Credentials | None) -> None:
         self._service = service
         self._send = send
-        self._stream: WatchStream = service.backend.open_watch_stream(self.deliver)
+        self._stream: WatchStream = service.backend.open_watch_stream(self.deliver, who)
         self._queue: deque[bytes] = deque()
         service.stats.watch_queues[id(self._queue)] = self._queue
         self._queue_bytes = 0
@@ -110,11 +115,17 @@ class _Session:
 
     def _create(self, request: Any) -> None:
         spec = codec.watch_spec(request, request.watch_id)
-        if spec.range_end and spec.range_end != b"\x00" and spec.key >= spec.range_end:
-            self._refuse(_EMPTY_RANGE)
-            return
         if spec.start_revision < 0:
             self._refuse(_NEGATIVE_START)
+            return
+        try:
+            self._stream.check(spec)
+        except StoreError as error:
+            code, text = describe(error)
+            self._refuse(f"rpc error: code = {code.words} desc = {text}")
+            return
+        if spec.range_end and spec.range_end != b"\x00" and spec.key >= spec.range_end:
+            self._refuse(_EMPTY_RANGE)
             return
         watch_id: int = request.watch_id
         if watch_id == 0:  # an id is only used up by a watcher that comes to be

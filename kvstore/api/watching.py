@@ -9,7 +9,7 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-from kvstore.api.backend import Backend
+from kvstore.api.behalf import OnBehalf
 from kvstore.model import WatchSpec, WatchUpdate
 
 UPDATES_MAX = 8
@@ -18,12 +18,12 @@ UPDATES_MAX = 8
 class Watching:
     """Enter it to watch, iterate over it for updates, leave it to end the watcher. `spec.watch_id` is of no matter."""
 
-    def __init__(self, backend: Backend, spec: WatchSpec) -> None:
+    def __init__(self, store: OnBehalf, spec: WatchSpec) -> None:
         self._spec = spec
         self._queue: deque[WatchUpdate] = deque()
         self._idle: asyncio.Future[None] | None = None
         self._refused = False
-        self._stream = backend.open_watch_stream(self._deliver)
+        self._stream = store.open_watch_stream(self._deliver)
 
     def __enter__(self) -> Self:
         self._stream.create(self._spec)

@@ -33,6 +33,9 @@ class MemberConfig(Struct, frozen=True):
     commit_ticks: int = 10
     """Ticks after which a dirty state is committed even if little was written."""
 
+    auth_token_ttl_s: float = 300.0
+    """How long a simple token lives after its last use here (--auth-token-ttl)."""
+
     @property
     def request_timeout_s(self) -> float:
         """etcd's rule: 5 s plus twice the election timeout, for disk and one election."""

@@ -19,6 +19,8 @@ from typing import Any
 
 import msgspec
 
+from kvstore.accounts import CLUSTER, Caller, Who
+from kvstore.auth import access
 from kvstore.errors import (
     BadLeaderTransferee,
     Compacted,
@@ -52,13 +54,14 @@ from kvstore.member.effects import (
     StoreChunk,
     Token,
 )
+from kvstore.member.gate import Gate
 from kvstore.member.lessor import Lessor
 from kvstore.member.messages import AnyPeerMessage, LeaseAnswer, LeaseQuestion
 from kvstore.member.proposals import Proposals
 from kvstore.member.quota import Quota
 from kvstore.member.raising import Raising
 from kvstore.member.reads import Reads
-from kvstore.member.requests import Barrier, HashAt, LeaseTime, LeaseWithKeys, ListLeases, ListMembers, RenewLease
+from kvstore.member.requests import AskLease, Barrier, Guarded, HashAt, LeaseTime, LeaseWithKeys, ListLeases, ListMembers, RenewLease
 from kvstore.model import (
     AlarmAction,
     AlarmChange,
@@ -84,7 +87,7 @@ from kvstore.raft.membership import Change, decode_change
 from kvstore.raft.messages import ConfState, Entry, EntryKind, SnapshotMeta
 from kvstore.raft.ready import Ready, Role
 from kvstore.raft.storage import SnapshotSource, Storage
-from kvstore.statemachine.commands import Command, UnknownCommand, decode_command, encode_command
+from kvstore.statemachine.commands import Command, Envelope, UnknownCommand, decode_command, encode_command
 from kvstore.statemachine.machine import Machine
 
 APPLY_ENTRIES_PER_PUMP = 256
@@ -93,7 +96,7 @@ APPLY_ENTRIES_PER_PUMP = 256
 COMPACTION_VERSIONS_PER_STEP = 500
 """Versions that physical compaction looks at in one step: about 2 ms."""
 
-Apply = Callable[[Machine, Index, Term, Command], Any]
+Apply = Callable[[Machine, Index, Term, Envelope], Any]
 CompactionStep = Callable[[Machine, int], bool]
 
 LEASE_TTL_MAX_S = 9_000_000_000
@@ -106,8 +109,8 @@ encode_member = msgspec.msgpack.Encoder().encode
 decode_member = msgspec.msgpack.Decoder(MemberRecord).decode
 
 
-def _apply(machine: Machine, index: Index, term: Term, command: Command) -> Any:
-    return machine.apply(index, term, command)
+def _apply(machine: Machine, index: Index, term: Term, envelope: Envelope) -> Any:
+    return machine.apply(index, term, envelope.command, envelope.user, envelope.auth_revision)
 
 
 def _compact(machine: Machine, versions_max: int) -> bool:
@@ -136,10 +139,11 @@ class _OwnLeaseToken:
 class _LeaseAsked:
     """A lease question of a client of ours, on its way to the leader."""
 
-    __slots__ = ("deadline_s", "request", "retry_ticks", "token")
+    __slots__ = ("deadline_s", "request", "retry_ticks", "token", "who")
 
-    def __init__(self, request: RenewLease | LeaseTime, token: Token, deadline_s: float) -> None:
+    def __init__(self, request: RenewLease | LeaseTime, who: Who, token: Token, deadline_s: float) -> None:
         self.request = request
+        self.who = who
         self.token = token
         self.deadline_s = deadline_s
         self.retry_ticks = 0
@@ -175,6 +179,7 @@ class Member:
         self._raising = Raising(config.request_timeout_s)
         self._compactor = make_compactor(config.auto_compaction, now_s, config.request_timeout_s)
         self._auto_compaction: RequestId | None = None
+        self.gate = Gate(config.auth_token_ttl_s)
         self._effects = Effects([], [], [], [])
 
         self._committed: deque[Entry] = deque()
@@ -299,8 +304,9 @@ class Member:
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
-    def propose(self, command: Command, token: Token) -> None:
-        """Write through the log. Answered with the outcome of applying it, or an error that says why not."""
+    def propose(self, command: Command, token: Token, caller: Caller = CLUSTER) -> None:
+        """Write through the log. Answered with the outcome of applying it, or an error that says why not: the caller's permission is looked at
+        when it is applied."""
         if self._refuse(token):
             return
         if self.raft.commit_index - self.machine.applied_index > self.config.unapplied_entries_max:
@@ -311,9 +317,9 @@ class Member:
             return
         request_id = self._proposals.next_id()
         self._proposals.wait(request_id, token, self.now_s)
-        self._proposals.unsent.append(encode_command(request_id, command))
+        self._proposals.unsent.append(encode_command(request_id, command, caller.name, caller.revision))
 
-    def grant_lease(self, lease_id: int, ttl_s: int, token: Token) -> None:
+    def grant_lease(self, lease_id: int, ttl_s: int, token: Token, caller: Caller = CLUSTER) -> None:
         """Lease id 0: this member picks one. A TTL below the minimum is raised to it."""
         if ttl_s > LEASE_TTL_MAX_S:
             self._reply(token, LeaseTtlTooLarge())
@@ -321,10 +327,11 @@ class Member:
         while lease_id == 0:
             # Positive int63, as etcd's are; taken from the request ids, which are unique over members.
             lease_id = self._proposals.next_id() & ((1 << 63) - 1)
-        self.propose(LeaseGrant(lease_id, max(ttl_s, self.config.lease_ttl_min_s)), token)
+        self.propose(LeaseGrant(lease_id, max(ttl_s, self.config.lease_ttl_min_s)), token, caller)
 
     def read(self, request: Any, token: Token) -> None:
-        """A linearizable read: a Range, a Txn that only reads, or a request of `requests.py`."""
+        """A linearizable read: a Range, a Txn that only reads, a question about accounts, or a request of `requests.py`; `Guarded` for a client
+        who is known."""
         if not self._refuse(token):
             self._reads.add(request, token, self.now_s)
 
@@ -337,12 +344,18 @@ class Member:
         else:
             self._serializable.append((request, token))
 
-    def ask_lease(self, request: RenewLease | LeaseTime, token: Token) -> None:
+    def ask_lease(self, request: RenewLease | LeaseTime, token: Token, who: Who = CLUSTER) -> None:
         """Only the leader counts lease time: answer here if we lead, else ask the leader, again and again until the client's deadline."""
         if self._refuse(token):
             return
+        if self.machine.accounts.enabled and who is not CLUSTER:
+            self.read_serializable(Guarded(AskLease(request), who), token)  # which comes back to `_begin_asking` if he may
+        else:
+            self._begin_asking(request, who, token)
+
+    def _begin_asking(self, request: RenewLease | LeaseTime, who: Who, token: Token) -> None:
         self._next_lease_number += 1
-        asked = _LeaseAsked(request, token, self.now_s + self.config.request_timeout_s)
+        asked = _LeaseAsked(request, who, token, self.now_s + self.config.request_timeout_s)
         self._lease_asked[self._next_lease_number] = asked
         self._send_lease_question(self._next_lease_number, asked)
 
@@ -371,6 +384,22 @@ class Member:
 
     def defragment(self, token: Token) -> None:
         self._want(DefragmentState(token))
+
+    def identify(self, who: Who) -> Caller:
+        """Whom a write is proposed for. Raises InvalidAuthToken; a name that comes of it need not be allowed anything."""
+        return self.gate.identify(self.machine, who, self.now_s)
+
+    def check_root(self, who: Who) -> None:
+        """For what a member does by itself and without the log. Raises StoreError unless root asks, or authentication is off."""
+        access.check_root(self.machine.accounts, self.identify(who))
+
+    def check_user(self, who: Who) -> None:
+        """The same for what every user may have."""
+        access.check_user(self.machine.accounts, self.identify(who))
+
+    def check_watch(self, key: bytes, range_end: bytes, who: Who) -> None:
+        """May this caller watch that? Looked at once, when the watcher is made (W-7, W-27)."""
+        access.check_read(self.machine.accounts, self.identify(who), key, range_end)
 
     def open_stream(self, deliver: Deliver) -> Stream:
         return self.delivery.open_stream(deliver)
@@ -644,7 +673,7 @@ class Member:
             self._effects.stop = str(error)
             return
         command = envelope.command
-        outcome = self.apply(machine, entry.index, entry.term, command)
+        outcome = self.apply(machine, entry.index, entry.term, envelope)
         token = self._proposals.complete(envelope.request_id)
         if self.quota.near:
             token = self._check_space(command, len(entry.data), outcome, token)
@@ -673,6 +702,8 @@ class Member:
                 self._reply(refused, NoSpace())
         elif isinstance(command, PublishMember) and request_id == self._publish_id:
             self._published = True
+        else:
+            self.gate.applied(command, outcome, self.now_s)
         return token
 
     def _check_space(self, command: Command, entry_bytes: int, outcome: Any, token: Token) -> Token:
@@ -794,6 +825,12 @@ class Member:
         """Answer a read from the machine as it is now."""
         machine = self.machine
         try:
+            if machine.accounts.enabled or type(request) is Guarded:
+                who = request.who if type(request) is Guarded else None
+                request = self.gate.admit(machine, request, self.now_s)
+                if type(request) is AskLease:
+                    self._begin_asking(request.question, who, token)
+                    return
             kind = type(request)
             if kind is Range:
                 steps = machine.range_steps(request)
@@ -819,6 +856,8 @@ class Member:
             self._want(HashState(revision, self.machine.compacted_revision, token))
         elif isinstance(request, ListLeases):
             self._reply(token, sorted(self.machine.leases))
+        elif type(request) in self.machine.account_answers:
+            self._reply(token, self.machine.account_answers[type(request)](request))
         elif isinstance(request, ListMembers):
             self._reply(token, sorted(self.machine.members.values(), key=lambda member: member.id))
         else:
@@ -896,7 +935,7 @@ class Member:
             self._reply(asked.token, LeaseTimeToLive(LeaseId(request.id), -1, 0, []))
         elif request.keys:
             # The keys come from our own state; they are as of now, as etcd's are.
-            self.read_serializable(LeaseWithKeys(request.id, ttl_s, granted_s), asked.token)
+            self.read_serializable(Guarded(LeaseWithKeys(request.id, ttl_s, granted_s), asked.who), asked.token)
         else:
             self._reply(asked.token, LeaseTimeToLive(LeaseId(request.id), ttl_s, granted_s, []))
 

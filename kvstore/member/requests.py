@@ -1,6 +1,16 @@
 """What a member is asked that is not a request of `kvstore.model`: reads about leases and members, which wait for a read index like any other."""
 
+from typing import Any
+
+from kvstore.accounts import Who
 from kvstore.model import Record
+
+
+class Guarded(Record, frozen=True):
+    """A read, and who asks for it: looked at when it is read (`gate.Gate`)."""
+
+    request: Any
+    who: Who
 
 
 class RenewLease(Record, frozen=True, gc=False):
@@ -14,6 +24,12 @@ class LeaseTime(Record, frozen=True, gc=False):
 
     id: int
     keys: bool
+
+
+class AskLease(Record, frozen=True, gc=False):
+    """A client's question about a lease, before it goes to the leader: may he ask it?"""
+
+    question: RenewLease | LeaseTime
 
 
 class LeaseWithKeys(Record, frozen=True, gc=False):

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
+from kvstore.accounts import NOBODY_KNOWN, AccountChange, AccountQuestion, Caller, UserAdd, UserChangePassword, Who
+from kvstore.errors import UserEmpty
 from kvstore.ids import ClusterId, LeaseId, MemberId, Revision
 from kvstore.member.delivery import Deliver, Stream
-from kvstore.member.requests import LeaseTime, ListLeases, ListMembers, RenewLease
+from kvstore.member.requests import Guarded, LeaseTime, ListLeases, ListMembers, RenewLease
 from kvstore.model import (
     AlarmChange,
     AlarmMember,
@@ -31,6 +33,7 @@ from kvstore.model import (
     WatchSpec,
 )
 from kvstore.mvcc.txn import is_read_only, is_serializable
+from kvstore.server.logins import Logins
 from kvstore.server.loop import Runner
 from kvstore.storage.engine import Export
 from kvstore.wire.limits import SNAPSHOT_BLOB_BYTES
@@ -39,15 +42,24 @@ from kvstore.wire.limits import SNAPSHOT_BLOB_BYTES
 class WakingStream:
     """A watch stream whose requests make the member take a turn: history to catch up with, progress to tell."""
 
-    def __init__(self, runner: Runner, stream: Stream) -> None:
+    def __init__(self, runner: Runner, stream: Stream, logins: Logins, who: Who) -> None:
         self._runner = runner
         self._stream = stream
+        self._logins = logins
+        self._who = who
         self.cancel = stream.cancel
         self.request_progress = stream.request_progress
         self.progress = stream.progress
         self.close = stream.close
 
+    def check(self, spec: WatchSpec) -> None:
+        """Whoever opened the stream must be allowed to read that now; what changes later does not end the watcher (W-27)."""
+        member = self._runner.member
+        if member.machine.accounts.enabled:
+            member.check_watch(spec.key, spec.range_end, self._logins.known(self._who))
+
     def create(self, spec: WatchSpec) -> Revision:
+        self.check(spec)
         revision = self._stream.create(spec)
         self._runner.wake()
         return revision
@@ -58,84 +70,156 @@ class WakingStream:
 
 
 class MemberBackend:
-    def __init__(self, runner: Runner) -> None:
+    """`who` is what the services know of the caller. While authentication is off and nobody says who he is, it costs nothing."""
+
+    def __init__(self, runner: Runner, logins: Logins) -> None:
         self._runner = runner
         self._member = runner.member
+        self._logins = logins
         self._new_future = runner.loop.create_future
         self.cluster_id: ClusterId = self._member.config.cluster_id
         self.member_id: MemberId = self._member.id
         self.header = self._member.header
 
-    def _propose(self, command: Any) -> asyncio.Future[Any]:
+    def _propose(self, command: Any, who: Who = None) -> Awaitable[Any]:
+        if who is not None or self._member.machine.accounts.enabled:
+            return self._propose_for(who, command)
         future = self._new_future()
-        self._member.propose(command, future)
+        self._member.propose(command, future, NOBODY_KNOWN)
         self._runner.wake()
         return future
 
-    def _read(self, request: Any) -> asyncio.Future[Any]:
+    async def _propose_for(self, who: Who, command: Any) -> Any:
+        caller = await self._caller(who)
+        future = self._new_future()
+        self._member.propose(command, future, caller)
+        self._runner.wake()
+        return await future
+
+    async def _caller(self, who: Who) -> Caller:
+        """Whose name goes into the entry. Where nobody's counts for nothing that is told here, so that it cannot fill the log."""
+        caller = await self._logins.caller(who)
+        if caller == NOBODY_KNOWN and self.auth_enabled():
+            raise UserEmpty
+        return caller
+
+    def _read(self, request: Any, who: Who = None) -> Awaitable[Any]:
+        if who is not None:
+            return self._read_for(who, request, self._member.read)
         future = self._new_future()
         self._member.read(request, future)
         self._runner.wake()
         return future
 
-    def _read_serializable(self, request: Any) -> asyncio.Future[Any]:
+    def _read_serializable(self, request: Any, who: Who = None) -> Awaitable[Any]:
+        if who is not None:
+            return self._read_for(who, request, self._member.read_serializable)
         future = self._new_future()
         self._member.read_serializable(request, future)
         self._runner.wake()
         return future
 
+    async def _read_for(self, who: Who, request: Any, read: Any) -> Any:
+        await self._logins.catch_up(who)
+        future = self._new_future()
+        read(Guarded(request, self._logins.known(who)), future)
+        self._runner.wake()
+        return await future
+
     # --- KV -----------------------------------------------------------------------------------------------------------------
 
-    def range(self, request: Range) -> Awaitable[RangeResult]:
-        return self._read_serializable(request) if request.serializable else self._read(request)
+    def range(self, request: Range, who: Who = None) -> Awaitable[RangeResult]:
+        return self._read_serializable(request, who) if request.serializable else self._read(request, who)
 
-    def put(self, request: Put) -> Awaitable[PutResult]:
-        return self._propose(request)
+    def put(self, request: Put, who: Who = None) -> Awaitable[PutResult]:
+        return self._propose(request, who)
 
-    def delete_range(self, request: DeleteRange) -> Awaitable[DeleteRangeResult]:
-        return self._propose(request)
+    def delete_range(self, request: DeleteRange, who: Who = None) -> Awaitable[DeleteRangeResult]:
+        return self._propose(request, who)
 
-    def txn(self, request: Txn) -> Awaitable[TxnResult]:
+    def txn(self, request: Txn, who: Who = None) -> Awaitable[TxnResult]:
         if not is_read_only(request):
-            return self._propose(request)
-        return self._read_serializable(request) if is_serializable(request) else self._read(request)
+            return self._propose(request, who)
+        return self._read_serializable(request, who) if is_serializable(request) else self._read(request, who)
 
-    def compact(self, request: Compact) -> Awaitable[CompactResult]:
-        return self._propose(request)
+    def compact(self, request: Compact, who: Who = None) -> Awaitable[CompactResult]:
+        return self._propose(request, who)
 
-    def open_watch_stream(self, deliver: Deliver) -> WakingStream:
-        return WakingStream(self._runner, self._member.open_stream(deliver))
+    def open_watch_stream(self, deliver: Deliver, who: Who = None) -> WakingStream:
+        return WakingStream(self._runner, self._member.open_stream(deliver), self._logins, who)
 
     # --- leases -------------------------------------------------------------------------------------------------------------
 
-    def lease_grant(self, lease_id: LeaseId, ttl_s: int) -> Awaitable[LeaseGrantResult]:
+    async def lease_grant(self, lease_id: LeaseId, ttl_s: int, who: Who = None) -> LeaseGrantResult:
+        caller = await self._caller(who)
         future = self._new_future()
-        self._member.grant_lease(lease_id, ttl_s, future)
+        self._member.grant_lease(lease_id, ttl_s, future, caller)
+        self._runner.wake()
+        return await future  # type: ignore[no-any-return]
+
+    def lease_revoke(self, lease_id: LeaseId, who: Who = None) -> Awaitable[LeaseRevokeResult]:
+        return self._propose(LeaseRevoke(lease_id), who)
+
+    def _ask_lease(self, request: RenewLease | LeaseTime, who: Who) -> Awaitable[Any]:
+        if who is not None:
+            return self._ask_lease_for(who, request)
+        future = self._new_future()
+        self._member.ask_lease(request, future, None)
         self._runner.wake()
         return future
 
-    def lease_revoke(self, lease_id: LeaseId) -> Awaitable[LeaseRevokeResult]:
-        return self._propose(LeaseRevoke(lease_id))
-
-    def _ask_lease(self, request: RenewLease | LeaseTime) -> asyncio.Future[Any]:
+    async def _ask_lease_for(self, who: Who, request: RenewLease | LeaseTime) -> Any:
+        await self._logins.catch_up(who)
         future = self._new_future()
-        self._member.ask_lease(request, future)
+        self._member.ask_lease(request, future, self._logins.known(who))
         self._runner.wake()
-        return future
+        return await future
 
-    def lease_keep_alive(self, lease_id: LeaseId) -> Awaitable[int]:
-        return self._ask_lease(RenewLease(lease_id))
+    def lease_keep_alive(self, lease_id: LeaseId, who: Who = None) -> Awaitable[int]:
+        return self._ask_lease(RenewLease(lease_id), who)
 
-    def lease_time_to_live(self, lease_id: LeaseId, with_keys: bool) -> Awaitable[LeaseTimeToLive]:
-        return self._ask_lease(LeaseTime(lease_id, with_keys))
+    def lease_time_to_live(self, lease_id: LeaseId, with_keys: bool, who: Who = None) -> Awaitable[LeaseTimeToLive]:
+        return self._ask_lease(LeaseTime(lease_id, with_keys), who)
 
-    def lease_leases(self) -> Awaitable[list[LeaseId]]:
-        return self._read(ListLeases())
+    def lease_leases(self, who: Who = None) -> Awaitable[list[LeaseId]]:
+        return self._read(ListLeases(), who)
+
+    # --- accounts -----------------------------------------------------------------------------------------------------------
+
+    def auth_enabled(self) -> bool:
+        return self._member.machine.accounts.enabled
+
+    async def require_root(self, who: Who) -> None:
+        await self._logins.catch_up(who)
+        self._member.check_root(self._logins.known(who))
+
+    async def require_user(self, who: Who) -> None:
+        await self._logins.catch_up(who)
+        self._member.check_user(self._logins.known(who))
+
+    def catch_up(self, who: Who) -> Awaitable[None]:
+        return self._logins.catch_up(who)
+
+    def authenticate(self, name: str, password: str) -> Awaitable[str]:
+        return self._logins.authenticate(name, password)
+
+    async def add_user(self, name: str, password: str, no_password: bool, who: Who = None) -> None:
+        password_hash = b"" if no_password else await self._logins.make_hash(password)
+        await self._propose(UserAdd(name, password_hash, no_password), who)
+
+    async def change_password(self, name: str, password: str, who: Who = None) -> None:
+        await self._propose(UserChangePassword(name, await self._logins.make_hash(password)), who)
+
+    def change_accounts(self, change: AccountChange, who: Who = None) -> Awaitable[None]:
+        return self._propose(change, who)
+
+    def ask_accounts(self, question: AccountQuestion, who: Who = None) -> Awaitable[Any]:
+        return self._read(question, who)
 
     # --- cluster and maintenance --------------------------------------------------------------------------------------------
 
-    def member_list(self, linearizable: bool) -> Awaitable[list[Member]]:
-        return self._read(ListMembers()) if linearizable else self._read_serializable(ListMembers())
+    def member_list(self, linearizable: bool, who: Who = None) -> Awaitable[list[Member]]:
+        return self._read(ListMembers(), who) if linearizable else self._read_serializable(ListMembers(), who)
 
     async def status(self) -> Status:
         return self._member.status(*self._runner.sizes())
@@ -143,8 +227,8 @@ class MemberBackend:
     async def alarms(self, member_id: MemberId, alarm: int) -> list[AlarmMember]:
         return self._member.alarms(member_id, alarm)
 
-    def change_alarm(self, action: int, member_id: MemberId, alarm: int) -> Awaitable[AlarmResult]:
-        return self._propose(AlarmChange(action, member_id, alarm))
+    def change_alarm(self, action: int, member_id: MemberId, alarm: int, who: Who = None) -> Awaitable[AlarmResult]:
+        return self._propose(AlarmChange(action, member_id, alarm), who)
 
     def _ask(self, question: Any, *arguments: Any) -> asyncio.Future[Any]:
         future = self._new_future()

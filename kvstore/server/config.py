@@ -7,11 +7,15 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from kvstore.auth.passwords import COST_DEFAULT, COST_MAX, COST_MIN
+from kvstore.auth.signed import SignedTokens
+from kvstore.auth.tokens import TTL_DEFAULT_S
 from kvstore.member.compactor import AutoCompaction
 from kvstore.server import flags, tls_flags
 from kvstore.server.bootstrap import ConfigurationError
 from kvstore.server.flags import FLAGS, FlagError, is_true, parse_duration
 from kvstore.server.tls import TlsSettings
+from kvstore.server.tokens import parse_auth_token
 
 ELECTION_MS_MAX = 50_000
 DEFAULT_QUOTA_BYTES = 2 << 30
@@ -55,6 +59,10 @@ class Config(Struct, frozen=True):
     extensive_metrics: bool
     slow_request_s: float
     slow_apply_s: float
+    signed_tokens: SignedTokens | None
+    """None: simple tokens."""
+    auth_token_ttl_s: float
+    bcrypt_cost: int
     notes: tuple[str, ...]
     """What the log should say about settings without effect."""
 
@@ -124,6 +132,14 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
     quota = number("quota-backend-bytes")
     if quota > QUOTA_BYTES_RECOMMENDED:
         notes.append(f"--quota-backend-bytes: quota exceeds the maximum value of {QUOTA_BYTES_RECOMMENDED} that is recommended")
+    signed_tokens, token_notes = parse_auth_token(text("auth-token"))
+    notes += token_notes
+    bcrypt_cost = number("bcrypt-cost")
+    if not COST_MIN <= bcrypt_cost <= COST_MAX:
+        notes.append(f"--bcrypt-cost={bcrypt_cost} is not between {COST_MIN} and {COST_MAX}: {COST_DEFAULT} is used")
+        bcrypt_cost = COST_DEFAULT
+    if number("auth-token-ttl") < 0:
+        raise FlagError(f'invalid value "{text("auth-token-ttl")}" for flag -auth-token-ttl: parse error', 2, usage=True)
     return Config(
         name=name,
         data_dir=data_dir,
@@ -157,6 +173,9 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         extensive_metrics=text("metrics") == "extensive",
         slow_request_s=parse_duration(text("warning-unary-request-duration")),
         slow_apply_s=parse_duration(text("warning-apply-duration")),
+        signed_tokens=signed_tokens,
+        auth_token_ttl_s=number("auth-token-ttl") or TTL_DEFAULT_S,
+        bcrypt_cost=bcrypt_cost,
         notes=tuple(notes),
     )
 

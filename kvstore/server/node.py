@@ -30,6 +30,7 @@ from kvstore.server.backend import MemberBackend
 from kvstore.server.bootstrap import ConfigurationError, Opened, open_member
 from kvstore.server.config import Config
 from kvstore.server.listeners import GRACE_S, ClientPort
+from kvstore.server.logins import Logins
 from kvstore.server.loop import Runner
 from kvstore.server.metrics import Metrics
 from kvstore.server.observed import Observed
@@ -115,6 +116,7 @@ def _member_config(config: Config, opened: Opened) -> MemberConfig:
         catchup_entries=config.catchup_entries,
         quota_bytes=config.quota_bytes,
         auto_compaction=config.auto_compaction,
+        auth_token_ttl_s=config.auth_token_ttl_s,
     )
 
 
@@ -183,20 +185,24 @@ async def _serve(config: Config, disk: LmdbDisk, opened: Opened, sockets: Socket
         dial()
         runner.start(member, transport.send)
         ports: list[ClientPort] = []
+        logins = Logins(runner, config.signed_tokens, config.bcrypt_cost)
         stopping = group.create_task(stop.wait(), name="wait for a signal")
         waiting: list[asyncio.Future[Any]] = [stopping, failed]
         await asyncio.wait([*waiting, runner.ready], return_when=asyncio.FIRST_COMPLETED)
         if runner.ready.done() and not failed.done():
-            ports = await _open_services(config, runner, transport, sockets, group)
+            ports = await _open_services(config, runner, logins, transport, sockets, group)
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         await _stop(runner, transport, ports, failed)
+        logins.close()
         if failed.done():
             raise Fatal(failed.result())
     return stop.number
 
 
-async def _open_services(config: Config, runner: Runner, transport: Transport, sockets: Sockets, group: asyncio.TaskGroup) -> list[ClientPort]:
+async def _open_services(
+    config: Config, runner: Runner, logins: Logins, transport: Transport, sockets: Sockets, group: asyncio.TaskGroup
+) -> list[ClientPort]:
     metrics: Metrics | None = None
 
     def render(accept: str) -> tuple[bytes, str]:
@@ -211,9 +217,10 @@ async def _open_services(config: Config, runner: Runner, transport: Transport, s
         gateway=config.gateway,
         slow_request_s=config.slow_request_s,
         extensive_metrics=config.extensive_metrics,
+        client_cert_auth=config.client_tls.require_client,
         metrics=render,
     )
-    app = App(MemberBackend(runner), settings)
+    app = App(MemberBackend(runner, logins), settings)
     metrics = Metrics(runner, transport, app.stats)
     body_max = settings.message_bytes_max * 2
     ports = []

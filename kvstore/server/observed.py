@@ -11,7 +11,7 @@ from keelson.cogs.metrics import Histogram, exponential
 from kvstore.errors import StoreError
 from kvstore.ids import Index, MemberId, Term
 from kvstore.model import AlarmChange, Compact, LeaseGrant, PublishMember
-from kvstore.statemachine.commands import Command
+from kvstore.statemachine.commands import Command, Envelope
 from kvstore.statemachine.machine import Machine
 
 DISK = exponential(0.001, 2, 14)
@@ -92,9 +92,10 @@ class Applying:
         self._slow_s = slow_s
         self._warn = warn
 
-    def __call__(self, machine: Machine, index: Index, term: Term, command: Command) -> Any:
+    def __call__(self, machine: Machine, index: Index, term: Term, envelope: Envelope) -> Any:
+        command = envelope.command
         began = time.perf_counter()
-        outcome = machine.apply(index, term, command)
+        outcome = machine.apply(index, term, command, envelope.user, envelope.auth_revision)
         took_s = time.perf_counter() - began
         kind = (type(command), not isinstance(outcome, StoreError))
         histogram = self._observed.applied.get(kind)

@@ -1,4 +1,5 @@
-"""What a log entry can say, and its bytes: msgpack of [version, request id, command]; commands are the tagged requests of `kvstore.model`.
+"""What a log entry can say, and its bytes: msgpack of [version, request id, command, who asks]; commands are the tagged requests of `kvstore.model`
+and `kvstore.accounts`.
 
 An empty entry (a new leader's first) is no command and never reaches this module. A command of a newer version than ours stops the
 member with a clear error rather than letting members differ.
@@ -7,20 +8,26 @@ member with a clear error rather than letting members differ.
 import msgspec
 from msgspec import Struct
 
+from kvstore.accounts import BY_THE_CLUSTER, AccountChange, Authenticate
 from kvstore.ids import RequestId
 from kvstore.model import AlarmChange, Compact, DeleteRange, LeaseGrant, LeaseRevoke, PublishMember, Put, Txn
 
-Command = Put | DeleteRange | Txn | Compact | LeaseGrant | LeaseRevoke | AlarmChange | PublishMember
+Command = Put | DeleteRange | Txn | Compact | LeaseGrant | LeaseRevoke | AlarmChange | PublishMember | AccountChange | Authenticate
 
 COMMAND_VERSION = 1
 
 
 class Envelope(Struct, frozen=True, gc=False, array_like=True):
-    """`request_id` tells the proposing member which of its clients waits; 0 when nobody does."""
+    """`request_id` tells the proposing member which of its clients waits; 0 when nobody does.
+
+    `user` and `auth_revision` are the `accounts.Caller` for whom it is done; entries from before there were users do not have them, and say nobody.
+    """
 
     version: int
     request_id: RequestId
     command: Command
+    user: str = ""
+    auth_revision: int = 0
 
 
 class UnknownCommand(Exception):
@@ -31,8 +38,9 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Envelope).decode
 
 
-def encode_command(request_id: RequestId, command: Command) -> bytes:
-    return _encode(Envelope(COMMAND_VERSION, request_id, command))
+def encode_command(request_id: RequestId, command: Command, user: str = "", auth_revision: int = BY_THE_CLUSTER) -> bytes:
+    """Without a user: what the cluster itself wants, and may."""
+    return _encode(Envelope(COMMAND_VERSION, request_id, command, user, auth_revision))
 
 
 def decode_command(data: bytes) -> Envelope:

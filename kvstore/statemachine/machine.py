@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import astuple
 
+from kvstore.accounts import BY_THE_CLUSTER, Caller
+from kvstore.auth.store import Accounts
 from kvstore.errors import Compacted, Corrupt, FutureRevision, LeaderChanged, NoSpace, StoreError
 from kvstore.ids import NO_INDEX, NO_TERM, Index, LeaseId, MemberId, Revision, Term
 from kvstore.model import (
@@ -42,7 +44,9 @@ from kvstore.mvcc import txn as txns
 from kvstore.mvcc.events import AppliedEvent, RevisionEvents
 from kvstore.mvcc.record import HISTORY, HISTORY_SIZE, REVISION, key_of
 from kvstore.mvcc.store import FIRST_REVISION, Counts, Store
+from kvstore.statemachine.accounts import AccountCommands
 from kvstore.statemachine.commands import Command
+from kvstore.statemachine.guard import Guard
 from kvstore.storage.engine import Engine, ReadTxn, WriteTxn
 from kvstore.storage.tables import open_state_tables
 
@@ -84,6 +88,7 @@ class Machine:
                 for key, _ in alarms.iternext():
                     self.alarms.append(AlarmMember(MemberId(int.from_bytes(key[:8], "big")), AlarmType(key[8])))
             alarms.close()
+            self.accounts = Accounts(txn, self.tables)
         finally:
             txn.abort()
         self._apply: dict[type[Any], Callable[[Any], Any]] = {
@@ -96,6 +101,11 @@ class Machine:
             AlarmChange: self._alarm_change,
             PublishMember: self._publish_member,
         }
+        self.guard = Guard(self.accounts, self.lease_keys)
+        commands = AccountCommands(self.accounts, lambda: self.applied_index)
+        self._apply |= commands.apply
+        self.account_answers = commands.answer
+        """Functions by class of question (`accounts.AccountQuestion`, `PasswordAsked`); they raise StoreError."""
         self._no_space = self._corrupt = False
         self._note_alarms()
 
@@ -106,6 +116,7 @@ class Machine:
         """Work in this write transaction from now on."""
         first = not hasattr(self._store, "txn")
         self._store.begin(txn)
+        self.accounts.txn = txn
         if first:
             lease.load(self._store)
 
@@ -118,7 +129,7 @@ class Machine:
         """The same state in another file (defragmented, or opened again): only the handles change. `begin` must follow."""
         self.engine = engine
         self.tables = open_state_tables(engine)
-        self._store.tables = self.tables
+        self._store.tables = self.accounts.tables = self.tables
 
     def seal(self) -> None:
         """Write what only memory knows into the transaction; the caller commits it then."""
@@ -172,11 +183,15 @@ class Machine:
 
     # --- applying -----------------------------------------------------------------------------------------------------------
 
-    def apply(self, index: Index, term: Term, command: Command) -> Any:
-        """The result, or a StoreError as a value. Everything it changed is in the transaction, with the applied index."""
+    def apply(self, index: Index, term: Term, command: Command, user: str = "", auth_revision: int = BY_THE_CLUSTER) -> Any:
+        """The result, or a StoreError as a value. Everything it changed is in the transaction, with the applied index.
+
+        `user` and `auth_revision` say for whom it is done and what was known of him then; he needs the permission now."""
         assert index == self.applied_index + 1, f"entry {index} applied after {self.applied_index}"
         self.applied_index, self.applied_term = index, term
         try:
+            if self.accounts.enabled:
+                self.guard.check(command, Caller(user, auth_revision))
             return self._apply[type(command)](command)
         except StoreError as error:
             assert error.deterministic, "applying says only what every member says"

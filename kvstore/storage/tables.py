@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from kvstore.storage.engine import Corrupted, Engine, Table
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA_KEY = b"schema"
 
 
@@ -33,6 +33,9 @@ class StateTables(Struct, frozen=True):
     lease_keys: lease id (8) + table key -> the whole key
     members:    member id (8) -> msgpack model.Member
     alarms:     member id (8) + alarm (1) -> b"\\x01"
+    auth:       b"enabled" -> b"\\x00" or b"\\x01"; b"revision" -> number (8)                                      owner of these three: `auth`
+    auth_users: name, made fit for LMDB -> msgpack accounts.User
+    auth_roles: the same -> msgpack accounts.Role
     meta:       b"applied" -> index (8) term (8); b"revision", b"compacted", b"compaction_done" -> number (8); b"conf" -> the member's own;
                 b"schema" -> version (4)
     """
@@ -44,37 +47,46 @@ class StateTables(Struct, frozen=True):
     lease_keys: Table
     members: Table
     alarms: Table
+    auth: Table
+    auth_users: Table
+    auth_roles: Table
     meta: Table
 
 
 def open_log_tables(engine: Engine) -> LogTables:
-    tables = LogTables(engine.open_table(b"entries"), engine.open_table(b"log_meta"))
-    _check_schema(engine, tables.meta, "log")
-    return tables
+    meta = _checked_meta(engine, b"log_meta", "log")
+    return LogTables(engine.open_table(b"entries"), meta)
 
 
 def open_state_tables(engine: Engine) -> StateTables:
-    names = [b"newest", b"history", b"revisions", b"leases", b"lease_keys", b"members", b"alarms", b"state_meta"]
-    tables = StateTables(*(engine.open_table(name, dupsort=name == b"revisions") for name in names))
-    _check_schema(engine, tables.meta, "state")
-    return tables
+    meta = _checked_meta(engine, b"state_meta", "state")
+    names = [b"newest", b"history", b"revisions", b"leases", b"lease_keys", b"members", b"alarms", b"auth", b"auth_users", b"auth_roles"]
+    tables = [engine.open_table(name, dupsort=name == b"revisions") for name in names]
+    return StateTables(*[*tables, meta])
 
 
-def _check_schema(engine: Engine, meta: Table, what: str) -> None:
-    """A new environment gets our version; an existing one must have it."""
+_MIGRATED = frozenset({1})
+"""Older versions that this release opens and makes its own. 1 to 2: tables for users and roles, empty where there were none."""
+
+
+def _checked_meta(engine: Engine, name: bytes, what: str) -> Table:
+    """The table of the schema version, before any other is touched. A new environment gets our version; an existing one must have it, or an
+    older one that we know."""
+    meta = engine.open_table(name)
     txn = engine.begin_read()
     stored = txn.get(SCHEMA_KEY, db=meta)
     rows = txn.stat(meta)["entries"]
     txn.abort()
-    if stored is None:
-        if rows:
-            raise Corrupted(f"the {what} has no schema version: this is not a data directory of Keelson")
-        writing = engine.begin_write()
-        writing.put(SCHEMA_KEY, SCHEMA_VERSION.to_bytes(4, "big"), db=meta)
-        writing.commit()
-        return
-    version = int.from_bytes(stored, "big")
-    if version != SCHEMA_VERSION:
+    if stored is None and rows:
+        raise Corrupted(f"the {what} has no schema version: this is not a data directory of Keelson")
+    version = None if stored is None else int.from_bytes(stored, "big")
+    if version == SCHEMA_VERSION:
+        return meta
+    if version is not None and version not in _MIGRATED:
         raise Corrupted(
-            f"the {what} has schema version {version}, this release reads {SCHEMA_VERSION}: use the release that wrote it, or a newer one"
+            f"the {what} has schema version {version}, this release reads up to {SCHEMA_VERSION}: use the release that wrote it, or a newer one"
         )
+    writing = engine.begin_write()
+    writing.put(SCHEMA_KEY, SCHEMA_VERSION.to_bytes(4, "big"), db=meta)
+    writing.commit()
+    return meta

@@ -109,6 +109,9 @@ CODES: dict[type[StoreError], Code] = {
     errors.InvalidAuthManagement: Code.INVALID_ARGUMENT,
     errors.AuthOldRevision: Code.INVALID_ARGUMENT,
     # These reach clients of etcd as Unknown, because Go maps them to an error that is not a gRPC status (v3rpc/util.go).
+    errors.NoPasswordUser: Code.UNKNOWN,
+    errors.PasswordTooLong: Code.UNKNOWN,
+    errors.VerifyOnlyKey: Code.UNKNOWN,
     errors.LeaderTransferTimeout: Code.UNKNOWN,
     errors.TooManyRequests: Code.UNKNOWN,
     errors.NotEnoughStartedMembers: Code.UNKNOWN,

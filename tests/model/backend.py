@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from kvstore.accounts import AccountChange, AccountQuestion, Caller, PasswordAsked, UserAdd, UserChangePassword, Who
 from kvstore.api.backend import Deliver
+from kvstore.auth import access
+from kvstore.errors import AuthFailed, StoreError
 from kvstore.ids import ClusterId, Index, LeaseId, MemberId, Revision, Term
 from kvstore.model import (
     AlarmChange,
@@ -30,6 +33,8 @@ from kvstore.model import (
     WatchSpec,
     WatchUpdate,
 )
+from kvstore.statemachine.machine import Machine
+from kvstore.storage.memory_engine import MemoryDisk
 from tests.model.model import Model, ModelEvent
 from tests.model.state import covers
 
@@ -61,6 +66,9 @@ class ModelWatchStream:
         self._deliver = deliver
         self._blocked = False
         self.watchers: dict[int, _Watcher] = {}
+
+    def check(self, spec: WatchSpec) -> None:
+        pass
 
     def create(self, spec: WatchSpec) -> Revision:
         assert spec.watch_id not in self.watchers, "ids are the caller's"
@@ -143,6 +151,12 @@ class ModelBackend:
         self.defragmented = 0
         self.moved_to: list[MemberId] = []
         self.streams: set[ModelWatchStream] = set()
+        self.asked_by: list[Who] = []
+        """Who wanted something that needs permission."""
+        engine = MemoryDisk().open_state()
+        self.book = Machine(engine)
+        """Users and roles are the state machine's own: the model has no other idea of them."""
+        self.book.begin(engine.begin_write())
 
     def header(self) -> Header:
         return Header(self.cluster_id, self.member_id, self.model.revision, self.term)
@@ -157,10 +171,10 @@ class ModelBackend:
 
     # --- KV -----------------------------------------------------------------------------------------------------------------
 
-    async def range(self, request: Range) -> RangeResult:
+    async def range(self, request: Range, who: Who = None) -> RangeResult:
         return self.model.range(request)
 
-    async def put(self, request: Put) -> PutResult:
+    async def put(self, request: Put, who: Who = None) -> PutResult:
         await self._pass_gate()
         return self._changed(self.model.put(request))
 
@@ -174,41 +188,86 @@ class ModelBackend:
         finally:
             self.waiting -= 1
 
-    async def delete_range(self, request: DeleteRange) -> DeleteRangeResult:
+    async def delete_range(self, request: DeleteRange, who: Who = None) -> DeleteRangeResult:
         return self._changed(self.model.delete_range(request))
 
-    async def txn(self, request: Txn) -> TxnResult:
+    async def txn(self, request: Txn, who: Who = None) -> TxnResult:
         await self._pass_gate()
         return self._changed(self.model.txn(request))
 
-    async def compact(self, request: Compact) -> CompactResult:
+    async def compact(self, request: Compact, who: Who = None) -> CompactResult:
         return self._changed(self.model.compact(request))
 
-    def open_watch_stream(self, deliver: Deliver) -> ModelWatchStream:
+    def open_watch_stream(self, deliver: Deliver, who: Who = None) -> ModelWatchStream:
         stream = ModelWatchStream(self, deliver)
         self.streams.add(stream)
         return stream
 
     # --- leases -------------------------------------------------------------------------------------------------------------
 
-    async def lease_grant(self, lease_id: LeaseId, ttl_s: int) -> LeaseGrantResult:
+    async def lease_grant(self, lease_id: LeaseId, ttl_s: int, who: Who = None) -> LeaseGrantResult:
         return self.model.lease_grant(lease_id, ttl_s)
 
-    async def lease_revoke(self, lease_id: LeaseId) -> LeaseRevokeResult:
+    async def lease_revoke(self, lease_id: LeaseId, who: Who = None) -> LeaseRevokeResult:
         return self._changed(self.model.lease_revoke(lease_id))
 
-    async def lease_keep_alive(self, lease_id: LeaseId) -> int:
+    async def lease_keep_alive(self, lease_id: LeaseId, who: Who = None) -> int:
         return self.model.lease_keep_alive(lease_id)
 
-    async def lease_time_to_live(self, lease_id: LeaseId, with_keys: bool) -> LeaseTimeToLive:
+    async def lease_time_to_live(self, lease_id: LeaseId, with_keys: bool, who: Who = None) -> LeaseTimeToLive:
         return self.model.lease_time_to_live(lease_id, with_keys)
 
-    async def lease_leases(self) -> list[LeaseId]:
+    async def lease_leases(self, who: Who = None) -> list[LeaseId]:
         return [LeaseId(lease) for lease in sorted(self.model.state.leases)]
+
+    # --- accounts -----------------------------------------------------------------------------------------------------------
+
+    def auth_enabled(self) -> bool:
+        return self.book.accounts.enabled
+
+    def caller(self, who: Who) -> Caller:
+        """In the model a token is the name of its user."""
+        self.asked_by.append(who)
+        if isinstance(who, Caller):
+            return who
+        name = "" if who is None else who.token if who.token is not None else who.common_name
+        return Caller(name, self.book.accounts.revision if name else 0)
+
+    async def require_root(self, who: Who) -> None:
+        access.check_root(self.book.accounts, self.caller(who))
+
+    async def require_user(self, who: Who) -> None:
+        access.check_user(self.book.accounts, self.caller(who))
+
+    async def catch_up(self, who: Who) -> None:
+        pass
+
+    async def authenticate(self, name: str, password: str) -> str:
+        check = self.book.account_answers[PasswordAsked](PasswordAsked(name))
+        if check.password_hash != password.encode():
+            raise AuthFailed
+        return name
+
+    async def add_user(self, name: str, password: str, no_password: bool, who: Who = None) -> None:
+        await self.change_accounts(UserAdd(name, password.encode(), no_password), who)
+
+    async def change_password(self, name: str, password: str, who: Who = None) -> None:
+        await self.change_accounts(UserChangePassword(name, password.encode()), who)
+
+    async def change_accounts(self, change: AccountChange, who: Who = None) -> None:
+        caller = self.caller(who)
+        outcome = self.book.apply(Index(self.book.applied_index + 1), self.term, change, caller.name, caller.revision)
+        if isinstance(outcome, StoreError):
+            raise outcome
+
+    async def ask_accounts(self, question: AccountQuestion, who: Who = None) -> Any:
+        if self.auth_enabled():
+            self.book.guard.check(question, self.caller(who))
+        return self.book.account_answers[type(question)](question)
 
     # --- cluster and maintenance --------------------------------------------------------------------------------------------
 
-    async def member_list(self, linearizable: bool) -> list[Member]:
+    async def member_list(self, linearizable: bool, who: Who = None) -> list[Member]:
         return [Member(self.member_id, "m1", ("http://127.0.0.1:2380",), ("http://127.0.0.1:2379",), self.learner)]
 
     async def status(self) -> Status:
@@ -217,7 +276,7 @@ class ModelBackend:
     async def alarms(self, member_id: MemberId, alarm: int) -> list[AlarmMember]:
         return self.model.raised(member_id, alarm)
 
-    async def change_alarm(self, action: int, member_id: MemberId, alarm: int) -> AlarmResult:
+    async def change_alarm(self, action: int, member_id: MemberId, alarm: int, who: Who = None) -> AlarmResult:
         return self.model.change_alarm(AlarmChange(action, member_id, alarm))
 
     async def defragment(self) -> None:

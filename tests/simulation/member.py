@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from kvstore.accounts import BY_THE_CLUSTER
 from kvstore.errors import StoreError
 from kvstore.ids import NOBODY, ClusterId, Index, MemberId, Revision, Term
 from kvstore.member.config import MemberConfig
@@ -46,8 +47,8 @@ class ObservedMachine(Machine):
 
     observer: "MemberProcess"
 
-    def apply(self, index: Index, term: Term, command: Command) -> Any:
-        outcome = super().apply(index, term, command)
+    def apply(self, index: Index, term: Term, command: Command, user: str = "", auth_revision: int = BY_THE_CLUSTER) -> Any:
+        outcome = super().apply(index, term, command, user, auth_revision)
         self.observer.on_applied(index, command, outcome)
         return outcome
 

@@ -77,7 +77,6 @@ def test_every_path_of_the_reference_is_there() -> None:
         ("/v3/kv/range", b"", 400, 3, "etcdserver: key is not provided"),
         ("/v3/kv/range", {"key": A, "revision": 9}, 400, 11, "etcdserver: mvcc: required revision is a future revision"),
         ("/v3/lease/revoke", {"ID": 9}, 404, 5, "etcdserver: requested lease not found"),
-        ("/v3/auth/enable", {}, 501, 12, "keelson: authentication is not implemented yet"),
     ],
 )
 def test_errors(served: Served, path: str, request_: Any, status: int, code: int, message: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from kvstore.api.behalf import OnBehalf
 from kvstore.api.watching import UPDATES_MAX, Watching
 from kvstore.model import Put, WatchSpec
 from tests.model.backend import ModelBackend
@@ -13,7 +14,7 @@ def test_updates_beyond_the_queue_are_refused_and_come_when_there_is_room() -> N
 
 async def _overfill() -> None:
     backend = ModelBackend()
-    with Watching(backend, WatchSpec(0, b"a", start_revision=2)) as updates:
+    with Watching(OnBehalf(backend, None), WatchSpec(0, b"a", start_revision=2)) as updates:
         [stream] = backend.streams
         for _ in range(3 * UPDATES_MAX):
             await backend.put(Put(b"a"))
