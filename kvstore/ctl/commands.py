@@ -17,6 +17,7 @@ FILES = {
     "get": "kv",
     "help": "about",
     "lease": "lease",
+    "make-mirror": "mirror",
     "member": "member",
     "move-leader": "maintenance",
     "options": "about",
