@@ -24,6 +24,7 @@ from kvstore.auth import access
 from kvstore.errors import (
     BadLeaderTransferee,
     Compacted,
+    DiskTrouble,
     LeaderTransferTimeout,
     LeaseTtlTooLarge,
     NoLeader,
@@ -117,6 +118,11 @@ def _compact(machine: Machine, versions_max: int) -> bool:
     return machine.compaction_step(versions_max)
 
 
+def _told(result: Any) -> Any:
+    """What a client hears of work on the state: its result, or what a disk had to say."""
+    return DiskTrouble(str(result)) if isinstance(result, Exception) and not isinstance(result, StoreError) else result
+
+
 class _PeerToken:
     """Waits for a lease read on behalf of another member."""
 
@@ -185,6 +191,8 @@ class Member:
         self._committed: deque[Entry] = deque()
         self._state_busy: StateWork | None = None
         self._state_wanted: deque[StateWork] = deque()
+        self._state_out: list[StateWork] = []
+        """Copies and hashes that the state thread is at, or has before it."""
         self._commit_forced = False
         self._dirty_entries = 0
         self._dirty_bytes = 0
@@ -455,17 +463,20 @@ class Member:
     def state_exported(self, export: ExportState, result: Any) -> None:
         """`result`: an Export (with `meta` set to export.meta for a follower's) or an exception."""
         self._exports_out -= 1
+        self._state_out.remove(export)
         if export.receiver == NOBODY:
-            self._reply(export.token, result)
+            self._reply(export.token, _told(result))
         elif isinstance(result, Exception):
+            self._note("failed to copy the state for a follower", is_warning=True, to=f"{export.receiver:x}", error=str(result))
             self.raft.snapshot_failed(export.receiver)
         else:
             source: SnapshotSource = result
             self.raft.snapshot_ready(export.receiver, source)
 
     def state_hashed(self, work: HashState, result: int | Exception) -> None:
+        self._state_out.remove(work)
         if isinstance(result, Exception) or work.revision == -1:
-            self._reply(work.token, result)
+            self._reply(work.token, _told(result))
             return
         compacted = work.compacted_revision
         self._reply(work.token, HashKVResult(self.machine.revision, result, compacted if compacted > 0 else -1, work.revision))
@@ -489,11 +500,12 @@ class Member:
         self.raft.snapshot_refused(meta)
 
     def state_defragmented(self, work: DefragmentState, machine: Machine, error: Exception | None) -> None:
+        self._state_out.remove(work)
         self._state_busy = None
         if machine is not self.machine:
             self.machine = machine
             self.delivery.on_state_replaced(machine)
-        self._reply(work.token, error)
+        self._reply(work.token, _told(error))
 
     def report_unreachable(self, peer: MemberId) -> None:
         self.raft.report_unreachable(peer)
@@ -507,7 +519,9 @@ class Member:
         tokens += [token for _, _, token in self._physical_compactions]
         # Work for a follower's snapshot has no token.
         tokens += [
-            work.token for work in self._state_wanted if isinstance(work, ExportState | HashState | DefragmentState) and work.token is not None
+            work.token
+            for work in [*self._state_wanted, *self._state_out]
+            if isinstance(work, ExportState | HashState | DefragmentState) and work.token is not None
         ]
         if self._transfer is not None:
             tokens.append(self._transfer[1])
@@ -519,6 +533,7 @@ class Member:
         self._lease_asked.clear()
         self._physical_compactions.clear()
         self._state_wanted.clear()
+        self._state_out.clear()
         self._transfer = None
 
     # --- the turn -------------------------------------------------------------------------------------------------------
@@ -791,6 +806,7 @@ class Member:
             self._exports_out += 1
         elif isinstance(work, DefragmentState):
             self._state_busy = work
+        self._state_out.append(work)
         self._effects.state_work.append(work)
 
     def _start_install(self) -> None:

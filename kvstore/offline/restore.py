@@ -31,7 +31,7 @@ from kvstore.server.bootstrap import ConfigurationError, Identity, member_id
 from kvstore.server.config import initial_cluster, urls
 from kvstore.statemachine.machine import Machine
 from kvstore.storage.engine import EngineError
-from kvstore.storage.lmdb_engine import LmdbDisk, engine_errors, restoring
+from kvstore.storage.lmdb_engine import EngineErrors, LmdbDisk, restoring
 from kvstore.storage.raftlog import RaftLog
 
 FIRST_INDEX, FIRST_TERM = Index(1), Term(1)
@@ -135,7 +135,7 @@ def _sync_directory(path: Path) -> None:
 def _copy(snapshot: SnapshotFile, target: Path, *, check: bool) -> bytes:
     """Copy the content and sync it; returns its SHA-256, which must be the one behind it if `check`."""
     digest = sha256()
-    with engine_errors(target), os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    with EngineErrors(target), os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         for chunk in snapshot.chunks():
             digest.update(chunk)
             file.write(chunk)

@@ -10,7 +10,7 @@ import lmdb
 from kvstore.ids import Revision
 from kvstore.mvcc.store import FIRST_REVISION
 from kvstore.storage.engine import Corrupted, ReadTxn, Table
-from kvstore.storage.lmdb_engine import DEFAULT_MAP_BYTES, TABLES_MAX, engine_errors, is_readable
+from kvstore.storage.lmdb_engine import DEFAULT_MAP_BYTES, TABLES_MAX, EngineErrors, is_readable
 from kvstore.storage.tables import SCHEMA_KEY, SCHEMA_VERSION, StateTables
 
 META = "state_meta"
@@ -56,12 +56,12 @@ def open_view(path: Path, *, trusted: bool) -> Iterator[StateView]:
     """
     if not trusted and not is_readable(path):
         raise Corrupted(f"{path}: the file is damaged or cut short: not all of it can be read")
-    with engine_errors(path):
+    with EngineErrors(path):
         environment: Any = lmdb.open(
             str(path), subdir=False, readonly=True, lock=False, max_dbs=TABLES_MAX, map_size=DEFAULT_MAP_BYTES, readahead=True
         )
     try:
-        with environment.begin() as txn, engine_errors(path):
+        with environment.begin() as txn, EngineErrors(path):
             yield StateView(path, environment, txn)
     finally:
         environment.close()

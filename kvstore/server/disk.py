@@ -20,6 +20,7 @@ class DiskThread:
     def __init__(self, name: str, loop: asyncio.AbstractEventLoop, failed: Callable[[BaseException], None]) -> None:
         self._loop = loop
         self._failed = failed
+        self._error: BaseException | None = None
         self._jobs: SimpleQueue[tuple[Job, Done] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -29,7 +30,9 @@ class DiskThread:
         self._jobs.put((job, done))
 
     async def call(self, job: Job) -> Any:
-        """Run `job` in the thread and wait for its result; its exception comes out here."""
+        """Run `job` in the thread and wait for its result; its exception comes out here, and that which ended the thread."""
+        if self._error is not None:
+            raise self._error
         future = self._loop.create_future()
 
         def guarded() -> tuple[Any, BaseException | None]:
@@ -59,6 +62,7 @@ class DiskThread:
             try:
                 result = job()
             except BaseException as error:
+                self._error = error
                 self._call_loop(self._failed, error)
                 return
             self._call_loop(done, result)

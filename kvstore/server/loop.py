@@ -135,10 +135,18 @@ class Runner:
         try:
             give(*what)
         except Exception as error:
-            log.exception("the member failed")
-            self._die(f"internal error: {error!r}")
+            self._failed(error)
             return False
         return True
+
+    def _failed(self, error: Exception) -> None:
+        """An EngineError says itself what happened and what to do; so does what LMDB raises where the state is worked on."""
+        ours = error if isinstance(error, EngineError) else self._state.errors().translated(error)
+        if ours is None:
+            log.exception("the member failed")
+            self._die(f"internal error: {error!r}")
+        else:
+            self._disk_failed(ours)
 
     def receive(self, message: AnyPeerMessage) -> None:
         if self._feed(self.member.step, message):
@@ -196,8 +204,7 @@ class Runner:
         try:
             member.pump()
         except Exception as error:
-            log.exception("the member failed")
-            self._die(f"internal error: {error!r}")
+            self._failed(error)
             return
         effects = member.take_effects()
         if effects.messages:
@@ -313,6 +320,8 @@ class Runner:
                 self._exports[work.receiver] = result
             if self._feed(self.member.state_exported, work, result):
                 self.wake()
+            elif not isinstance(result, Exception) and work.receiver == NOBODY:
+                result.close()  # whoever asked was told that we stop
 
         self.state_thread.submit(job, done)
 
@@ -478,12 +487,11 @@ class Runner:
             self._tick_handle.cancel()
         self.member.stop()
         self._answer(self.member.take_effects().replies)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await self.log_thread.call(lambda: None)
-                # First what is under way: a commit gives the machine its next transaction, which the last commit needs.
-                await self.state_thread.call(lambda: None)
-                await self.state_thread.call(self._final_commit)
+        # First what is under way: a commit gives the machine its next transaction, which the last commit needs.
+        for thread, job in ((self.log_thread, _nothing), (self.state_thread, _nothing), (self.state_thread, self._final_commit)):
+            with contextlib.suppress(EngineError, TimeoutError):
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await thread.call(job)
         self.log_thread.stop()
         self.state_thread.stop()
         for receiver in list(self._exports):
@@ -498,6 +506,10 @@ class Runner:
             self._state.close()
         except Exception as error:
             log.warning("the state was not committed on stop; the log has what is missing", extra=fields(error=str(error)))
+
+
+def _nothing() -> None:
+    pass
 
 
 def _sizes(state: LmdbEngine) -> tuple[int, int]:

@@ -10,6 +10,7 @@ Rules of use:
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -96,6 +97,10 @@ class Engine(Protocol):
 
     def export(self) -> Export:
         """Consistent copy, compacted. Blocks: call it off the event loop. Writing may go on meanwhile."""
+        ...
+
+    def errors(self) -> AbstractContextManager[None]:
+        """Inside it, failures of what is done with transactions and cursors come out as EngineErrors that name the file."""
         ...
 
     def close(self) -> None: ...

@@ -10,13 +10,13 @@ Each environment is one file (`log.mdb`, `state.mdb`), so that a received or com
 * The map is address space, not memory or disk: it is opened large, and the file grows as it is written.
 """
 
-import contextlib
+import errno
 import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import lmdb
@@ -25,6 +25,8 @@ from kvstore.storage.engine import Corrupted, DiskFull, EngineError, Export, Rea
 
 TABLES_MAX = 32
 READERS_MAX = 126
+RESERVED_BYTES = 8 << 20
+"""What a copy of the state leaves free on the disk: some seconds of the log."""
 SPARE_TXNS = 8
 DEFAULT_MAP_BYTES = 64 << 30
 UNLIMITED_MAP_BYTES = 4 << 40
@@ -46,21 +48,53 @@ def is_readable(path: Path) -> bool:
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
 
 
-@contextlib.contextmanager
-def engine_errors(path: Path) -> Iterator[None]:
-    """Turn LMDB's and the system's failures into ours, with the file's name and what to do."""
-    try:
-        yield
-    except (lmdb.MapFullError, lmdb.DiskError) as error:
-        raise DiskFull(f"{path}: no room to write ({error}); free disk space, then restart this member") from error
-    except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.PageNotFoundError, lmdb.PanicError) as error:
-        raise Corrupted(
-            f"{path}: not a readable database ({error}); if other members are healthy, remove this member's data directory and let it join again"
-        ) from error
-    except lmdb.Error as error:
-        raise EngineError(f"{path}: {error}") from error
-    except OSError as error:
-        raise DiskFull(f"{path}: {error}") from error
+_FULL = (lmdb.MapFullError, lmdb.DiskError, lmdb.TxnFullError)
+_DAMAGED = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.PageNotFoundError, lmdb.PageFullError)
+_FULL_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_WORDS = tuple(map(os.strerror, _FULL_NUMBERS))
+_CUT_SHORT = os.strerror(errno.EIO)
+NO_ROOM_BYTES = 1 << 20
+"""With less than this left, an I/O error of LMDB's is taken for want of room: it says the same of a write that was cut short."""
+
+
+class EngineErrors:
+    """Turns LMDB's and the system's failures into ours, with the file's name and what to do. A context to be used again and again."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None:
+            ours = self.translated(error)
+            if ours is not None:
+                raise ours from error
+
+    def translated(self, error: BaseException) -> EngineError | None:
+        """None: no failure of a disk."""
+        if not isinstance(error, lmdb.Error | OSError):
+            return None
+        # LMDB hands on what the system says as a plain Error with its words, and a write that was cut short as an I/O error.
+        is_full = isinstance(error, _FULL) or (isinstance(error, OSError) and error.errno in _FULL_NUMBERS) or str(error).endswith(_FULL_WORDS)
+        if is_full or (str(error).endswith(_CUT_SHORT) and self._free_bytes() < NO_ROOM_BYTES):
+            return DiskFull(f"{self.path}: no room to write ({error}); free disk space, then restart this member")
+        if isinstance(error, _DAMAGED):
+            return Corrupted(
+                f"{self.path}: not a readable database ({error}); if other members are healthy, "
+                "remove this member's data directory and let it join again"
+            )
+        return EngineError(f"{self.path}: {error}")
+
+    def _free_bytes(self) -> float:
+        try:
+            system = os.statvfs(self.path.parent)
+        except OSError:
+            return float("inf")
+        return system.f_bavail * system.f_frsize
 
 
 class FileExport(Export):
@@ -83,7 +117,8 @@ class LmdbEngine:
         self.closed = False
         self._exports = 0
         self._tables: dict[bytes, Table] = {}
-        with engine_errors(path):
+        self._errors = EngineErrors(path)
+        with self._errors:
             self._env = lmdb.open(
                 str(path),
                 subdir=False,
@@ -120,23 +155,23 @@ class LmdbEngine:
     def open_table(self, name: bytes, *, dupsort: bool = False) -> Table:
         table = self._tables.get(name)
         if table is None:
-            with engine_errors(self.path):
+            with self._errors:
                 table = self._tables[name] = self._env.open_db(name, dupsort=dupsort)
         return table
 
     def begin_write(self) -> WriteTxn:
-        with engine_errors(self.path):
+        with self._errors:
             txn: Any = self._env.begin(write=True)
             return txn  # type: ignore[no-any-return]
 
     def begin_read(self) -> ReadTxn:
-        with engine_errors(self.path):
+        with self._errors:
             txn: Any = self._env.begin()
             return txn  # type: ignore[no-any-return]
 
-    def errors(self) -> contextlib.AbstractContextManager[None]:
-        """For commits, which are LMDB's own calls."""
-        return engine_errors(self.path)
+    def errors(self) -> EngineErrors:
+        """For what is done with transactions, which are LMDB's own."""
+        return self._errors
 
     def size_bytes(self) -> int:
         info = self._env.info()
@@ -160,10 +195,11 @@ class LmdbEngine:
         return sum(not line.rstrip().endswith("-") for line in lines)
 
     def export(self) -> FileExport:
+        check_room(self.path, self.size_in_use_bytes())
         self._exports += 1
         target = self.path.with_name(f"{self.path.name}.export-{os.getpid()}-{self._exports}")
         try:
-            with engine_errors(self.path):
+            with self._errors:
                 self._env.copy(str(target), compact=True)
         except BaseException:
             target.unlink(missing_ok=True)  # half a copy would keep a full disk full
@@ -175,26 +211,43 @@ class LmdbEngine:
         self._env.close()
 
 
+def check_room(path: Path, wanted_bytes: int) -> None:
+    """Raises DiskFull if a copy of that size would leave the log too little to be written to: a copy can wait, the log cannot."""
+    with EngineErrors(path):
+        system = os.statvfs(path.parent)
+    free_bytes = system.f_bavail * system.f_frsize
+    if free_bytes < wanted_bytes + RESERVED_BYTES:
+        raise DiskFull(
+            f"{path}: a copy takes {wanted_bytes} bytes and has to leave {RESERVED_BYTES} to the log, but {free_bytes} are free: free disk space"
+        )
+
+
 class FileImporter:
-    """Receives the bytes of `state.mdb` into a file beside it, and puts it in its place by a rename."""
+    """Receives the bytes of `state.mdb` into a file beside it, and puts it in its place by a rename. Unbuffered: what fails, fails where it is
+    written, and closing has nothing left to do that could."""
 
     def __init__(self, disk: "LmdbDisk", total_bytes: int) -> None:
         self._disk = disk
         self._total_bytes = total_bytes
         self._received = 0
         self._path = disk.directory / "state.mdb.incoming"
-        self._path.unlink(missing_ok=True)
-        self._file = self._path.open("wb")
+        self._errors = EngineErrors(self._path)
+        with self._errors:
+            self._path.unlink(missing_ok=True)
+        check_room(self._path, total_bytes)
+        with self._errors:
+            self._file = self._path.open("wb", buffering=0)
 
     def write(self, offset: int, data: bytes) -> None:
-        with engine_errors(self._path):
+        with self._errors:
             self._file.seek(offset)
-            self._file.write(data)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]  # a disk that fills up takes a part first, then refuses
         self._received = max(self._received, offset + len(data))
 
     def prepare(self) -> None:
-        with engine_errors(self._path):
-            self._file.flush()
+        with self._errors:
             os.fsync(self._file.fileno())
         if self._received != self._total_bytes:
             raise Corrupted(f"{self._path}: received {self._received} of {self._total_bytes} bytes of the state")
@@ -211,8 +264,9 @@ class FileImporter:
 
     def abort(self) -> None:
         self._file.close()
-        self._path.unlink(missing_ok=True)
-        self._path.with_name(f"{self._path.name}-lock").unlink(missing_ok=True)
+        with self._errors:
+            self._path.unlink(missing_ok=True)
+            self._path.with_name(f"{self._path.name}-lock").unlink(missing_ok=True)
 
 
 def restoring(directory: Path) -> Path:
@@ -229,8 +283,9 @@ class LmdbDisk:
         self._sync = sync
         if (unfinished := restoring(directory)).exists():
             raise EngineError(f"{unfinished}: a restore into this directory was not finished: repeat it, or remove the directory")
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = (directory / "lock").open("w")
+        with EngineErrors(directory):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = (directory / "lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -254,11 +309,12 @@ class LmdbDisk:
             export = engine.export()
         finally:
             engine.close()
-        with engine_errors(export.path), export.path.open("rb+") as file:
-            os.fsync(file.fileno())
-        engine = self.replace_state(export.path)
-        export.close()
-        return engine
+        try:
+            with EngineErrors(export.path), export.path.open("rb+") as file:
+                os.fsync(file.fileno())
+            return self.replace_state(export.path)
+        finally:
+            export.close()
 
     def check_state(self, path: Path) -> None:
         """Raises Corrupted if `path` is not a database that opens."""
@@ -268,7 +324,7 @@ class LmdbDisk:
         """Put the synced file `path` in the place of the state, which nobody has open, if it opens at all."""
         self.check_state(path)
         state = self.directory / "state.mdb"
-        with engine_errors(state):
+        with EngineErrors(state):
             path.with_name(f"{path.name}-lock").unlink(missing_ok=True)
             state.with_name("state.mdb-lock").unlink(missing_ok=True)
             path.replace(state)

@@ -6,6 +6,7 @@ while a write is open works on a copy with the records played back; else on the 
 
 import pickle
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from sortedcontainers import SortedDict
@@ -274,6 +275,9 @@ class MemoryEngine:
     def export(self) -> MemoryExport:
         rows = {name: (table.dupsort, list(table.rows.items())) for name, table in self._committed().items()}
         return MemoryExport(pickle.dumps(rows))
+
+    def errors(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def close(self) -> None:
         self.closed = True

@@ -36,6 +36,7 @@ def _value(entry: Entry) -> bytes:
 class RaftLog:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._errors = engine.errors()
         self._tables = open_log_tables(engine)
         txn = engine.begin_read()
         try:
@@ -74,7 +75,8 @@ class RaftLog:
             return snapshot.term if index == snapshot.index else None
         txn = self._engine.begin_read()
         try:
-            stored = txn.get(_key(index), db=self._tables.entries)
+            with self._errors:
+                stored = txn.get(_key(index), db=self._tables.entries)
             return None if stored is None else self._checked(index, stored).term
         finally:
             txn.abort()
@@ -85,19 +87,20 @@ class RaftLog:
         size = 0
         txn = self._engine.begin_read()
         try:
-            cursor = txn.cursor(db=self._tables.entries)
-            index = int(first)
-            if cursor.set_range(_key(first)):
-                for key, stored in cursor.iternext():
-                    if index > last or key != _key(index):
-                        break
-                    entry = self._checked(index, stored)
-                    size += len(entry.data)
-                    if chosen and size > bytes_max:
-                        break
-                    chosen.append(entry)
-                    index += 1
-            cursor.close()
+            with self._errors:
+                cursor = txn.cursor(db=self._tables.entries)
+                index = int(first)
+                if cursor.set_range(_key(first)):
+                    for key, stored in cursor.iternext():
+                        if index > last or key != _key(index):
+                            break
+                        entry = self._checked(index, stored)
+                        size += len(entry.data)
+                        if chosen and size > bytes_max:
+                            break
+                        chosen.append(entry)
+                        index += 1
+                cursor.close()
         finally:
             txn.abort()
         if not chosen:
@@ -117,7 +120,18 @@ class RaftLog:
     # --- what the disk thread writes ------------------------------------------------------------------------------------
 
     def append(self, entries: Sequence[Entry], hard_state: HardState | None) -> None:
-        """One synced transaction. Entries from the first one's index on replace what is stored there and behind."""
+        """One synced transaction. Entries from the first one's index on replace what is stored there and behind.
+
+        Raises DiskFull or another EngineError; then nothing was kept, and what is on disk is what was there before.
+        """
+        with self._errors:
+            self._append(entries, hard_state)
+        if entries:
+            self._last_index = entries[-1].index
+        if hard_state is not None:
+            self._hard_state = hard_state
+
+    def _append(self, entries: Sequence[Entry], hard_state: HardState | None) -> None:
         tables = self._tables
         txn = self._engine.begin_write()
         try:
@@ -135,32 +149,42 @@ class RaftLog:
         except BaseException:
             txn.abort()
             raise
-        if entries:
-            self._last_index = entries[-1].index
-        if hard_state is not None:
-            self._hard_state = hard_state
 
     def cut(self, meta: SnapshotMeta) -> None:
-        """Forget entries up to and including meta.index: first the new beginning, then the entries, in steps."""
-        old = self._snapshot.index
-        txn = self._engine.begin_write()
-        txn.put(b"snapshot", _encode(meta), db=self._tables.meta)
-        txn.commit()
-        self._snapshot = meta
-        first = old + 1
-        while first <= meta.index:
+        """Forget entries up to and including meta.index: first the new beginning, then the entries, in steps.
+
+        What a crash or a full disk left of an earlier cut goes, too.
+        """
+        with self._errors:
             txn = self._engine.begin_write()
-            first = self._delete(txn, first, meta.index, first + CUT_ENTRIES_PER_STEP - 1)
+            txn.put(b"snapshot", _encode(meta), db=self._tables.meta)
             txn.commit()
+            self._snapshot = meta
+            first = self._first_stored()
+            while first <= meta.index:
+                txn = self._engine.begin_write()
+                first = self._delete(txn, first, meta.index, first + CUT_ENTRIES_PER_STEP - 1)
+                txn.commit()
 
     def reset(self, meta: SnapshotMeta) -> None:
         """The state was replaced by one at `meta`: nothing of the log is needed any more. One transaction."""
-        txn = self._engine.begin_write()
-        self._delete(txn, 0, self._last_index, self._last_index)
-        txn.put(b"snapshot", _encode(meta), db=self._tables.meta)
-        txn.commit()
+        with self._errors:
+            txn = self._engine.begin_write()
+            self._delete(txn, 0, self._last_index, self._last_index)
+            txn.put(b"snapshot", _encode(meta), db=self._tables.meta)
+            txn.commit()
         self._snapshot = meta
         self._last_index = meta.index
+
+    def _first_stored(self) -> int:
+        txn = self._engine.begin_read()
+        try:
+            cursor = txn.cursor(db=self._tables.entries)
+            first = int.from_bytes(cursor.key(), "big") if cursor.first() else self._last_index + 1
+            cursor.close()
+            return first
+        finally:
+            txn.abort()
 
     def _delete(self, txn: WriteTxn, first: int, last: int, step_last: int) -> int:
         """Delete entries first..min(last, step_last); return the next index to delete."""

@@ -121,6 +121,7 @@ CODES: dict[type[StoreError], Code] = {
     errors.LockReleased: Code.UNKNOWN,
     errors.NotElected: Code.UNKNOWN,
     errors.NobodyElected: Code.UNKNOWN,
+    errors.DiskTrouble: Code.UNKNOWN,
     errors.Unhealthy: Code.UNAVAILABLE,
     errors.NotSupportedForLearner: Code.FAILED_PRECONDITION,
     errors.BadLeaderTransferee: Code.FAILED_PRECONDITION,

@@ -117,6 +117,20 @@ def test_whoever_waits_is_told_when_the_member_stops() -> None:
     assert {token for token, answer in alone.answers.items() if isinstance(answer, Stopped)} == {*waiting, "put", "late put"}
 
 
+def test_whoever_waits_for_work_that_the_disk_is_at_is_told_too() -> None:
+    alone = Alone().lead()
+    alone.do_state_work()
+    alone.member.export_state("export")
+    alone.member.hash_everything("hash")
+    alone.pump()
+    if [type(work) for work in alone.work] == [CommitState]:
+        alone.do_state_work()
+        alone.pump()
+    assert [type(work) for work in alone.work] == [ExportState, HashState]
+    alone.member.stop()
+    assert {token: type(answer) for token, answer in alone.member.take_effects().replies} == {"export": Stopped, "hash": Stopped}
+
+
 def test_a_later_order_to_move_leadership_answers_who_gave_the_earlier_one() -> None:
     alone = Alone(voters=3)
     raft = alone.member.raft

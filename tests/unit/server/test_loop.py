@@ -1,6 +1,7 @@
 """The runner: whatever goes wrong in the member ends it, and is never left to the event loop, which would only log it."""
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import pytest
 from kvstore.raft.log import LogLost
 from kvstore.server.loop import Runner
 from kvstore.server.observed import Observed
+from kvstore.storage.lmdb_engine import EngineErrors
 
 
 class Failing:
@@ -40,7 +42,8 @@ def test_an_input_that_fails_is_the_end_of_the_member_and_everybody_is_answered(
         loop.set_exception_handler(lambda _, context: unhandled.append(context))
         reasons: list[str] = []
         nothing = cast(Any, None)
-        runner = Runner(loop, nothing, nothing, nothing, Observed(), reasons.append)
+        state = cast(Any, SimpleNamespace(errors=lambda: EngineErrors(Path("state.mdb"))))
+        runner = Runner(loop, nothing, nothing, state, Observed(), reasons.append)
         waiting, done = loop.create_future(), loop.create_future()
         member = Failing(waiting, done)
         runner.member = cast(Any, member)

@@ -12,7 +12,10 @@ from kvstore.storage.lmdb_engine import LmdbEngine
 
 class _FullDisk:
     def __init__(self, environment: lmdb.Environment) -> None:
-        self.close = environment.close
+        self._environment = environment
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._environment, name)
 
     def copy(self, path: str, **_: Any) -> None:
         Path(path).write_bytes(b"half")
