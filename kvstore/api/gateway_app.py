@@ -14,7 +14,7 @@ from kvstore.api.calls import Calls
 from kvstore.api.grpc_app import SILENT, STAYS_OPEN, AsgiSend, Disconnected, Receive, Scope, client_version, innermost
 from kvstore.api.identity import AUTHORIZATION, common_name, credentials_of
 from kvstore.api.rpc import Context, Settings, Stats, Stream, Unary
-from kvstore.wire.gateway import PATHS, ObjectSplitter, as_object, error_object, first_object, parse_json, write_json
+from kvstore.wire.gateway import PATHS, ObjectSplitter, error_object, parse_json, parse_request, write_json
 from kvstore.wire.grpc import timeout_s, too_large
 from kvstore.wire.messages import Method
 from kvstore.wire.status import HTTP_STATUS, Code, RpcError, describe
@@ -97,7 +97,7 @@ class GatewayApp:
     async def _call_unary(self, method: Method, context: Context, receive: Receive, send: AsgiSend) -> tuple[bytes, bytes]:
         """The request and the answer, as gRPC would have carried them."""
         text = "".join([part async for part in self._body(receive)])
-        request = parse_json(method.request, first_object(text)).SerializeToString()
+        request = parse_request(method.request, text).SerializeToString()
         answer = await self._unary[method.path](context, request)
         body = write_json(method.response.FromString(answer))
         await send({"type": "http.response.start", "status": 200, "headers": [_JSON, _METADATA]})
@@ -159,7 +159,7 @@ class _Lines:
     async def send(self, *messages: bytes) -> None:
         self._stats.stream_messages_sent[self._method.path] += len(messages)
         for message in messages:
-            await self._line({"result": as_object(self._method.response.FromString(message))})
+            await self._line(b'{"result":%s}' % write_json(self._method.response.FromString(message)))
 
     async def beat(self, interval_s: float) -> None:
         """A blank now and then, which no reader of JSON minds before a line, so that writing fails once the client is gone."""
@@ -174,7 +174,7 @@ class _Lines:
 
     async def fail(self, code: Code, text: str) -> None:
         await self._start(HTTP_STATUS[code])
-        await self._line({"error": {"code": int(code), "message": text}})
+        await self._line(_text({"error": {"code": int(code), "message": text}}))
         await self._send(_END)
 
     async def _start(self, status: int) -> None:
@@ -182,9 +182,9 @@ class _Lines:
             self._started = True
             await self._send({"type": "http.response.start", "status": status, "headers": [_JSON, _METADATA]})
 
-    async def _line(self, content: dict[str, Any]) -> None:
+    async def _line(self, text: bytes) -> None:
         await self._start(200)
-        await self._send({"type": "http.response.body", "body": _text(content) + b"\n", "more_body": True})
+        await self._send({"type": "http.response.body", "body": text + b"\n", "more_body": True})
 
 
 def _metadata(headers: list[tuple[bytes, bytes]], stats: Stats, stream: bool) -> tuple[Context, float | None]:

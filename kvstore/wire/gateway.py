@@ -3,14 +3,18 @@
 Field names out as in the .proto files, in also in lowerCamelCase; 64-bit integers as strings, bytes as base64, enums by name, defaults left out.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 from google.protobuf import json_format
 
+from kvstore.wire import plain_json
 from kvstore.wire.messages import METHODS, Method
+from kvstore.wire.plain_json import NotPlain
 from kvstore.wire.status import Code, RpcError
 
 _NAMES = {
@@ -139,22 +143,35 @@ def first_object(text: str) -> str:
     return ""
 
 
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("duplicate field")
+    return content
+
+
+_decode_object = json.JSONDecoder(object_pairs_hook=_without_repetition).raw_decode
+
+
+def parse_request(kind: Any, text: str) -> Any:
+    """A unary call's message: of class `kind`, from the first object in `text`. Raises RpcError."""
+    if text.startswith("{"):
+        with contextlib.suppress(NotPlain, ValueError, RecursionError):
+            return plain_json.read(kind, _decode_object(text)[0])
+    return parse_json(kind, first_object(text))
+
+
 def parse_json(kind: Any, text: str) -> Any:
     """A message of class `kind`; empty text is an empty message. Raises RpcError."""
     if not text.strip():
         return kind()
     try:
         content = json.loads(text, object_pairs_hook=_without_repetition)
+        with contextlib.suppress(NotPlain):
+            return plain_json.read(kind, content)
         return json_format.ParseDict(_known_fields(kind.DESCRIPTOR, content), kind())
     except (json_format.Error, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise RpcError(Code.INVALID_ARGUMENT, f"proto: {error}") from error
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise ValueError("duplicate field")
-    return content
 
 
 def _whole_characters(text: Any) -> Any:
@@ -187,13 +204,12 @@ def _known_content(field: Any, value: Any) -> Any:
     return _whole_characters(value) if field.message_type is None else _known_fields(field.message_type, value)
 
 
+_encode = msgspec.json.encode
+
+
 def write_json(message: Any) -> bytes:
     """Compact, fields in declaration order, defaults left out."""
-    return json.dumps(as_object(message), separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def as_object(message: Any) -> dict[str, Any]:
-    return json_format.MessageToDict(message, preserving_proto_field_name=True)
+    return _encode(plain_json.write(message))
 
 
 def error_object(code: Code, text: str) -> dict[str, Any]:
