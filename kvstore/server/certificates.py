@@ -71,7 +71,7 @@ def why_refused(presented: Presented | None, rules: Rules, revoked: Collection[i
         return "client certificate authentication failed: it is for none of the allowed host names"
     for serial in presented.serials:
         if serial in revoked:
-            return f"transport: certificate serial {serial:x} revoked"
+            return f"transport: certificate serial {serial.to_bytes((serial.bit_length() + 7) // 8).hex()} revoked"
     return ""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from msgspec.structs import replace
 
 from certs.files import read_certificate
 from tests.support import kinds
@@ -39,7 +40,7 @@ def own(files: TlsFiles, folder: Path) -> TlsFiles:
     cert, key = folder / "own.crt", folder / "own.key"
     cert.write_bytes(files.server_cert.read_bytes())
     key.write_bytes(files.server_key.read_bytes())
-    return TlsFiles(**{**{name: getattr(files, name) for name in files.__struct_fields__}, "server_cert": cert, "server_key": key})
+    return replace(files, server_cert=cert, server_key=key)
 
 
 def move(source: Path, target: Path) -> None:

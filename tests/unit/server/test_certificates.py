@@ -58,8 +58,8 @@ def test_host_names_match_as_in_go(host, fits):
         (Rules(common_names=("m2",)), (), "common name 'm1' is not allowed"),
         (Rules(hosts=("z.example", "a.example")), (), ""),
         (Rules(hosts=("z.example",)), (), "none of the allowed host names"),
-        (Rules(), {8}, "certificate serial 8 revoked"),
-        (Rules(common_names=("m1",)), {7}, "certificate serial 7 revoked"),
+        (Rules(), {8}, "certificate serial 08 revoked"),
+        (Rules(common_names=("m1",)), {7}, "certificate serial 07 revoked"),
     ],
 )
 def test_rules(rules, revoked, reason):
