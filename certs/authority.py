@@ -16,10 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from certs.profiles import CA_DAYS, LEAF_DAYS, Profile
+from certs.profiles import CA_DAYS, LEAF_DAYS, PROFILES, Profile
 
 CLOCK_SKEW = timedelta(minutes=5)
 """A certificate is valid from a little before now: the clock of whoever checks it may be behind."""
+
+REVOCATION_LIST_DAYS = 365
+"""etcd and Keelson take a list whatever its age; others may look."""
 
 COMMON_NAME_MAX = 64  # RFC 5280, upper bound ub-common-name
 
@@ -78,9 +81,16 @@ def issue(ca: Pair, profile: Profile, name: str, hosts: Iterable[str], now: date
     )
     if wanted:
         builder = builder.add_extension(x509.SubjectAlternativeName([_general_name(host) for host in wanted]), critical=False)
-    # The Edwards curves bring their own hash, every other key needs to be told one.
-    digest = None if isinstance(ca.key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) else hashes.SHA256()
-    return Pair(builder.sign(ca.key, digest), key)
+    return Pair(builder.sign(ca.key, _digest(ca)), key)
+
+
+def revocation_list(ca: Pair, serials: Iterable[int], now: datetime, days: int = REVOCATION_LIST_DAYS) -> x509.CertificateRevocationList:
+    """What `ca` signs to say that the certificates with these serials are good no more."""
+    builder = x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject).last_update(now - CLOCK_SKEW)
+    builder = builder.next_update(now + _positive(days)).add_extension(_authority_identifier(ca.certificate), critical=False)
+    for serial in sorted(set(serials)):
+        builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build())
+    return builder.sign(ca.key, _digest(ca))
 
 
 def signed_by(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
@@ -121,6 +131,19 @@ def uses_of(certificate: x509.Certificate) -> list[str]:
         return uses
     words = {ExtendedKeyUsageOID.SERVER_AUTH: "server", ExtendedKeyUsageOID.CLIENT_AUTH: "client"}
     return uses + [words.get(usage, usage.dotted_string) for usage in listed]
+
+
+def profile_of(certificate: x509.Certificate, stem: str) -> Profile:
+    """Whose certificate it is: by the name of its file, or else by its uses."""
+    named = PROFILES.get(stem.partition("-")[0])
+    if named is not None:
+        return named
+    return PROFILES["server" if "server" in uses_of(certificate) else "client"]
+
+
+def _digest(ca: Pair) -> hashes.SHA256 | None:
+    """The Edwards curves bring their own hash, every other key needs to be told one."""
+    return None if isinstance(ca.key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) else hashes.SHA256()
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, now: datetime, end: datetime) -> x509.CertificateBuilder:

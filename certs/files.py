@@ -6,6 +6,7 @@ exists is never overwritten unless asked: a lost CA key cannot be brought back.
 
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from cryptography import x509
@@ -13,6 +14,8 @@ from cryptography.hazmat.primitives import serialization
 
 from certs.authority import Pair
 
+CA = "ca"
+"""The name of the authority's files."""
 PRIVATE, PUBLIC = 0o600, 0o644
 
 
@@ -60,6 +63,18 @@ def read_certificate(path: Path) -> x509.Certificate:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except ValueError as error:
         raise Unusable(f"{path} holds no certificate: {error}") from None
+
+
+def read_certificates(path: Path) -> list[x509.Certificate]:
+    """All in a file, at least one. Raises FileNotFoundError, or Unusable."""
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except ValueError as error:
+        raise Unusable(f"{path} holds no certificate: {error}") from None
+
+
+def write_certificates(path: Path, certificates: Iterable[x509.Certificate]) -> None:
+    write_atomically(path, b"".join(each.public_bytes(serialization.Encoding.PEM) for each in certificates), PUBLIC)
 
 
 def write_atomically(path: Path, content: bytes, mode: int) -> None:

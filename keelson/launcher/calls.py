@@ -39,14 +39,32 @@ class Caller:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self._context: ssl.SSLContext | None = None
-        if not cluster.spec.insecure:
-            certs = cluster.certs
-            self._context = ssl.create_default_context(cafile=str(certs.ca))
-            self._context.load_cert_chain(certs.certificate(CLIENT, ADMIN), certs.key(CLIENT, ADMIN))
+        self._seen: tuple[int, ...] = ()
+
+    def context(self) -> ssl.SSLContext | None:
+        """With the certificates as they are now: they may be rotated while somebody looks on. Raises OSError."""
+        if self.cluster.spec.insecure:
+            return None
+        certs = self.cluster.certs
+        cert, key = certs.certificate(CLIENT, ADMIN), certs.key(CLIENT, ADMIN)
+        try:
+            seen = tuple(path.stat().st_mtime_ns for path in (certs.ca, cert, key))
+            if seen != self._seen:
+                context = ssl.create_default_context(cafile=str(certs.ca))
+                context.load_cert_chain(cert, key)
+                self._context, self._seen = context, seen
+        except OSError:
+            # A key that is there already and its certificate not yet: what was read before still does.
+            if self._context is None:
+                raise
+        return self._context
 
     def request(self, member: MemberSpec, method: str, path: str, body: Any = None, timeout_s: float = TIMEOUT_S) -> Any:
         """The decoded JSON answer. Raises NoAnswer."""
-        connection = self.connect(member, timeout_s)
+        try:
+            connection = self.connect(member, timeout_s)
+        except OSError as error:
+            raise NoAnswer(f"certificates: {error}") from None
         try:
             connection.request(method, path, None if body is None else json.dumps(body))
             response = connection.getresponse()
@@ -64,9 +82,10 @@ class Caller:
 
     def connect(self, member: MemberSpec, timeout_s: float) -> http.client.HTTPConnection:
         """Not yet connected: the first request does that, and raises OSError if it cannot."""
-        if self._context is None:
+        context = self.context()
+        if context is None:
             return http.client.HTTPConnection(HOST, member.client_port, timeout=timeout_s)
-        return http.client.HTTPSConnection(HOST, member.client_port, timeout=timeout_s, context=self._context)
+        return http.client.HTTPSConnection(HOST, member.client_port, timeout=timeout_s, context=context)
 
     def check_health(self, member: MemberSpec) -> None:
         """Raises NoAnswer unless the member serves and reaches a leader: /health makes a linearizable read."""

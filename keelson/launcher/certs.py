@@ -1,6 +1,6 @@
 """`keelson certs`: an authority and certificates by hand, beside those that `up` makes by itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,18 +8,23 @@ from typing import Any
 
 import click
 
-from certs import authority, bundle, files
+from certs import authority, bundle, files, revocation, rotation
 from certs.authority import InvalidRequest, Pair
 from certs.files import Unusable
 from certs.profiles import CA_DAYS, LEAF_DAYS, LOOPBACK, PROFILES, RENEW_BEFORE_DAYS, Profile
+from certs.rotation import Step
 from keelson.cogs import output
-from keelson.launcher.cluster import certs_folder
-from keelson.launcher.options import DATA_DIR
+from keelson.launcher import rotate_drill, rotating
+from keelson.launcher.cluster import Refused, certs_folder
+from keelson.launcher.options import DATA_DIR, Duration
 
-HEADERS = ("FILE", "NAME", "USES", "HOSTS", "ISSUER", "ENDS", "DAYS LEFT")
+HEADERS = ("FILE", "NAME", "USES", "HOSTS", "ISSUER", "SERIAL", "ENDS", "DAYS LEFT")
+SERIAL_SHOWN = 12
+"""Digits of a serial number in the table; JSON has all."""
+OVERLAP_S = 5.0
 
 
-@click.group("certs", help="Make and show certificates: ca, server, peer, client, show.")
+@click.group("certs", help="Make, show, renew and revoke certificates, and rotate their authority.")
 def group() -> None:
     pass
 
@@ -88,7 +93,8 @@ def show(paths: tuple[Path, ...], folder: Path | None, form: str) -> None:
         if not chosen:
             raise click.ClickException(f"there are no certificates in {_in(folder)}: `keelson up` or `keelson certs ca` makes them")
         now = datetime.now(UTC)
-        described = [describe(path, now) for path in chosen]
+        revoked = revocation.serials(_in(folder))
+        described = [each for path in chosen for each in describe(path, now, revoked)]
     if form == "json":
         click.echo(output.as_json(described))
     else:
@@ -100,8 +106,9 @@ def show(paths: tuple[Path, ...], folder: Path | None, form: str) -> None:
                 ",".join(each["uses"]) or "-",
                 ",".join(each["hosts"]) or "-",
                 each["issuer"],
+                each["serial"][:SERIAL_SHOWN],
                 each["not_after"][:10],
-                _days_left(each["days_left"], colour),
+                output.paint("revoked", output.RED, colour) if each["revoked"] else _days_left(each["days_left"], colour),
             ]
             for each in described
         ]
@@ -110,20 +117,93 @@ def show(paths: tuple[Path, ...], folder: Path | None, form: str) -> None:
         raise SystemExit(1)
 
 
-def describe(path: Path, now: datetime) -> dict[str, Any]:
-    certificate = files.read_certificate(path)
-    end = certificate.not_valid_after_utc
-    return {
-        "file": str(path),
-        "name": authority.name_of(certificate.subject),
-        "issuer": authority.name_of(certificate.issuer),
-        "uses": authority.uses_of(certificate),
-        "hosts": authority.hosts_of(certificate),
-        "not_before": certificate.not_valid_before_utc.isoformat(),
-        "not_after": end.isoformat(),
-        "days_left": (end - now).days,  # rounds down: -1 from the first second after the end
-        "serial": f"{certificate.serial_number:x}",
-    }
+def describe(path: Path, now: datetime, revoked: Collection[int] = ()) -> list[dict[str, Any]]:
+    """Each certificate in the file: an authority's has two while it is replaced."""
+    return [
+        {
+            "file": str(path),
+            "name": authority.name_of(certificate.subject),
+            "issuer": authority.name_of(certificate.issuer),
+            "uses": authority.uses_of(certificate),
+            "hosts": authority.hosts_of(certificate),
+            "not_before": certificate.not_valid_before_utc.isoformat(),
+            "not_after": certificate.not_valid_after_utc.isoformat(),
+            "days_left": (certificate.not_valid_after_utc - now).days,  # rounds down: -1 from the first second after the end
+            "serial": f"{certificate.serial_number:x}",
+            "revoked": certificate.serial_number in revoked,
+        }
+        for certificate in files.read_certificates(path)
+    ]
+
+
+@group.command("renew", help="Make certificates anew, with the same names, hosts and uses: NAMES such as server-m1, or all.")
+@click.argument("names", nargs=-1, metavar="[NAMES]...")
+@_folder_option
+def renew(names: tuple[str, ...], folder: Path | None) -> None:
+    with _complaints():
+        where = _in(folder)
+        ca = files.read(where, bundle.CA)
+        for stem in names or bundle.leaves(where):
+            pair = bundle.renew(where, _stem(stem), ca, datetime.now(UTC))
+            click.echo(f"{files.certificate_path(where, _stem(stem))} valid until {pair.certificate.not_valid_after_utc:%Y-%m-%d}")
+    click.echo("running members take them within a second; a client when it starts or looks again", err=True)
+
+
+@group.command("revoke", help="Take certificates back: NAMES such as client-alice, or files. Writes the list, ca.crl.")
+@click.argument("names", nargs=-1, metavar="[NAMES]...")
+@click.option("--serial", "given", multiple=True, metavar="HEX", help="By its serial number, when the file is gone; repeatable.")
+@_folder_option
+def revoke(names: tuple[str, ...], given: tuple[str, ...], folder: Path | None) -> None:
+    if not names and not given:
+        raise click.ClickException("say which: a NAME such as client-alice, or --serial")
+    with _complaints():
+        where = _in(folder)
+        is_first = not revocation.list_path(where).exists()
+        serials = [_serial(text) for text in given]
+        serials += [files.read_certificate(_certificate_path(where, name)).serial_number for name in names]
+        everything = revocation.revoke(where, serials, datetime.now(UTC))
+    click.echo(f"{revocation.list_path(where)}\n{len(everything)} certificates are revoked")
+    if is_first:
+        click.echo("members that were started without a list do not look at it: `keelson down` and `keelson up`, one time", err=True)
+
+
+def _serial(text: str) -> int:
+    try:
+        return int(text, 16)
+    except ValueError:
+        raise click.ClickException(f"{text!r} is no serial number in hexadecimal digits") from None
+
+
+def _certificate_path(folder: Path, name: str) -> Path:
+    return Path(name) if name.endswith((".crt", ".pem")) else files.certificate_path(folder, _stem(name))
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(".crt")
+
+
+@group.command("rotate", help="Put a new authority in the place of the old one, while members and clients go on.")
+@click.option(
+    "--step", type=click.Choice([each.value for each in Step]), default=None, help="Only this step, the next one.  [default: all that are left]"
+)
+@click.option("--overlap", "overlap_s", type=Duration(), default=OVERLAP_S, show_default="5s", help="How long clients have to read the files again.")
+@click.option("--drill", "is_drill", is_flag=True, help="Write meanwhile, and tell what the writers noticed. Exit status 1 if a write failed.")
+@click.option("--writers", default=3, show_default=True, type=click.IntRange(1, 100), help="Clients that write during a drill.")
+@click.option("-o", "--output", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@_folder_option
+def rotate(step: str | None, overlap_s: float, is_drill: bool, writers: int, form: str, folder: Path | None) -> None:
+    with _complaints():
+        where = _in(folder)
+        if is_drill:
+            outcomes = rotate_drill.run(where, writers, overlap_s, lambda text: click.echo(text, err=True))
+            click.echo(rotate_drill.as_json(outcomes) if form == "json" else rotate_drill.as_table(outcomes, output.colour_wanted()))
+            if any(each.failed for each in outcomes):
+                raise SystemExit(1)
+            return
+        due = rotation.next_step(where)
+        if step not in (None, due.value):
+            raise click.ClickException(f"the next step is {due.value}, not {step}")
+        rotating.take_all(where, Step.FINISH if step is None else due, overlap_s, click.echo)
 
 
 def _days_left(days: int, colour: bool) -> str:
@@ -141,12 +221,16 @@ def _write(folder: Path, name: str, pair: Pair, force: bool) -> None:
     click.echo(f"{files.certificate_path(folder, name)}\n{files.key_path(folder, name)}\nvalid until {end:%Y-%m-%d}")
 
 
+def _hint(error: FileNotFoundError) -> str:
+    return ": `keelson certs ca` makes an authority" if Path(str(error.filename)).stem == bundle.CA else ""
+
+
 @contextmanager
 def _complaints() -> Iterator[None]:
     """Turns what can go wrong with names and files into click's one-line errors."""
     try:
         yield
     except FileNotFoundError as error:
-        raise click.ClickException(f"{error.filename} is missing: `keelson certs ca` makes an authority") from None
-    except (InvalidRequest, Unusable, OSError) as error:
+        raise click.ClickException(f"{error.filename} is missing{_hint(error)}") from None
+    except (InvalidRequest, Unusable, Refused, OSError) as error:
         raise click.ClickException(str(error)) from None

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 from urllib.parse import urlsplit
 
 import grpc
@@ -10,6 +11,8 @@ from msgspec import Struct
 
 MESSAGE_BYTES_MAX = (1 << 31) - 1
 REDIAL_MS_MIN, REDIAL_MS_MAX = 100, 1000
+FILES_POLL_S = 0.5
+"""How often certificates are looked at for changes, at most; and only when a call is made."""
 
 
 class TlsFiles(Struct, frozen=True):
@@ -24,6 +27,18 @@ class TlsFiles(Struct, frozen=True):
             return Path(name).read_bytes() if name else None
 
         return grpc.ssl_channel_credentials(content(self.ca), content(self.key), content(self.cert))
+
+    def signature(self) -> tuple[object, ...]:
+        """Something that changes when the content of one of the files does."""
+        return tuple(_seen(name) for name in (self.ca, self.cert, self.key) if name)
+
+
+def _seen(name: str) -> tuple[int, int, int] | None:
+    try:
+        status = Path(name).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 class Endpoint(Struct, frozen=True):
@@ -48,7 +63,10 @@ def parse_endpoint(text: str, *, tls: bool) -> Endpoint:
 
 
 class Channels:
-    """One channel an endpoint, made when first used; `current` moves on when one does not answer."""
+    """One channel an endpoint, made when first used; `current` moves on when one does not answer.
+
+    When a certificate changes on disk, later calls get a new channel; the calls and streams of before go on with the old one.
+    """
 
     def __init__(self, endpoints: Sequence[str], tls: TlsFiles | None, keepalive_time_s: float = 0, keepalive_timeout_s: float = 20) -> None:
         if not endpoints:
@@ -57,17 +75,30 @@ class Channels:
         self._tls = tls
         self._keepalive = (keepalive_time_s, keepalive_timeout_s)
         self._channels: dict[int, grpc.aio.Channel] = {}
+        self._retired: list[grpc.aio.Channel] = []
         self._current = 0
+        self._files = None if tls is None else tls.signature()
+        self._look_s = 0.0
 
     def __len__(self) -> int:
         return len(self.endpoints)
 
     def channel(self) -> grpc.aio.Channel:
         """To the endpoint that is used now."""
+        if self._tls is not None and monotonic() >= self._look_s:
+            self._look_at_files(self._tls)
         channel = self._channels.get(self._current)
         if channel is None:
             channel = self._channels[self._current] = self._connect(self.endpoints[self._current])
         return channel
+
+    def _look_at_files(self, tls: TlsFiles) -> None:
+        self._look_s = monotonic() + FILES_POLL_S
+        files = tls.signature()
+        if files != self._files:
+            self._files = files
+            self._retired += self._channels.values()
+            self._channels.clear()
 
     def move_on(self) -> None:
         """The present endpoint did not answer: use the next."""
@@ -92,6 +123,7 @@ class Channels:
         return grpc.aio.secure_channel(endpoint.target, (self._tls or TlsFiles()).credentials(), options=options)
 
     async def close(self) -> None:
-        for channel in self._channels.values():
+        for channel in (*self._retired, *self._channels.values()):
             await channel.close()
+        self._retired.clear()
         self._channels.clear()

@@ -59,7 +59,7 @@ def test_another_authority_renews_all(folder: Path) -> None:
 
 
 def test_an_authority_is_never_replaced_silently(folder: Path) -> None:
-    with pytest.raises(InvalidRequest, match="certs ca --force"):
+    with pytest.raises(InvalidRequest, match="keelson certs rotate"):
         again(folder, now=NOW + timedelta(days=3630))
     files.key_path(folder, "ca").unlink()
     with pytest.raises(FileNotFoundError, match=r"ca\.key"):

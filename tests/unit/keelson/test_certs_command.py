@@ -94,3 +94,35 @@ def test_commands_without_a_cluster_say_what_to_do(tmp_path: Path) -> None:
         assert (result.exit_code, "`keelson up` makes one" in result.output) == (1, True)
     result = keelson("down", "--data-dir", tmp_path)
     assert (result.exit_code, result.output) == (0, f"nothing is running in {tmp_path}\n")
+
+
+def test_renewed_and_revoked(tmp_path: Path) -> None:
+    for words in (["ca"], ["server", "m1"], ["client", "alice"]):
+        assert keelson("certs", *words, "--dir", tmp_path).exit_code == 0
+
+    def serials() -> dict[str, tuple[str, bool]]:
+        shown = json.loads(keelson("certs", "show", "--dir", tmp_path, "-o", "json").output)
+        return {each["name"]: (each["serial"], each["revoked"]) for each in shown}
+
+    first = serials()
+    assert keelson("certs", "renew", "client-alice", "--dir", tmp_path).exit_code == 0
+    second = serials()
+    assert second["alice"] != first["alice"] and second["m1"] == first["m1"]
+    done = keelson("certs", "revoke", "client-alice", "--serial", first["alice"][0], "--dir", tmp_path)
+    assert done.exit_code == 0 and "2 certificates are revoked" in done.output
+    assert serials()["alice"] == (second["alice"][0], True)
+    assert "revoked" in keelson("certs", "show", "--dir", tmp_path).output
+    assert keelson("certs", "revoke", "--dir", tmp_path).exit_code == 1
+    assert "no serial number" in keelson("certs", "revoke", "--serial", "xyz", "--dir", tmp_path).output
+
+
+def test_rotated_step_by_step(tmp_path: Path) -> None:
+    for words in (["ca"], ["client", "alice"]):
+        assert keelson("certs", *words, "--dir", tmp_path).exit_code == 0
+    assert "the next step is trust, not finish" in keelson("certs", "rotate", "--step", "finish", "--dir", tmp_path).output
+    for step in ("trust", "issue", "finish"):
+        done = keelson("certs", "rotate", "--step", step, "--dir", tmp_path)
+        assert done.exit_code == 0, done.output
+        assert done.output.startswith(f"{step}: wrote")
+    assert len(files.read_certificates(tmp_path / "ca.crt")) == 1
+    assert "belongs to no cluster" in keelson("certs", "rotate", "--drill", "--dir", tmp_path).output

@@ -248,3 +248,14 @@ def test_the_live_table_ends_with_ctrl_c(shell: Shell) -> None:
         watching.send_signal(signal.SIGINT)
         assert watching.wait(30) == 0
     os.close(terminal)
+
+
+@pytest.mark.skipif(subject().name != "keelson", reason="etcd reads a changed authority only from 3.7 on")
+def test_certificates_and_authority_of_a_running_cluster_are_replaced_without_a_failed_write(shell: Shell) -> None:
+    shell.up(3)
+    done = shell.keelson("certs", "rotate", "--drill", "--overlap", "500ms", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    outcomes = {each["step"]: each for each in json.loads(done.stdout)}
+    assert [*outcomes] == ["calm", "renew", "trust", "issue", "finish", "after"]
+    assert all(each["failed"] == 0 and each["acknowledged"] > 0 for each in outcomes.values())
+    assert shell.healthy()
