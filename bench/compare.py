@@ -16,14 +16,14 @@ from pathlib import Path
 
 import uvloop
 
-from bench import results
+from bench import lifecycle, results
 from bench.cases import cases, run_case
 from bench.load.generator import run_load
 from bench.load.requests import VALUE_BYTES, loading
 from bench.machine import cpu_s, describe, resident_bytes
 from bench.peers import pysyncobj, servers
 from bench.peers.servers import PEERS, Missing, version
-from bench.results import Case, Results, Sample
+from bench.results import Case, Fact, Results, Sample
 from tests.support import tls as certificates
 from tests.support.kinds import Kind
 from tests.support.members import Cluster
@@ -90,6 +90,20 @@ def table(done: Results) -> str:
     return "\n".join("  ".join(_aligned(at, cell, widths[at]) for at, cell in enumerate(row)) for row in rows)
 
 
+def facts_table(done: Results) -> str:
+    """The same for figures that are no rates under load; the ratio is that of the figures, whichever way is better."""
+    peers = list(done.peers)
+    rows = [["", *peers, "", *(["ratio"] if len(peers) == 2 else [])]]
+    for name in done.fact_names():
+        told = [done.fact(peer, name) for peer in peers]
+        rows.append([name, *("" if value is None else f"{value:,.2f}" for value in told), done.unit(name)])
+        if len(peers) == 2:
+            rows[-1].append(f"{told[0] / told[1]:.2f}" if told[0] is not None and told[1] else "")
+    widths = [max(len(row[at]) for row in rows if at < len(row)) for at in range(len(rows[0]))]
+    left = (0, len(peers) + 1)
+    return "\n".join("  ".join(cell.ljust(widths[at]) if at in left else cell.rjust(widths[at]) for at, cell in enumerate(row)) for row in rows)
+
+
 def _aligned(column: int, cell: str, width: int) -> str:
     """Words to the left, numbers to the right."""
     return cell.ljust(width) if column in (0, 2) else cell.rjust(width)
@@ -115,11 +129,16 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one round of short cases: a look, not a measurement")
     parser.add_argument("--only", default="", help="only operations whose name contains this")
     parser.add_argument("--tls", action="store_true", help="mutual TLS on both ports instead of clear text")
+    parser.add_argument("--keys", type=_steps, default=[1_000, 100_000, 1_000_000], help="steps of growth, as in 1000,100000")
     parser.add_argument("--pysyncobj", action="store_true", help="also replicated commands a second of pysyncobj, with its defaults and tuned")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.rounds, options.seconds, options.warm_up = 1, 1.5, 0.5
+        options.rounds, options.seconds, options.warm_up, options.keys = 1, 1.5, 0.5, [1_000, 20_000]
     return options
+
+
+def _steps(text: str) -> list[int]:
+    return sorted(int(part) for part in text.split(","))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -135,18 +154,26 @@ def main(arguments: list[str] | None = None) -> None:
     if machine.load_before > 0.5:
         print(f"warning: load average {machine.load_before:.1f} before we began: others use this machine, figures will scatter")
     todo = [case for case in cases() if options.only in case.operation]
-    seeds, samples = count(1), []
+    seeds, samples, facts = count(1), list[Sample](), list[Fact]()
     for number in range(1, options.rounds + 1):
         for kind in reversed(kinds):
             print(f"round {number}: {kind.name}", flush=True)
             for sample in measure_peer(kind, number, todo, options, seeds):
                 samples.append(sample)
                 print(one_line(sample), flush=True)
+        if not options.only:
+            for kind in reversed(kinds):
+                for fact in lifecycle.measure(kind, DATA, MEMBERS, options.keys, options.seconds, number):
+                    facts.append(fact)
+                    print(f"  {fact.peer:<10}{fact.name:<62}{fact.value:>12,.2f} {fact.unit}", flush=True)
     commands = pysyncobj.measure(DATA) if options.pysyncobj else {}
     versions = {kind.name: version(kind) for kind in kinds}
-    done = Results(began, machine, versions, MEMBERS, options.tls, VALUE_BYTES, options.seconds, options.warm_up, options.rounds, samples, commands)
+    head = (began, machine, versions, MEMBERS, options.tls, VALUE_BYTES, options.seconds, options.warm_up, options.rounds)
+    done = Results(*head, samples, facts, commands)
     path = results.write(done)
     print(f"\n{table(done)}\n")
+    if facts:
+        print(f"{facts_table(done)}\n")
     for name, rate in commands.items():
         print(f"{name}: {rate:,.0f} replicated commands a second")
     print(f"raw results: {path}")

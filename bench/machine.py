@@ -87,5 +87,13 @@ def cpu_s(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def resident_bytes(process: int) -> int:
-    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def resident_bytes(process: int, *, anonymous_only: bool = False) -> int:
+    """Memory that a process holds. Pages of mapped files that happen to be in the page cache count, too, unless `anonymous_only`."""
+    name = "RssAnon:" if anonymous_only else "VmRSS:"
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(name))
+
+
+def disk_bytes(folder: Path) -> int:
+    """What the files under `folder` take on the disk."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())

@@ -1,6 +1,7 @@
 """Raw results to docs/BENCHMARKS.md and its plots: `python -m bench.report [FILE]`, the newest results if none is named."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def plot(done: Results, operation: str) -> Path:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.legend(frameon=False)
     PLOTS.mkdir(parents=True, exist_ok=True)
-    path = PLOTS / f"{operation.replace(', ', '-')}.svg"
+    path = PLOTS / f"{re.sub('[^a-z0-9]+', '-', operation.lower())}.svg"
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
     return path
@@ -69,6 +70,23 @@ def rows(done: Results) -> list[str]:
     return lines
 
 
+def fact_rows(done: Results) -> list[str]:
+    peers = list(done.peers)
+    both = SUBJECT in peers and REFERENCE in peers
+    lines = [
+        "| | " + " | ".join([*peers, "unit", *(["ratio"] if both else [])]) + " |",
+        "| --- |" + " ---: |" * len(peers) + " --- |" + " ---: |" * both,
+    ]
+    for name in done.fact_names():
+        told = {peer: done.fact(peer, name) for peer in peers}
+        cells = [name, *("" if value is None else f"{value:,.2f}" for value in told.values()), done.unit(name)]
+        if both:
+            ours, theirs = told[SUBJECT], told[REFERENCE]
+            cells.append(f"**{ours / theirs:.2f}**" if ours is not None and theirs else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
 def resident(done: Results, peer: str) -> int:
     """Most memory that a member of the peer held at the end of a case."""
     return max(max(sample.members_resident_bytes) for sample in done.samples if sample.peer == peer)
@@ -84,7 +102,7 @@ def page(done: Results, plots: list[Path]) -> str:
         "",
         f"Both systems ran in the same run on the same machine, one after the other in {done.rounds} alternating round(s), each round on a fresh "
         f"{done.members}-member cluster on one machine. Load comes from `bench/load/generator.py`: a closed loop with so many requests in "
-        f"flight, {done.value_bytes}-byte values, puts of distinct keys, reads of one key out of 10,000, {done.seconds:g} s a case after "
+        f"flight, {done.value_bytes}-byte values, puts of distinct keys, reads of random ones out of 10,000, {done.seconds:g} s a case after "
         f"{done.warm_up_s:g} s of warm-up, {'mutual TLS' if done.tls else 'clear text'}. Figures are medians over the rounds, ± is the "
         "greatest distance of a round from the median, cpu is the processor time of all members together for one request, ratio is "
         f"{SUBJECT} divided by {REFERENCE}. Members and generator share the processors: a system that burns more gets less done.",
@@ -104,6 +122,8 @@ def page(done: Results, plots: list[Path]) -> str:
         *(f"![{path.stem}]({path.relative_to(DOCS)})" for path in plots),
         "",
     ]
+    if done.facts:
+        lines += ["## Starting, growing, restarting, backing up", "", *fact_rows(done), ""]
     if done.commands:
         lines += [
             "## Replicated commands of libraries, without any client protocol",

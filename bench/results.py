@@ -32,6 +32,20 @@ class Sample(Struct, frozen=True):
     members_resident_bytes: list[int]
 
 
+class Fact(Struct, frozen=True):
+    """One figure that is no rate under load. Of units of time and size less is better, of rates more."""
+
+    peer: str
+    round: int
+    name: str
+    value: float
+    unit: str
+
+    @property
+    def more_is_better(self) -> bool:
+        return self.unit.endswith("/s")
+
+
 class Results(Struct, frozen=True):
     began: str
     machine: Machine
@@ -44,6 +58,7 @@ class Results(Struct, frozen=True):
     warm_up_s: float
     rounds: int
     samples: list[Sample]
+    facts: list[Fact] = []
     commands: dict[str, float] = {}
     """Replicated commands a second of libraries without etcd's API (name and settings to figure), if measured."""
 
@@ -66,6 +81,17 @@ class Results(Struct, frozen=True):
     def cpu_us(self, peer: str, case: Case) -> float:
         """Processor time of all members together for one request."""
         return statistics.median(1e6 * sum(s.measured.servers_cpu_s) / max(1, s.measured.requests) for s in self.of(peer, case))
+
+    def fact_names(self) -> list[str]:
+        return list(dict.fromkeys(fact.name for fact in self.facts))
+
+    def fact(self, peer: str, name: str) -> float | None:
+        """Median over the rounds; None if this peer has none."""
+        found = [fact.value for fact in self.facts if fact.peer == peer and fact.name == name]
+        return statistics.median(found) if found else None
+
+    def unit(self, name: str) -> str:
+        return next(fact.unit for fact in self.facts if fact.name == name)
 
     def errors(self, peer: str, case: Case) -> int:
         return sum(sum(sample.measured.errors.values()) for sample in self.of(peer, case))

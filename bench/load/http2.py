@@ -18,6 +18,8 @@ END_HEADERS = 0x4
 PADDED, PRIORITY = 0x8, 0x20
 INITIAL_WINDOW = 65_535
 WINDOW_MAX = (1 << 31) - 1
+FRAME_BYTES_MAX = 16_384
+"""What a server takes that says nothing else. A request must fit a stream's first window: INITIAL_WINDOW."""
 CREDIT_BYTES = 1 << 29
 """After so much data received, the connection's window is filled up again."""
 
@@ -53,6 +55,12 @@ def message_frame(stream: int, message: bytes, flags: int = 0) -> bytes:
     return b"".join((_HEADER.pack((size + GRPC_PREFIX_BYTES) << 8, flags, stream), b"\0", _WORD.pack(size), message))
 
 
+def _in_frames(stream: int, data: bytes) -> bytes:
+    """The end of a stream, in frames as large as every server takes."""
+    pieces = [data[at : at + FRAME_BYTES_MAX] for at in range(0, len(data), FRAME_BYTES_MAX)]
+    return b"".join(frame(DATA, END_STREAM if piece is pieces[-1] else 0, stream, piece) for piece in pieces)
+
+
 class RequestEncoder:
     """Requests of one connection as bytes: the same headers but for the path, one message each.
 
@@ -84,6 +92,9 @@ class RequestEncoder:
         stream = self._next_stream
         self._next_stream = stream + 2
         size = len(message)
+        if size + GRPC_PREFIX_BYTES > FRAME_BYTES_MAX:
+            begin = _HEADER.pack(len(block) << 8 | HEADERS, END_HEADERS, stream) + block
+            return stream, begin + _in_frames(stream, b"\0" + _WORD.pack(size) + message)
         return stream, b"".join((
             _HEADER.pack(len(block) << 8 | HEADERS, END_HEADERS, stream), block,
             _HEADER.pack((size + GRPC_PREFIX_BYTES) << 8, END_STREAM, stream), b"\0", _WORD.pack(size), message,

@@ -5,11 +5,11 @@ from pathlib import Path
 import msgspec
 
 from bench.cases import cases
-from bench.compare import table
+from bench.compare import facts_table, table
 from bench.load.tally import Measured
 from bench.machine import Machine
 from bench.profile import flame_graph, hottest, speedscope
-from bench.results import Case, Results, Sample
+from bench.results import Case, Fact, Results, Sample
 
 CASE = Case("put", 200, 20, "leader")
 
@@ -36,6 +36,14 @@ def test_figures_are_medians_with_their_spread() -> None:
 
 def test_errors_are_told() -> None:
     assert results([sample("etcd", 1, 10, {"14": 3, "-1": 1})]).errors("etcd", CASE) == 4
+
+
+def test_facts_are_medians_and_a_missing_one_is_left_out() -> None:
+    facts = [Fact("keelson", n, "restart", value, "s") for n, value in enumerate([3.0, 1.0, 2.0])]
+    done = msgspec.structs.replace(results([sample(peer, 1, 10) for peer in ("keelson", "etcd")]), facts=facts)
+    assert done.fact("keelson", "restart") == 2.0
+    assert done.fact("etcd", "restart") is None
+    assert facts_table(done).splitlines()[1].split() == ["restart", "2.00", "s"]
 
 
 def test_results_survive_their_file() -> None:
