@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any, TextIO
 
@@ -90,8 +91,20 @@ class ConsoleFormatter(logging.Formatter):
         return line
 
 
-def configure(level: str = "info", form: str = "json", stream: TextIO | None = None, colour: bool = False) -> None:
-    """Send everything from `level` (etcd's name) up to `stream` (standard error if None), in `form` "json" or "console".
+def handler_for(stream: TextIO, form: str = "json", colour: bool = False) -> "logging.StreamHandler[TextIO]":
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter() if form == "json" else ConsoleFormatter(colour))
+    return handler
+
+
+def configure(
+    level: str = "info",
+    form: str = "json",
+    stream: TextIO | None = None,
+    colour: bool = False,
+    handlers: Sequence[logging.Handler] | None = None,
+) -> None:
+    """Send everything from `level` (etcd's name) up to `handlers`, or to `stream` (standard error if None) in `form` "json" or "console".
 
     Replaces what was configured before. Raises ValueError for a level or form that does not exist.
     """
@@ -99,9 +112,8 @@ def configure(level: str = "info", form: str = "json", stream: TextIO | None = N
         raise ValueError(f"unknown log level {level!r}: one of {', '.join(LEVELS)}")
     if form not in ("json", "console"):
         raise ValueError(f"unknown log format {form!r}: json or console")
-    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
-    handler.setFormatter(JsonFormatter() if form == "json" else ConsoleFormatter(colour))
-    logging.basicConfig(level=LEVELS[level], handlers=[handler], force=True)
+    given = [handler_for(sys.stderr if stream is None else stream, form, colour)] if handlers is None else handlers
+    logging.basicConfig(level=LEVELS[level], handlers=given, force=True)
     logging.captureWarnings(True)
 
 

@@ -3,10 +3,13 @@
 Anything may come in here: what is not understood gets a clear status, and nothing here can end the process.
 """
 
+import contextlib
 import json
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from keelson.cogs.logs import fields
 from kvstore.api.admission import Admission
 from kvstore.api.backend import Backend
 from kvstore.api.calls import Calls
@@ -15,11 +18,27 @@ from kvstore.api.grpc_app import AsgiSend, Disconnected, GrpcApp, Receive, Scope
 from kvstore.api.health import Answer, HealthPages
 from kvstore.api.rpc import Settings, Stats
 from kvstore.api.services import make_services
+from kvstore.described import quoted
 from kvstore.wire.grpc import header
 
 log = logging.getLogger("kvstore.api")
 
+Application = Callable[[Scope, Receive, AsgiSend], Awaitable[None]]
+
 _NOT_FOUND: Answer = (404, "text/plain; charset=utf-8", b"404 page not found\n")
+
+_REBINDING = """
+etcd received your request, but the Host header was unrecognized.
+
+To fix this, choose one of the following options:
+- Enable TLS, then any HTTPS request will be allowed.
+- Add the hostname you want to use to the whitelist in settings.
+  - e.g. etcd --host-whitelist {host}
+
+This requirement has been added to help prevent "DNS Rebinding" attacks (CVE-2018-5702).
+
+"""
+"""etcd's words (httputil, errCVE20185702)."""
 
 _CORS = [
     (b"access-control-allow-methods", b"POST, GET, OPTIONS, PUT, DELETE"),
@@ -41,6 +60,7 @@ class App:
         self._gateway = GatewayApp(unary, streams, admission, settings, self.stats, calls)
         self._health = HealthPages(backend, settings, self.stats)
         self._grpc_paths = frozenset(unary)
+        self._whitelist = None if "*" in settings.host_whitelist else frozenset(settings.host_whitelist)
         self._origins = frozenset(origin.encode() for origin in settings.cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
@@ -48,18 +68,47 @@ class App:
             await _refuse_other(scope, receive, send)
             return
         try:
-            path = scope["path"]
             # No other path looks like a gRPC method's, so the common case needs no look at the headers.
-            if path in self._grpc_paths or (header(scope["headers"], b"content-type") or b"").startswith(b"application/grpc"):
+            if scope["path"] in self._grpc_paths or _says_grpc(scope):
                 await self._grpc(scope, receive, send)
             else:
-                await self._serve_http(path, scope, receive, self._with_cors(scope, while_connected(send)))
+                await self._serve_http(scope, receive, while_connected(send))
         except (Disconnected, OSError):
             pass  # in the middle of its answer; the calls before have ended or were cancelled
         except Exception:
             log.exception("a request failed")
 
-    async def _serve_http(self, path: str, scope: Scope, receive: Receive, send: AsgiSend) -> None:
+    async def grpc_only(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
+        """The application on client URLs when HTTP has URLs of its own (--listen-client-http-urls)."""
+        if scope["type"] == "http" and scope["path"] not in self._grpc_paths and not _says_grpc(scope):
+            await _answer(send, _NOT_FOUND)
+        else:
+            await self(scope, receive, send)
+
+    async def http_only(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
+        """The application on those."""
+        if scope["type"] == "http" and (scope["path"] in self._grpc_paths or _says_grpc(scope)):
+            await _answer(send, _NOT_FOUND)
+        else:
+            await self(scope, receive, send)
+
+    async def observing_only(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
+        """The application on --listen-metrics-urls, which often are open to more people than the client URLs: metrics and health, no keys."""
+        if scope["type"] == "http" and (scope["path"] in ("/metrics", "/health") or self._health.is_probe(scope["path"])) and not _says_grpc(scope):
+            await self(scope, receive, send)
+        elif scope["type"] == "http":
+            await _answer(send, _NOT_FOUND)
+        else:
+            await _refuse_other(scope, receive, send)
+
+    async def _serve_http(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
+        if self._whitelist is not None and scope.get("scheme") != "https":
+            host = hostname((header(scope["headers"], b"host") or b"").decode("latin-1"))
+            if host not in self._whitelist:
+                log.warning("rejecting HTTP request to prevent DNS rebinding attacks", extra=fields(host=host))
+                await _answer(send, (421, "text/plain; charset=utf-8", _REBINDING.format(host=quoted(host.encode())).encode()))
+                return
+        send, path = self._with_cors(scope, send), scope["path"]
         if scope["method"] == "OPTIONS":
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b""})
@@ -112,6 +161,24 @@ class App:
         }
         content = {"cmdline": self._settings.command_line, "raft.status": raft}
         return 200, "application/json; charset=utf-8", json.dumps(content).encode() + b"\n"
+
+
+def _says_grpc(scope: Scope) -> bool:
+    return (header(scope["headers"], b"content-type") or b"").startswith(b"application/grpc")
+
+
+def hostname(host: str) -> str:
+    """Of a Host header: without port, and without brackets around an IPv6 address."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.rpartition(":")[0] if host.count(":") == 1 else host
+
+
+async def _answer(send: AsgiSend, answer: Answer) -> None:
+    status, kind, body = answer
+    with contextlib.suppress(OSError):
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind.encode())]})
+        await send({"type": "http.response.body", "body": body})
 
 
 async def _refuse_other(scope: dict[str, Any], receive: Receive, send: AsgiSend) -> None:

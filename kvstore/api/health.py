@@ -36,7 +36,11 @@ class HealthPages:
         self._pages = {"/livez": ["serializable_read"], "/readyz": list(self._checks)}
 
     def serves(self, path: str) -> bool:
-        return path in ("/health", "/version") or path.split("/", 2)[1] in ("livez", "readyz")
+        return path in ("/health", "/version") or self.is_probe(path)
+
+    @staticmethod
+    def is_probe(path: str) -> bool:
+        return path.split("/", 2)[1:2] in (["livez"], ["readyz"])
 
     async def answer(self, path: str, method: str, query: bytes) -> Answer:
         if method != "GET":

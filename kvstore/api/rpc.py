@@ -37,6 +37,8 @@ class Settings(Struct, frozen=True):
     """Client certificates are required, and their common names are users (AU-7)."""
     cors_origins: tuple[str, ...] = ("*",)
     """Whose pages may call the gateway from a browser."""
+    host_whitelist: tuple[str, ...] = ("*",)
+    """Which Host names HTTP requests without TLS may ask for."""
     command_line: tuple[str, ...] = ()
     """Told on /debug/vars."""
     slow_request_s: float = 0.3

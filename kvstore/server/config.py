@@ -7,13 +7,16 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from keelson.cogs.logs import LEVELS
 from kvstore.auth.passwords import COST_DEFAULT, COST_MAX, COST_MIN
 from kvstore.auth.signed import SignedTokens
 from kvstore.auth.tokens import TTL_DEFAULT_S
 from kvstore.member.compactor import AutoCompaction
 from kvstore.server import flags, tls_flags
 from kvstore.server.bootstrap import ConfigurationError
+from kvstore.server.flag_groups import GateConflict, in_new_words
 from kvstore.server.flags import FLAGS, FlagError, is_true, parse_duration
+from kvstore.server.log_outputs import Rotation, check_outputs, rotation_from
 from kvstore.server.tls import TlsSettings
 from kvstore.server.tokens import parse_auth_token
 
@@ -31,12 +34,22 @@ class Config(Struct, frozen=True):
     data_dir: Path
     listen_client_urls: tuple[str, ...]
     listen_peer_urls: tuple[str, ...]
+    listen_http_urls: tuple[str, ...]
+    """Not empty: HTTP is served here, and the client URLs serve gRPC only."""
     listen_metrics_urls: tuple[str, ...]
+    cors_origins: tuple[str, ...]
+    host_whitelist: tuple[str, ...]
+    reuse_port: bool
+    keepalive_interval_s: float
+    keepalive_timeout_s: float
     advertise_client_urls: tuple[str, ...]
     advertise_peer_urls: tuple[str, ...]
     initial_cluster: dict[str, list[str]]
     initial_cluster_existing: bool
     initial_cluster_token: str
+    discovery_srv: str
+    """Domain whose DNS records take the place of `initial_cluster`, which is empty then."""
+    discovery_srv_name: str
     client_tls: TlsSettings
     peer_tls: TlsSettings
     self_signed_years: int
@@ -56,6 +69,9 @@ class Config(Struct, frozen=True):
     log_level: str
     log_format: str
     log_outputs: tuple[str, ...]
+    log_rotation: Rotation | None
+    access_log: str
+    """Empty: none; "default": among the other lines; else a file."""
     extensive_metrics: bool
     slow_request_s: float
     slow_apply_s: float
@@ -82,10 +98,15 @@ def load(arguments: list[str], environment: Mapping[str, str] = os.environ) -> C
         from_environment, unknown = flags.from_environment(environment, given)
         given |= from_environment
         notes += [f"unrecognized environment variable {variable}" for variable in unknown]
+    try:
+        given, told = in_new_words(given)
+    except GateConflict as error:
+        raise ConfigurationError(str(error)) from error
+    notes += told
     refused = flags.refused_flags(given)
     if refused:
         raise ConfigurationError(
-            "not implemented yet: " + ", ".join(f"--{name} ({FLAGS[name].help.rstrip('.')})" for name in refused) + "; leave it out to start"
+            "not taken by this server: " + ", ".join(f"--{name} ({FLAGS[name].help.rstrip('.')})" for name in refused) + "; leave it out to start"
         )
     notes += [f"--{name} has no effect here: {FLAGS[name].help}" for name in flags.ignored_flags(given)]
     return _checked(given, notes)
@@ -129,6 +150,18 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         if any(urlsplit(url).scheme == "https" for url in wanted) and not files.given:
             flag = "" if what == "client" else "peer-"
             raise ConfigurationError(f"--listen-{what}-urls has an https URL: give --{flag}cert-file and --{flag}key-file, too")
+    log_outputs = tuple(text("log-outputs").split(","))
+    rotated = is_true(text("enable-log-rotation"))
+    check_outputs(log_outputs, rotated)
+    if text("log-level") not in LEVELS:
+        raise ConfigurationError(f'unrecognized level: "{text("log-level")}"')
+    if text("log-format") not in ("json", "console"):
+        raise ConfigurationError(f'unknown log format "{text("log-format")}", supported values json, console')
+    bootstraps = [flag for flag in ("initial-cluster", "discovery-srv") if given.get(flag)]
+    if len(bootstraps) > 1:
+        raise ConfigurationError(
+            'multiple discovery or bootstrap flags are set. Choose one of "initial-cluster", "discovery", "discovery-endpoints" or "discovery-srv"'
+        )
     quota = number("quota-backend-bytes")
     if quota > QUOTA_BYTES_RECOMMENDED:
         notes.append(f"--quota-backend-bytes: quota exceeds the maximum value of {QUOTA_BYTES_RECOMMENDED} that is recommended")
@@ -145,10 +178,18 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         data_dir=data_dir,
         listen_client_urls=listen_client,
         listen_peer_urls=listen_peer,
+        listen_http_urls=urls(text("listen-client-http-urls"), "listen-client-http-urls", listening=True),
+        cors_origins=_all_or(text("cors")),
+        host_whitelist=_all_or(text("host-whitelist")),
+        reuse_port=is_true(text("socket-reuse-port")),
+        keepalive_interval_s=parse_duration(text("grpc-keepalive-interval")),
+        keepalive_timeout_s=parse_duration(text("grpc-keepalive-timeout")),
         listen_metrics_urls=urls(text("listen-metrics-urls"), "listen-metrics-urls", listening=True),
         advertise_client_urls=urls(text("advertise-client-urls"), "advertise-client-urls"),
         advertise_peer_urls=advertise_peer,
-        initial_cluster=initial_cluster(text("initial-cluster"), name, advertise_peer),
+        initial_cluster={} if text("discovery-srv") else initial_cluster(text("initial-cluster"), name, advertise_peer),
+        discovery_srv=text("discovery-srv"),
+        discovery_srv_name=text("discovery-srv-name"),
         initial_cluster_existing=state == "existing",
         initial_cluster_token=text("initial-cluster-token"),
         client_tls=client_tls,
@@ -169,7 +210,9 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         sync=not is_true(text("unsafe-no-fsync")),
         log_level=text("log-level"),
         log_format=text("log-format"),
-        log_outputs=tuple(text("log-outputs").split(",")),
+        log_outputs=log_outputs,
+        log_rotation=rotation_from(text("log-rotation-config-json")) if rotated else None,
+        access_log=text("access-log"),
         extensive_metrics=text("metrics") == "extensive",
         slow_request_s=parse_duration(text("warning-unary-request-duration")),
         slow_apply_s=parse_duration(text("warning-apply-duration")),
@@ -178,6 +221,11 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         bcrypt_cost=bcrypt_cost,
         notes=tuple(notes),
     )
+
+
+def _all_or(text: str) -> tuple[str, ...]:
+    """A comma list of names; "*" for all, also if it is empty."""
+    return tuple(filter(None, (part.strip() for part in text.split(",")))) or ("*",)
 
 
 def _auto_compaction(mode: str, retention: str) -> AutoCompaction:

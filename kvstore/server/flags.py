@@ -14,12 +14,16 @@ from typing import Any
 import yaml
 from msgspec import Struct
 
+from kvstore.server.flag_groups import GROUPS, LONG_GONE, OLD_GATES, OLD_SPELLINGS
+
 
 class Kind(enum.Enum):
     TEXT = "string"
     INTEGER = "int"
     BOOLEAN = "bool"
     DURATION = "duration"
+    ANYTHING = ""
+    """Takes no value or any with `=`, and means nothing."""
 
 
 class Fate(enum.Enum):
@@ -73,6 +77,17 @@ FLAGS: dict[str, Flag] = {
             Fate.USED,
             _TEXT,
             [
+                ("access-log", "", "One JSON line a request, without values: 'default' (among the other lines) or a file. Keelson's own."),
+                ("cors", "*", "Comma-separated origins whose pages may call from a browser (empty or *: all)."),
+                ("host-whitelist", "*", "Comma-separated Host names that HTTP requests without TLS may ask for (empty or *: all)."),
+                ("listen-client-http-urls", "", "List of URLs for http traffic only; the URLs of --listen-client-urls then serve grpc only."),
+                (
+                    "log-rotation-config-json",
+                    '{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}',
+                    "maxsize in MB; maxage in days and maxbackups: 0 is no limit.",
+                ),
+                ("discovery-srv", "", "DNS domain whose SRV records name the members of a new cluster."),
+                ("discovery-srv-name", "", "Suffix of the SRV service's name, for clusters that share a domain."),
                 ("name", "default", "Human-readable name for this member; must be one of --initial-cluster."),
                 ("data-dir", "", "Path to the data directory (default '${name}.etcd')."),
                 ("listen-client-urls", "http://localhost:2379", "List of URLs to listen on for client grpc and http traffic."),
@@ -134,6 +149,9 @@ FLAGS: dict[str, Flag] = {
             Fate.USED,
             _BOOL,
             [
+                ("socket-reuse-port", "false", "Open ports with SO_REUSEPORT."),
+                ("socket-reuse-address", "false", "Open ports with SO_REUSEADDR, as is done anyway."),
+                ("enable-log-rotation", "false", "Rotate the one file of --log-outputs by --log-rotation-config-json."),
                 ("pre-vote", "true", "Run an additional Raft election phase that keeps partitioned members from disrupting."),
                 ("client-cert-auth", "false", "Require client certificates (--trusted-ca-file does so, too)."),
                 ("peer-client-cert-auth", "false", "Require peer client certificates."),
@@ -149,6 +167,12 @@ FLAGS: dict[str, Flag] = {
             Fate.USED,
             _TIME,
             [
+                (
+                    "grpc-keepalive-interval",
+                    "2h0m0s",
+                    "Ask a silent client's machine this often whether it is alive (0: never), by TCP's keep-alive.",
+                ),
+                ("grpc-keepalive-timeout", "20s", "Time after which a client's machine that does not answer is given up."),
                 ("watch-progress-notify-interval", "10m0s", "Duration of periodic watch progress notifications."),
                 ("warning-apply-duration", "100ms", "Time after which a warning is logged if applying a request takes longer."),
                 ("warning-unary-request-duration", "300ms", "Time after which a warning is logged if a unary request takes longer."),
@@ -162,9 +186,6 @@ FLAGS: dict[str, Flag] = {
                 ("backend-bbolt-freelist-type", "", "The storage is LMDB."),
                 ("logger", "zap", "Logs go through Python's logging."),
                 ("discovery-fallback", "exit", "A remnant of the v2 API."),
-                ("cors", "*", "Origins for cross-origin requests."),
-                ("host-whitelist", "*", "Acceptable Host headers."),
-                ("log-rotation-config-json", "", "Rotation is left to the system."),
                 ("distributed-tracing-address", "localhost:4317", "See enable-distributed-tracing."),
                 ("distributed-tracing-service-name", "etcd", "See enable-distributed-tracing."),
                 ("distributed-tracing-instance-id", "", "See enable-distributed-tracing."),
@@ -176,6 +197,11 @@ FLAGS: dict[str, Flag] = {
             Fate.IGNORED,
             _INT,
             [
+                ("proxy-failure-wait", "5000", "See --proxy."),
+                ("proxy-refresh-interval", "30000", "See --proxy."),
+                ("proxy-dial-timeout", "1000", "See --proxy."),
+                ("proxy-write-timeout", "5000", "See --proxy."),
+                ("proxy-read-timeout", "0", "See --proxy."),
                 ("max-wals", "5", "The log is one file."),
                 ("max-snapshots", "5", "The state is one file."),
                 ("backend-batch-limit", "0", "The state is committed by its own rule."),
@@ -189,14 +215,17 @@ FLAGS: dict[str, Flag] = {
             Fate.IGNORED,
             _BOOL,
             [
+                ("discovery-insecure-transport", "true", "See --discovery-endpoints."),
+                ("discovery-insecure-skip-tls-verify", "false", "See --discovery-endpoints."),
+                (
+                    "memory-mlock",
+                    "false",
+                    "LMDB maps far more addresses than the file has pages, which cannot be locked; keep memory with the service manager.",
+                ),
                 ("initial-election-tick-advance", "true", "The first election waits its whole time."),
                 ("strict-reconfig-check", "true", "Comes with member changes."),
-                ("memory-mlock", "false", "Pages are left to the system."),
-                ("socket-reuse-port", "false", "Ports are opened without it."),
-                ("socket-reuse-address", "false", "Ports are always opened with it."),
                 ("enable-pprof", "false", "Profile with py-spy from outside."),
                 ("enable-v2", "false", "There is no v2 API here."),
-                ("experimental-initial-corrupt-check", "false", "Checksums are verified whenever an entry is read."),
                 ("debug", "false", "Use --log-level=debug."),
             ],
         ),
@@ -204,28 +233,41 @@ FLAGS: dict[str, Flag] = {
             Fate.IGNORED,
             _TIME,
             [
+                ("discovery-dial-timeout", "2s", "See --discovery-endpoints."),
+                ("discovery-request-timeout", "5s", "See --discovery-endpoints."),
+                ("discovery-keepalive-time", "2s", "See --discovery-endpoints."),
+                ("discovery-keepalive-timeout", "6s", "See --discovery-endpoints."),
+                ("grpc-keepalive-min-time", "5s", "The HTTP/2 server bounds pings by itself."),
+                ("wait-cluster-ready-timeout", "5s", "A member serves when it has caught up, however long that takes."),
                 ("backend-batch-interval", "0s", "The state is committed by its own rule."),
-                ("grpc-keepalive-min-time", "5s", "Pings are not limited."),
-                ("grpc-keepalive-interval", "2h0m0s", "Dead connections are left to TCP."),
-                ("grpc-keepalive-timeout", "20s", "Dead connections are left to TCP."),
                 ("raft-read-timeout", "5s", "Peers are not timed by reads."),
                 ("raft-write-timeout", "5s", "Peers are not timed by writes."),
                 ("downgrade-check-time", "5s", "There is nothing to downgrade to."),
                 ("compaction-sleep-interval", "10ms", "Compaction works in steps between requests."),
                 ("compact-hash-check-time", "1m0s", "Comes with corruption checks."),
-                ("experimental-watch-progress-notify-interval", "10m0s", "Use --watch-progress-notify-interval."),
             ],
         ),
         *_flags(
             Fate.REFUSED,
             _TEXT,
             [
-                ("listen-client-http-urls", "", "A separate HTTP listener."),
-                ("discovery", "", "Discovery."),
-                ("discovery-token", "", "Discovery."),
-                ("discovery-endpoints", "", "Discovery."),
-                ("discovery-srv", "", "Discovery by DNS."),
-                ("discovery-srv-name", "", "Discovery by DNS."),
+                (
+                    "discovery",
+                    "",
+                    "The public v2 discovery service is gone, and etcd 3.6 has no client for it; use --initial-cluster or --discovery-srv.",
+                ),
+                ("discovery-proxy", "", "See --discovery."),
+                ("discovery-token", "", "Discovery by another etcd; use --initial-cluster or --discovery-srv."),
+                ("discovery-endpoints", "", "Discovery by another etcd; use --initial-cluster or --discovery-srv."),
+                ("discovery-cert", "", "See --discovery-endpoints."),
+                ("discovery-key", "", "See --discovery-endpoints."),
+                ("discovery-cacert", "", "See --discovery-endpoints."),
+                ("discovery-user", "", "See --discovery-endpoints."),
+                ("discovery-password", "", "See --discovery-endpoints."),
+                ("proxy", "off", "There is no proxy of the v2 API."),
+                ("experimental-enable-v2v3", "", "There is no v2 API here."),
+                ("ca-file", "", "Removed from etcd; use --trusted-ca-file and --client-cert-auth."),
+                ("peer-ca-file", "", "Removed from etcd; use --peer-trusted-ca-file and --peer-client-cert-auth."),
             ],
         ),
         *_flags(
@@ -233,13 +275,19 @@ FLAGS: dict[str, Flag] = {
             _BOOL,
             [
                 ("force-new-cluster", "false", "A new cluster from old data."),
-                ("enable-log-rotation", "false", "Log rotation."),
-                ("enable-distributed-tracing", "false", "Tracing."),
+                ("enable-distributed-tracing", "false", "Tracing is not built in yet."),
             ],
         ),
         *_flags(Fate.REFUSED, _TIME, [("corrupt-check-time", "0s", "Periodic corruption checks.")]),
     ]
 }
+
+FLAGS |= {old: Flag(old, FLAGS[new].kind, FLAGS[new].default, f"Deprecated: use --{new}.", FLAGS[new].fate) for old, new in OLD_SPELLINGS.items()}
+FLAGS |= {
+    old: Flag(old, Kind.BOOLEAN, "true" if "shared-buffer" in old else "false", f"Deprecated: use --feature-gates={gate}=true.")
+    for old, gate in OLD_GATES.items()
+}
+FLAGS |= {name: Flag(name, Kind.ANYTHING, "", "Long gone from etcd.", Fate.IGNORED) for name in LONG_GONE}
 
 FEATURE_GATES = frozenset(
     [
@@ -292,7 +340,7 @@ def parse_arguments(arguments: list[str]) -> dict[str, str]:
         if flag is None:
             raise FlagError(f"flag provided but not defined: -{name}", 2, usage=True)
         if not equals:
-            if flag.kind is Kind.BOOLEAN:
+            if flag.kind in (Kind.BOOLEAN, Kind.ANYTHING):
                 value = "true"
             elif not rest:
                 raise FlagError(f"flag needs an argument: -{name}", 2, usage=True)
@@ -383,13 +431,24 @@ def ignored_flags(given: Mapping[str, str]) -> list[str]:
     return [name for name, value in given.items() if FLAGS[name].fate is Fate.IGNORED and value != FLAGS[name].default]
 
 
+_WHY = {Fate.USED: "", Fate.IGNORED: "Accepted without effect. ", Fate.REFUSED: "Refused. "}
+
+
 def usage() -> str:
-    """--help: every flag of etcd's that is taken, and of each without effect, why."""
+    """--help: every flag of etcd's, and of each that is not taken or has no effect, why."""
     lines = ["Usage:", "", "  kvstore [flags]", "    Start a member of the store.", ""]
-    for fate, title in ((Fate.USED, "Flags:"), (Fate.IGNORED, "Accepted, without effect here:"), (Fate.REFUSED, "Not implemented yet:")):
-        lines.append(title)
-        for flag in FLAGS.values():
-            if flag.fate is fate:
-                lines += [f"  --{flag.name} '{flag.default}'", f"    {flag.help}"]
+    groups = {title: names.split() for title, names in GROUPS.items()}
+    grouped = {name for names in groups.values() for name in names}
+    old = {*OLD_SPELLINGS, *OLD_GATES, *LONG_GONE}
+    groups["Keelson's own"] = [name for name in FLAGS if name not in grouped and name not in old]
+    groups["Former spellings"] = [*OLD_SPELLINGS, *OLD_GATES]
+    groups["Former flags"] = LONG_GONE
+    for title, names in groups.items():
+        if not names:
+            continue
+        lines.append(f"{title}:")
+        for name in names:
+            flag = FLAGS[name]
+            lines += [f"  --{name} '{flag.default}'", f"    {_WHY[flag.fate]}{flag.help}"]
         lines.append("")
     return "\n".join(lines)

@@ -20,7 +20,7 @@ import h2corn
 import h2corn._lib
 
 from keelson.cogs.logs import fields
-from kvstore.api.app import App
+from kvstore.api.app import Application
 from kvstore.server.terminator import Terminator
 from kvstore.server.tls import Material, TlsSettings
 
@@ -43,7 +43,9 @@ h2corn._lib.emit_banner = lambda *_: None
 class ClientPort:
     """All servers of one application on sockets that are open already. Raises tls.Unusable for files that make no certificate."""
 
-    def __init__(self, app: App, listening: Sequence[tuple[str, socket.socket]], tls: TlsSettings, streams_max: int, body_bytes_max: int) -> None:
+    def __init__(
+        self, app: Application, listening: Sequence[tuple[str, socket.socket]], tls: TlsSettings, streams_max: int, body_bytes_max: int
+    ) -> None:
         self._app = app
         self._streams_max = streams_max
         self._body_bytes_max = body_bytes_max

@@ -5,9 +5,6 @@ import gc
 import logging
 import platform
 import sys
-from contextlib import ExitStack
-from pathlib import Path
-from typing import TextIO
 
 import uvloop
 
@@ -19,6 +16,7 @@ from kvstore.server import flags
 from kvstore.server.bootstrap import ConfigurationError
 from kvstore.server.config import Config
 from kvstore.server.flags import FlagError
+from kvstore.server.log_outputs import open_access_log, open_output
 from kvstore.server.node import Fatal, run
 from kvstore.storage.engine import EngineError
 from kvstore.version import ETCD_VERSION, KEELSON_VERSION
@@ -45,9 +43,8 @@ def main(arguments: list[str] | None = None) -> None:
     except ConfigurationError as error:
         print(f"error verifying flags, {error}. See 'kvstore --help'.", file=sys.stderr)
         sys.exit(1)
-    with ExitStack() as stack:
-        logs.configure(config.log_level, config.log_format, _log_stream(config, stack))
-        _run(config)
+    _open_logs(config)
+    _run(config)
 
 
 def _run(config: Config) -> None:
@@ -64,14 +61,15 @@ def _run(config: Config) -> None:
         die_of(number)
 
 
-def _log_stream(config: Config, stack: ExitStack) -> TextIO:
-    """The first output that is named; "default" is standard error."""
-    target = config.log_outputs[0] if config.log_outputs else "default"
-    if target in ("default", "stderr"):
-        return sys.stderr
-    if target == "stdout":
-        return sys.stdout
-    return stack.enter_context(Path(target).open("a", buffering=1))
+def _open_logs(config: Config) -> None:
+    try:
+        handlers = [open_output(output, config.log_format, config.log_rotation) for output in config.log_outputs]
+        logs.configure(config.log_level, config.log_format, handlers=handlers)
+        if config.access_log:
+            open_access_log(config.access_log)
+    except OSError as error:
+        print(f"cannot open the log: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _version() -> str:

@@ -29,6 +29,7 @@ from kvstore.server import selfsigned
 from kvstore.server.backend import MemberBackend
 from kvstore.server.bootstrap import ConfigurationError, Opened, open_member
 from kvstore.server.config import Config
+from kvstore.server.discovery import cluster_from_dns
 from kvstore.server.listeners import GRACE_S, ClientPort
 from kvstore.server.logins import Logins
 from kvstore.server.loop import Runner
@@ -42,6 +43,9 @@ from kvstore.version import ETCD_VERSION, KEELSON_VERSION, STORAGE_VERSION
 log = logging.getLogger("kvstore.server")
 
 BACKLOG = 1024
+KEEPALIVE_PROBES = 4
+KEEPALIVE_S_MAX = 32_767
+"""What Linux takes."""
 FINISH_POLL_S = 0.01
 
 
@@ -54,12 +58,15 @@ async def run(config: Config) -> signal.Signals | None:
     for note in config.notes:
         log.warning(note)
     sockets = Sockets(
-        _listen(config.listen_client_urls, "client"), _listen(config.listen_metrics_urls, "metrics"), _listen(config.listen_peer_urls, "peer")
+        _listen(config, config.listen_client_urls, "client"),
+        _listen(config, config.listen_http_urls, "http"),
+        _listen(config, config.listen_metrics_urls, "metrics"),
+        _listen(config, config.listen_peer_urls, "peer"),
     )
     _sign_for_ourselves(config)
     disk = LmdbDisk(config.data_dir / "member", _map_bytes(config.quota_bytes), sync=config.sync)
     try:
-        opened = open_member(disk, config.name, config.initial_cluster, config.initial_cluster_token, existing=config.initial_cluster_existing)
+        opened = open_member(disk, config.name, _first_cluster(config), config.initial_cluster_token, existing=config.initial_cluster_existing)
         with stop_on_signals() as stop:
             try:
                 return await _serve(config, disk, opened, sockets, stop)
@@ -67,6 +74,13 @@ async def run(config: Config) -> signal.Signals | None:
                 raise Fatal(str(group.exceptions[0])) from None
     finally:
         disk.close()
+
+
+def _first_cluster(config: Config) -> dict[str, list[str]]:
+    """The members to begin with. Who has data knows them, and does not depend on DNS for starting again."""
+    if not config.discovery_srv or (config.data_dir / "member" / "log.mdb").exists():
+        return config.initial_cluster
+    return cluster_from_dns(config.discovery_srv, config.discovery_srv_name, config.name, config.advertise_peer_urls)
 
 
 def _map_bytes(quota_bytes: int) -> int:
@@ -82,7 +96,7 @@ def _sign_for_ourselves(config: Config) -> None:
             selfsigned.ensure(Path(settings.cert), Path(settings.key), hosts, config.self_signed_years)
 
 
-def _listen(urls: Sequence[str], what: str) -> list[tuple[str, socket.socket]]:
+def _listen(config: Config, urls: Sequence[str], what: str) -> list[tuple[str, socket.socket]]:
     """Open the ports at once, so that one in use is found now; they are served when the member is ready."""
     opened = []
     for url in urls:
@@ -91,6 +105,10 @@ def _listen(urls: Sequence[str], what: str) -> list[tuple[str, socket.socket]]:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if config.reuse_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if what != "peer":
+            _keep_alive(listener, config)
         try:
             listener.bind((host, parts.port or 0))
         except OSError as error:
@@ -99,6 +117,17 @@ def _listen(urls: Sequence[str], what: str) -> list[tuple[str, socket.socket]]:
         listener.setblocking(False)
         opened.append((url, listener))
     return opened
+
+
+def _keep_alive(listener: socket.socket, config: Config) -> None:
+    """--grpc-keepalive-interval and -timeout by TCP, for connections that this socket will accept: gRPC's own pings are not h2corn's to send."""
+    interval_s, timeout_s = config.keepalive_interval_s, config.keepalive_timeout_s
+    if interval_s <= 0 or timeout_s <= 0:
+        return
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value_s in ((socket.TCP_KEEPIDLE, interval_s), (socket.TCP_KEEPINTVL, timeout_s / KEEPALIVE_PROBES)):
+        listener.setsockopt(socket.IPPROTO_TCP, option, min(KEEPALIVE_S_MAX, max(1, round(value_s))))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
 
 
 def _member_config(config: Config, opened: Opened) -> MemberConfig:
@@ -127,6 +156,7 @@ class Sockets(Struct, frozen=True):
     """What is open for whom: URL and socket."""
 
     client: _Listening
+    http: _Listening
     metrics: _Listening
     peer: _Listening
 
@@ -216,6 +246,9 @@ async def _open_services(
         election_timeout_s=config.election_s,
         gateway=config.gateway,
         slow_request_s=config.slow_request_s,
+        access_log=bool(config.access_log),
+        cors_origins=config.cors_origins,
+        host_whitelist=config.host_whitelist,
         extensive_metrics=config.extensive_metrics,
         client_cert_auth=config.client_tls.require_client,
         metrics=render,
@@ -224,8 +257,9 @@ async def _open_services(
     metrics = Metrics(runner, transport, app.stats)
     body_max = settings.message_bytes_max * 2
     ports = []
-    for listening in (sockets.client, sockets.metrics):
-        port = ClientPort(app, listening, config.client_tls, config.concurrent_streams_max, body_max)
+    on_client_urls = app.grpc_only if sockets.http else app
+    for served, listening in ((on_client_urls, sockets.client), (app.http_only, sockets.http), (app.observing_only, sockets.metrics)):
+        port = ClientPort(served, listening, config.client_tls, config.concurrent_streams_max, body_max)
         try:
             await port.open(group)
         except ValueError as error:

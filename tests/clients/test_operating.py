@@ -1,0 +1,107 @@
+"""What operators set beside the store's own business: discovery by DNS, who may ask which port, where log lines go."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+import pytest
+
+from kvstore.server.flags import parse_duration
+from kvstore.wire import messages as pb
+from tests.support import kinds
+from tests.support.calls import Wire
+from tests.support.dns_server import PRELUDE, DnsServer
+from tests.support.http import Http
+from tests.support.kinds import Kind
+from tests.support.members import Cluster
+from tests.support.ports import free_port
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+SECRET_TEXT = "c2VjcmV0LXZhbHVl"
+SECRET = "secret-value"
+
+
+def test_members_find_each_other_by_dns(tmp_path: Path) -> None:
+    with DnsServer({}) as server:
+        prelude = PRELUDE.format(port=server.port)
+        kind = Kind("keelson", (sys.executable, "-c", f"{prelude}\nfrom kvstore.server.main import main\nmain()"))
+        cluster = Cluster(kind, tmp_path, 2, flags=["--discovery-srv=keelson.test", "--discovery-srv-name=blue"])
+        server.records["_etcd-server-blue._tcp.keelson.test"] = [("localhost", member.peer_port) for member in cluster]
+        for member in cluster:
+            member.initial_cluster = ""
+        with cluster:
+            leader = cluster.leader()
+            listed = leader.http.post("/v3/cluster/member/list", {}).json()["members"]
+            assert sorted(member["name"] for member in listed) == ["m1", "m2"]
+            assert {url for member in listed for url in member["peerURLs"]} == {f"http://localhost:{member.peer_port}" for member in cluster}
+            assert "_etcd-server-ssl-blue._tcp.keelson.test" in server.asked
+            # Who has data does not need the name server any more.
+            server.records.clear()
+            cluster[0].terminate()
+            cluster[0].restart()
+
+
+def test_ports_and_logs(tmp_path: Path) -> None:
+    http_port, metrics_port = free_port(), free_port()
+    flags = [
+        f"--listen-client-http-urls=http://127.0.0.1:{http_port}",
+        f"--listen-metrics-urls=http://127.0.0.1:{metrics_port}",
+        "--host-whitelist=127.0.0.1,good.example",
+        "--cors=https://a.example:8443",
+        f"--log-outputs=stderr,{tmp_path}/second.log",
+        f"--access-log={tmp_path}/access.log",
+        "--socket-reuse-port",
+        "--warning-unary-request-duration=1ns",
+    ]
+    cluster = Cluster(kinds.find(kinds.KEELSON), tmp_path, 1, flags=flags)
+    member = cluster[0]
+    member._http = Http(http_port)  # HTTP has a port of its own
+    with cluster:
+        http, metrics, other = member.http, Http(metrics_port), Http(member.client_port)
+        wire, wrong = Wire(member.endpoint), Wire(f"127.0.0.1:{http_port}")
+        try:
+            assert http.post("/v3/kv/put", {"key": "YQ==", "value": SECRET_TEXT}).status == 200
+            assert http.post("/v3/kv/put", {"key": "", "value": SECRET_TEXT}).status == 400
+            assert other.get("/health").status == 404
+            assert wire.ask(pb.RangeRequest(key=b"a")).kvs[0].value == SECRET.encode()
+            assert wrong.call("KV/Range", pb.RangeRequest(key=b"a")).code == grpc.StatusCode.UNIMPLEMENTED.value[0]
+            # Metrics are often open to more people: there are no keys.
+            assert metrics.get("/metrics").status == 200
+            assert metrics.get("/readyz").status == 200
+            assert metrics.post("/v3/kv/range", {"key": "YQ=="}).status == 404
+            assert metrics.get("/debug/vars").status == 404
+            for host, status in (("good.example:1", 200), ("bad.example", 421), ("127.0.0.1", 200)):
+                assert http.request("GET", "/version", headers={"Host": host}).status == status
+            assert 'etcd --host-whitelist "bad.example"' in http.request("GET", "/version", headers={"Host": "bad.example"}).text()
+            allowed = http.request("GET", "/version", headers={"Origin": "https://a.example:8443"}).headers
+            assert allowed["access-control-allow-origin"] == "https://a.example:8443"
+            assert "access-control-allow-origin" not in http.request("GET", "/version", headers={"Origin": "https://b.example"}).headers
+        finally:
+            wire.close()
+            wrong.close()
+            other.close()
+            metrics.close()
+        assert "ready to serve client requests" in (tmp_path / "second.log").read_text()
+        lines = [json.loads(line) for line in (tmp_path / "access.log").read_text().splitlines()]
+        puts = [line for line in lines if line["method"] == "/etcdserverpb.KV/Put"]
+        assert [(line["code"], line["transport"]) for line in puts] == [("OK", "json"), ("InvalidArgument", "json")]
+        assert puts[0]["request-bytes"] == len(b"\n\x01a\x12\x0c" + SECRET.encode())
+        [read] = [line for line in lines if line["method"] == "/etcdserverpb.KV/Range"]
+        assert (read["code"], read["transport"]) == ("OK", "grpc")
+        assert read["peer"].startswith("127.0.0.1:")
+        assert 0 < parse_duration(read["took"]) < 5
+        slow = [json.loads(line) for line in member.log().splitlines() if '"request stats"' in line]
+        assert {line["response type"] for line in slow} >= {"/etcdserverpb.KV/Put", "/etcdserverpb.KV/Range"}
+        everything = member.log() + (tmp_path / "access.log").read_text() + (tmp_path / "second.log").read_text()
+        assert 'key:\\"a\\" value_size:12' in everything
+        assert SECRET not in everything
+        assert SECRET_TEXT not in everything
+
+
+def test_a_log_that_cannot_be_opened_is_said(tmp_path: Path) -> None:
+    command = [*kinds.find(kinds.KEELSON).command, f"--log-outputs={tmp_path}/nowhere/m.log", f"--data-dir={tmp_path}/data"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, "cannot open the log" in done.stderr) == (1, True)
