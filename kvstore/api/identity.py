@@ -31,7 +31,7 @@ def common_name(scope: dict[str, Any]) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _common_name(subject: str) -> str:
-    """`subject` is written as RFC 4514 has it. The first common name in the order of the certificate counts, as in Go."""
+    """`subject` is written as RFC 4514 has it. Of several common names the certificate's last one counts, as in Go."""
     try:
         names = Name.from_rfc4514_string(subject).get_attributes_for_oid(NameOID.COMMON_NAME)
     except ValueError:

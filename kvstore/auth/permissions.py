@@ -46,7 +46,7 @@ class KeyRanges:
     def covers(self, key: bytes, range_end: bytes) -> bool:
         """Is every key of the range in the set?
 
-        A range whose end is not behind its beginning holds no keys. etcd still wants it to lie within what is permitted, and so do we.
+        A range whose end is not behind its beginning holds no keys. Like etcd we still want its beginning to be permitted.
         """
         at = bisect_right(self._firsts, key) - 1
         if at < 0:
@@ -56,7 +56,7 @@ class KeyRanges:
             return end is None or key < end
         if range_end == NO_END:
             return end is None
-        return self._firsts[at] < range_end and (end is None or (key < end and range_end <= end))
+        return end is None or (key < end and range_end <= end)
 
 
 def _reaches(end: bytes | None, other: bytes | None) -> bool:

@@ -19,6 +19,9 @@ class Identity(Struct, frozen=True):
     password: str = ""
     token: str = ""
 
+    def __repr__(self) -> str:
+        return f"Identity({self.user!r})"
+
     @property
     def logs_in(self) -> bool:
         """Without a password there is nothing to log in with; the server then says what it misses."""

@@ -208,7 +208,8 @@ class MemberBackend:
         await self._propose(UserAdd(name, password_hash, no_password), who)
 
     async def change_password(self, name: str, password: str, who: Who = None) -> None:
-        await self._propose(UserChangePassword(name, await self._logins.make_hash(password)), who)
+        """An empty one is no password: with etcd nobody gets in by it after that, and so it is here."""
+        await self._propose(UserChangePassword(name, await self._logins.make_hash(password) if password else b""), who)
 
     def change_accounts(self, change: AccountChange, who: Who = None) -> Awaitable[None]:
         return self._propose(change, who)

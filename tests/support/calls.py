@@ -25,7 +25,28 @@ UNARY = {
     "Maintenance/HashKV": (pb.HashKVRequest, pb.HashKVResponse),
     "Maintenance/MoveLeader": (pb.MoveLeaderRequest, pb.MoveLeaderResponse),
 }
-METHOD_OF = {request: method for method, (request, _) in UNARY.items()}
+
+AUTH = {
+    "Auth/AuthEnable": (pb.AuthEnableRequest, pb.AuthEnableResponse),
+    "Auth/AuthDisable": (pb.AuthDisableRequest, pb.AuthDisableResponse),
+    "Auth/AuthStatus": (pb.AuthStatusRequest, pb.AuthStatusResponse),
+    "Auth/Authenticate": (pb.AuthenticateRequest, pb.AuthenticateResponse),
+    "Auth/UserAdd": (pb.AuthUserAddRequest, pb.AuthUserAddResponse),
+    "Auth/UserGet": (pb.AuthUserGetRequest, pb.AuthUserGetResponse),
+    "Auth/UserList": (pb.AuthUserListRequest, pb.AuthUserListResponse),
+    "Auth/UserDelete": (pb.AuthUserDeleteRequest, pb.AuthUserDeleteResponse),
+    "Auth/UserChangePassword": (pb.AuthUserChangePasswordRequest, pb.AuthUserChangePasswordResponse),
+    "Auth/UserGrantRole": (pb.AuthUserGrantRoleRequest, pb.AuthUserGrantRoleResponse),
+    "Auth/UserRevokeRole": (pb.AuthUserRevokeRoleRequest, pb.AuthUserRevokeRoleResponse),
+    "Auth/RoleAdd": (pb.AuthRoleAddRequest, pb.AuthRoleAddResponse),
+    "Auth/RoleGet": (pb.AuthRoleGetRequest, pb.AuthRoleGetResponse),
+    "Auth/RoleList": (pb.AuthRoleListRequest, pb.AuthRoleListResponse),
+    "Auth/RoleDelete": (pb.AuthRoleDeleteRequest, pb.AuthRoleDeleteResponse),
+    "Auth/RoleGrantPermission": (pb.AuthRoleGrantPermissionRequest, pb.AuthRoleGrantPermissionResponse),
+    "Auth/RoleRevokePermission": (pb.AuthRoleRevokePermissionRequest, pb.AuthRoleRevokePermissionResponse),
+}
+ALL = UNARY | AUTH
+METHOD_OF = {request: method for method, (request, _) in ALL.items()}
 
 OK = 0
 OPTIONS = [
@@ -66,7 +87,7 @@ class Wire:
         """`method` such as KV/Range; `request` as bytes goes as it is."""
         stub = self._unary.get(method)
         if stub is None:
-            parse = UNARY[method][1].FromString if method in UNARY else None
+            parse = ALL[method][1].FromString if method in ALL else None
             stub = self._unary[method] = self.channel.unary_unary(path(method), request_serializer=None, response_deserializer=parse)
         raw = request if isinstance(request, bytes) else request.SerializeToString()
         try:

@@ -18,7 +18,7 @@ from kvstore.api.rpc import Settings
 from kvstore.server.listeners import ClientPort
 from kvstore.server.tls import TlsSettings
 from tests.model.backend import ModelBackend
-from tests.support.calls import OK, UNARY, Reply, Wire, path
+from tests.support.calls import ALL, OK, Reply, Wire, path
 from tests.support.http import Http
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class Served:
 
     def call_with_metadata(self, method: str, request: Message, *metadata: tuple[str, str]) -> Reply:
         """A unary call with request headers of its own."""
-        parse = UNARY[method][1].FromString
+        parse = ALL[method][1].FromString
         stub = self.wire.channel.unary_unary(path(method), response_deserializer=parse)
         try:
             return Reply(OK, message=stub(request.SerializeToString(), metadata=metadata, timeout=10))
