@@ -8,7 +8,7 @@ operations, duplicate keys): a backend checks only what needs state.
 backend finds out whether he may, of every method that takes it; the others are guarded by `api.admission` alone.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Protocol
 
 from kvstore.accounts import AccountChange, AccountQuestion, Who
@@ -157,9 +157,9 @@ class Backend(Protocol):
         """Revision 0: current."""
         ...
 
-    def snapshot(self) -> AsyncIterator[tuple[int, bytes]]:
-        """Pairs (bytes that remain after this blob, blob) of a consistent copy of the state, in blobs of at most 32 KiB; without the checksum
-        that the service adds."""
+    def snapshot(self) -> AsyncGenerator[tuple[int, bytes], None]:
+        """Pairs (bytes that remain behind this piece, piece) of a consistent copy of the state, without the checksum that the service adds. Close the
+        generator, so that what the copy occupies is given back at once."""
         ...
 
     def move_leader(self, target: MemberId) -> Awaitable[None]: ...

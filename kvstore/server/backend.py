@@ -1,7 +1,7 @@
 """The member as the services see it (`api.backend.Backend`): each request becomes an input of the member and a future for its answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Any
 
 from kvstore.accounts import NOBODY_KNOWN, AccountChange, AccountQuestion, Caller, UserAdd, UserChangePassword, Who
@@ -33,10 +33,9 @@ from kvstore.model import (
     WatchSpec,
 )
 from kvstore.mvcc.txn import is_read_only, is_serializable
+from kvstore.server.backups import Backups
 from kvstore.server.logins import Logins
 from kvstore.server.loop import Runner
-from kvstore.storage.engine import Export
-from kvstore.wire.limits import SNAPSHOT_BLOB_BYTES
 
 
 class WakingStream:
@@ -80,6 +79,7 @@ class MemberBackend:
         self.cluster_id: ClusterId = self._member.config.cluster_id
         self.member_id: MemberId = self._member.id
         self.header = self._member.header
+        self._backups = Backups(lambda: self._ask(self._member.export_state))
 
     def _propose(self, command: Any, who: Who = None) -> Awaitable[Any]:
         if who is not None or self._member.machine.accounts.enabled:
@@ -246,16 +246,8 @@ class MemberBackend:
     def hash_kv(self, revision: Revision) -> Awaitable[HashKVResult]:
         return self._ask(self._member.hash_kv, revision)
 
-    async def snapshot(self) -> AsyncIterator[tuple[int, bytes]]:
-        export: Export = await self._ask(self._member.export_state)
-        try:
-            offset = 0
-            while offset < export.total_bytes:
-                blob = export.read(offset, SNAPSHOT_BLOB_BYTES)
-                offset += len(blob)
-                yield export.total_bytes - offset, blob
-        finally:
-            export.close()
+    def snapshot(self) -> AsyncGenerator[tuple[int, bytes], None]:
+        return self._backups.pieces()
 
     def move_leader(self, target: MemberId) -> Awaitable[None]:
         return self._ask(self._member.move_leader, target)

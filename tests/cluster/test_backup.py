@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import pytest
 
 from kvstore.wire import messages as pb
 from tests.support import kinds
-from tests.support.calls import Wire
+from tests.support.calls import Wire, path
+from tests.support.http import Http
 from tests.support.members import Cluster, Member, NotReady, wait_until
 from tests.support.watching import WatchStream
 
@@ -170,8 +172,7 @@ def test_a_member_that_was_not_restored_is_kept_out(tmp_path: Path) -> None:
         saved(old[0], tmp_path / "s.db")
     new = restored(tmp_path / "s.db", tmp_path / "new", 3)
     stranger = new[2]
-    for path in sorted(stranger.data.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
+    shutil.rmtree(stranger.data)
     try:
         for member in new:
             member.start()
@@ -254,7 +255,42 @@ def test_a_save_that_is_killed_leaves_no_snapshot(large: tuple[Member, Path], tm
     assert kvctl(*command).returncode == 0
     assert not part.exists()
     assert without_hash(target) == without_hash(snapshot)
-    wait_until(lambda: not list(member.data.rglob("*.export-*")), 10, "what killed clients left behind is given back")
+    wait_until(lambda: not copies(member), 10, "what killed clients left behind is given back")
+
+
+def commits(member: Member) -> float:
+    http = Http(member.client_port)
+    text = http.get("/metrics").text()
+    http.close()
+    [line] = [line for line in text.splitlines() if line.startswith("etcd_disk_backend_commit_duration_seconds_count")]
+    return float(line.split()[1])
+
+
+def copies(member: Member) -> list[Path]:
+    return list(member.data.rglob("*.export-*"))
+
+
+def test_a_client_that_does_not_read_holds_up_nobody_and_is_cleaned_up_after(large: tuple[Member, Path]) -> None:
+    member, _ = large
+    wires = [Wire(member.endpoint), Wire(member.endpoint)]
+    calls = []
+    for wire in wires:
+        stub = wire.channel.unary_stream(path("Maintenance/Snapshot"), pb.SnapshotRequest.SerializeToString, pb.SnapshotResponse.FromString)
+        calls.append(stub(pb.SnapshotRequest()))
+        first = next(iter(calls[-1]))
+        assert first.version == "3.6.0"
+        assert first.remaining_bytes > 0
+    assert len(copies(member)) == 2, "both were asked for, and neither client has read its own"
+    before = commits(member)
+    other = Wire(member.endpoint)
+    other.ask(pb.PutRequest(key=b"meanwhile"))
+    wait_until(lambda: commits(member) > before, 10, "the state is committed while copies of it wait for their clients")
+    calls[0].cancel()
+    wait_until(lambda: len(copies(member)) == 1, 10, "the copy of a client that left is removed")
+    wires[1].close()  # the connection ends without a word
+    wait_until(lambda: not copies(member), 10, "the copy of a client that is gone is removed")
+    wires[0].close()
+    other.close()
 
 
 def without_hash(snapshot: Path) -> str:

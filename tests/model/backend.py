@@ -1,7 +1,7 @@
 """The model of etcd behind the services' `Backend` protocol, with the switches that tests of services need: no leader, a learner, held answers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, TypeVar
 
 from kvstore.accounts import AccountChange, AccountQuestion, Caller, PasswordAsked, UserAdd, UserChangePassword, Who
@@ -288,7 +288,7 @@ class ModelBackend:
     async def hash_kv(self, revision: Revision) -> HashKVResult:
         return self.model.hash_kv(revision)
 
-    async def snapshot(self) -> AsyncIterator[tuple[int, bytes]]:
+    async def snapshot(self) -> AsyncGenerator[tuple[int, bytes], None]:
         for at in range(0, len(SNAPSHOT), BLOB_BYTES):
             blob = SNAPSHOT[at : at + BLOB_BYTES]
             yield len(SNAPSHOT) - at - len(blob), blob
