@@ -5,7 +5,7 @@ when it connects again, to whichever endpoint answers. History that is compacted
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -36,7 +36,7 @@ class Watcher:
         create = messages.WatchCreateRequest(key=self._key, range_end=self._range_end, start_revision=self.next_revision, **self._options)
         return messages.WatchRequest(create_request=create)
 
-    async def __aiter__(self) -> AsyncIterator[Any]:
+    async def __aiter__(self) -> AsyncGenerator[Any, None]:
         pause_s = BACKOFF_S
         await self._client.ready()
         while True:

@@ -102,10 +102,10 @@ async def get(client: "Client", given: Given, printer: Printer) -> None:
         min_create_revision=flags["min-create-rev"],
         max_create_revision=flags["max-create-rev"],
     )
-    _print_range(printer, response, value_only=flags["print-value-only"])
+    print_range(printer, response, value_only=flags["print-value-only"])
 
 
-def _print_range(printer: Printer, response: Any, *, value_only: bool = False) -> None:
+def print_range(printer: Printer, response: Any, *, value_only: bool = False) -> None:
     def simple() -> None:
         for kv in response.kvs:
             printer.key_value(kv, value_only=value_only)
@@ -327,7 +327,7 @@ def _operation(line: str) -> Any:
 
 _PRINTERS: dict[str, Callable[[Printer, Any], None]] = {
     "response_put": _print_put,
-    "response_range": _print_range,
+    "response_range": print_range,
     "response_delete_range": _print_delete,
 }
 
