@@ -3,9 +3,10 @@
 Everything here raises a `kvstore.errors` class and changes nothing. Whoever proposes to the log has called these before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from urllib.parse import urlsplit
 
-from kvstore.errors import DuplicateKey, EmptyKey, InvalidSortOption, KeyNotFound, LeaseProvided, TooManyOperations, ValueProvided
+from kvstore.errors import BadMemberUrls, DuplicateKey, EmptyKey, InvalidSortOption, KeyNotFound, LeaseProvided, TooManyOperations, ValueProvided
 from kvstore.model import DeleteRange, Operation, Put, Range, SortOrder, SortTarget, Txn
 
 _SORT_ORDERS = frozenset(map(int, SortOrder))
@@ -59,6 +60,23 @@ def _check_operations(txn: Txn, operations_max: int) -> None:
             _check_operations(operation, operations_max - used)
         else:
             raise KeyNotFound  # the client sent an operation that says nothing (TXN-12)
+
+
+def check_peer_urls(urls: Iterable[str]) -> tuple[str, ...]:
+    """Sorted, as etcd keeps them (types.NewURLs): at least one; scheme, host and port and nothing else. Sockets of the file system, which
+    etcd takes, too, are no address of a member here."""
+    checked = sorted(url.strip() for url in urls)
+    for url in checked:
+        try:
+            parts = urlsplit(url)
+            complete = bool(parts.hostname) and parts.port is not None
+        except ValueError:
+            raise BadMemberUrls from None
+        if parts.scheme not in ("http", "https") or not complete or parts.path or parts.query or parts.fragment or parts.username is not None:
+            raise BadMemberUrls
+    if not checked:
+        raise BadMemberUrls
+    return tuple(checked)
 
 
 _Interval = tuple[bytes, bytes | None]

@@ -34,6 +34,10 @@ def make_services(backend: Backend, settings: Settings, stats: Stats) -> tuple[d
         "/etcdserverpb.Lease/LeaseTimeToLive": lease.time_to_live,
         "/etcdserverpb.Lease/LeaseLeases": lease.leases,
         "/etcdserverpb.Cluster/MemberList": cluster.member_list,
+        "/etcdserverpb.Cluster/MemberAdd": cluster.member_add,
+        "/etcdserverpb.Cluster/MemberRemove": cluster.member_remove,
+        "/etcdserverpb.Cluster/MemberUpdate": cluster.member_update,
+        "/etcdserverpb.Cluster/MemberPromote": cluster.member_promote,
         "/etcdserverpb.Maintenance/Alarm": maintenance.alarm,
         "/etcdserverpb.Maintenance/Status": maintenance.status,
         "/etcdserverpb.Maintenance/Defragment": maintenance.defragment,
@@ -57,9 +61,5 @@ def make_services(backend: Backend, settings: Settings, stats: Stats) -> tuple[d
         "/grpc.health.v1.Health/Watch": health.watch,
         "/v3electionpb.Election/Observe": election.observe,
     }
-    for path, method in METHODS.items():
-        if path in unary or path in streams or path in _UNKNOWN_IN_3_6:
-            continue
-        assert method.service == "etcdserverpb.Cluster", f"every other method has its function: {path}"
-        unary[path] = cluster.change
+    assert unary.keys() | streams.keys() | _UNKNOWN_IN_3_6 == METHODS.keys(), "every method has its function"
     return unary, streams

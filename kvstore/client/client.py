@@ -214,10 +214,12 @@ class Client:
         return await self.call("/etcdserverpb.Cluster/MemberList", messages.MemberListRequest(linearizable=linearizable), is_read=True)
 
     async def member_add(self, peer_urls: Sequence[str], *, learner: bool = False) -> Any:
+        """The answer has the new member, with its id, and all members. It is "unstarted" until its process joins."""
         request = messages.MemberAddRequest(peerURLs=peer_urls, isLearner=learner)
         return await self.call("/etcdserverpb.Cluster/MemberAdd", request, is_read=False)
 
     async def member_remove(self, member_id: int) -> Any:
+        """Its process ends by itself, and its id never comes back."""
         return await self.call("/etcdserverpb.Cluster/MemberRemove", messages.MemberRemoveRequest(ID=member_id), is_read=False)
 
     async def member_update(self, member_id: int, peer_urls: Sequence[str]) -> Any:
@@ -225,6 +227,7 @@ class Client:
         return await self.call("/etcdserverpb.Cluster/MemberUpdate", request, is_read=False)
 
     async def member_promote(self, member_id: int) -> Any:
+        """Raises LearnerNotReady as long as the learner has not caught up."""
         return await self.call("/etcdserverpb.Cluster/MemberPromote", messages.MemberPromoteRequest(ID=member_id), is_read=False)
 
     async def status(self) -> Any:

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from kvstore.ids import ClusterId
+from kvstore.member.changes import Rules
 from kvstore.member.compactor import AutoCompaction
 from kvstore.raft.config import Config as RaftConfig
 
@@ -24,6 +25,7 @@ class MemberConfig(Struct, frozen=True):
     retained_entries_max: int = 1_000_000
     """While a follower is being sent a snapshot the log is kept from there on, but never more than this."""
     quota_bytes: int = 2 << 30
+    reconfiguration: Rules = Rules()
     unapplied_entries_max: int = 5_000
     """Committed but unapplied entries beyond which new proposals are refused (etcd's maxGapBetweenApplyAndCommitIndex)."""
     auto_compaction: AutoCompaction = AutoCompaction()

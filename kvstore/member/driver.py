@@ -1,7 +1,7 @@
 """From Raft's Readys to the disk: what is durable before what (`raft/__init__.py`, the order that the driver owes).
 
 At most one write of the log is out; Readys that come meanwhile are merged into the next, which is group commit without a timer. A Ready
-that changes nothing which must survive a crash (at most the commit hint moved) costs no write.
+that changes nothing which must survive a crash costs no write.
 """
 
 from msgspec import Struct
@@ -41,8 +41,9 @@ class LogWriter:
         self._writing, self._queued = self._queued, []
         entries = _merged(self._writing)
         hard_state = next((ready.hard_state for ready in reversed(self._writing) if ready.hard_state is not None), None)
-        if not entries and (hard_state is None or _same_vote(hard_state, self._durable)):
-            # At most the commit hint moved: not worth a sync, a later write takes a newer one along.
+        if not entries and hard_state is None:
+            # Nothing that must survive a crash: not worth a sync.
+            self._written = self._durable
             return self.finish()
         self._written = hard_state or self._durable
         return Persist(hard_state, entries)
@@ -55,10 +56,6 @@ class LogWriter:
             [ready.mark for ready in finished if ready.mark is not None],
             [message for ready in finished for message in ready.messages_after_persist],
         )
-
-
-def _same_vote(a: HardState, b: HardState) -> bool:
-    return a.term == b.term and a.vote == b.vote
 
 
 def _merged(readys: list[Ready]) -> list[Entry]:

@@ -20,6 +20,9 @@ from kvstore.member.messages import AnyPeerMessage
 from kvstore.raft.messages import Entry, HardState, SnapshotMeta
 from kvstore.raft.ready import SnapshotChunk
 
+REMOVED = "the member has been permanently removed from the cluster"
+"""etcd's words for the end of a removed member."""
+
 Token = Any
 """Whatever the caller gave with a request to recognise its answer by; the member never looks inside."""
 
@@ -103,5 +106,7 @@ class Effects(Struct):
     state_work: list[StateWork]
     replies: list[tuple[Token, Any | StoreError]]
     stop: str | None = None
-    """Not None: the member cannot go on (it was removed, or found something impossible); says why."""
+    """Not None: the member cannot go on (it found something impossible, or was removed); says why."""
+    removed: bool = False
+    """With `stop`: it was removed from the cluster, which is no failure."""
     notes: list[Note] = []

@@ -37,12 +37,14 @@ from kvstore.errors import (
     TimeoutLeaderFailed,
     TooManyRequests,
 )
-from kvstore.ids import NOBODY, Index, LeaseId, MemberId, RequestId, Revision, Term
+from kvstore.ids import NO_INDEX, NOBODY, Index, LeaseId, MemberId, RequestId, Revision, Term
+from kvstore.member.changes import CHANGES_WAITING_MAX, REFUSALS, Changes, Standing, Wanted, why_refused
 from kvstore.member.compactor import make_compactor
 from kvstore.member.config import MemberConfig
 from kvstore.member.delivery import Deliver, Delivery, Stream
 from kvstore.member.driver import Durable, LogWriter
 from kvstore.member.effects import (
+    REMOVED,
     CommitState,
     CutLog,
     DefragmentState,
@@ -57,7 +59,7 @@ from kvstore.member.effects import (
 )
 from kvstore.member.gate import Gate
 from kvstore.member.lessor import Lessor
-from kvstore.member.messages import AnyPeerMessage, LeaseAnswer, LeaseQuestion
+from kvstore.member.messages import AnyPeerMessage, ChangeAnswer, ChangeQuestion, LeaseAnswer, LeaseQuestion
 from kvstore.member.proposals import Proposals
 from kvstore.member.quota import Quota
 from kvstore.member.raising import Raising
@@ -80,16 +82,15 @@ from kvstore.model import (
     Status,
     Txn,
 )
-from kvstore.model import (
-    Member as MemberRecord,
-)
 from kvstore.raft.core import Proposed, Raft
+from kvstore.raft.leader import may_change_membership
 from kvstore.raft.membership import Change, decode_change
 from kvstore.raft.messages import ConfState, Entry, EntryKind, SnapshotMeta
 from kvstore.raft.ready import Ready, Role
 from kvstore.raft.storage import SnapshotSource, Storage
 from kvstore.statemachine.commands import Command, Envelope, UnknownCommand, decode_command, encode_command
 from kvstore.statemachine.machine import Machine
+from kvstore.statemachine.members import Action, ChangeDetails, check, decode_details, encode_details
 
 APPLY_ENTRIES_PER_PUMP = 256
 """Entries applied before the owner gets its turn back: about 3 ms."""
@@ -100,14 +101,17 @@ COMPACTION_VERSIONS_PER_STEP = 500
 Apply = Callable[[Machine, Index, Term, Envelope], Any]
 CompactionStep = Callable[[Machine, int], bool]
 
+HAND_OVERS_MAX = 3
+"""How often a leader that is to be removed tries to hand over first."""
+
 LEASE_TTL_MAX_S = 9_000_000_000
 PUBLISH_RETRY_TICKS = 10
 LEASE_QUESTION_RETRY_TICKS = 5
 
+_ACTIONS = frozenset(map(int, Action))
+
 encode_conf = msgspec.msgpack.Encoder().encode
 decode_conf = msgspec.msgpack.Decoder(ConfState).decode
-encode_member = msgspec.msgpack.Encoder().encode
-decode_member = msgspec.msgpack.Decoder(MemberRecord).decode
 
 
 def _apply(machine: Machine, index: Index, term: Term, envelope: Envelope) -> Any:
@@ -209,6 +213,12 @@ class Member:
         self._lease_asked: dict[int, _LeaseAsked] = {}
         self._next_lease_number = 0
         self._transfer: tuple[MemberId, Token, float] | None = None
+        self._changes = Changes(config.reconfiguration)
+        self._connected_since_s: dict[MemberId, float] = {}
+        self._hand_overs = 0
+        self._leaving_ticks = 0
+        """We were removed, and stop when these have passed (etcd waits a second, too). Until then a member that has not heard of the removal can
+        still get our vote, which by its configuration it may need."""
 
         self._leader = NOBODY
         self._leader_term = Term(0)
@@ -236,6 +246,11 @@ class Member:
     @property
     def is_learner(self) -> bool:
         return self.id in self.raft.conf.learners
+
+    @property
+    def is_leaving(self) -> bool:
+        """Removed, and about to stop."""
+        return self._leaving_ticks > 0
 
     @property
     def is_ready(self) -> bool:
@@ -379,6 +394,16 @@ class Member:
                 self._reply(self._transfer[1], LeaderTransferTimeout())  # a later order takes the place of an earlier one
             self._transfer = (target, token, self.now_s + self.config.election_timeout_s)
 
+    def change_members(self, action: Action, subject: MemberId, peer_urls: tuple[str, ...], token: Token) -> None:
+        """Add (as voter or learner), remove, update or promote `subject`. Answered, when it is applied here, with all members by rising id, or with
+        the error that says why not (`member/changes.py`)."""
+        if self._refuse(token):
+            return
+        request_id = self._proposals.next_id()
+        self._proposals.wait(request_id, token, self.now_s)
+        deadline_s = self.now_s + self.config.request_timeout_s
+        self._changes.unsent.append(Wanted(request_id, self.id, action, subject, peer_urls, deadline_s))
+
     def hash_kv(self, revision: Revision, token: Token) -> None:
         """HashKV at `revision` (0: current), computed off to the side over committed state."""
         self.read_serializable(HashAt(revision), token)
@@ -423,6 +448,7 @@ class Member:
         self._ask_leases_again()
         self._publish()
         self._compact_automatically()
+        self._leave()
         if self._lessor.active:
             for lease_id in self._lessor.expired(now_s):
                 self._revoke_expired(lease_id)
@@ -433,6 +459,10 @@ class Member:
             self._on_lease_question(message)
         elif isinstance(message, LeaseAnswer):
             self._on_lease_answer(message)
+        elif isinstance(message, ChangeQuestion):
+            self._on_change_question(message)
+        elif isinstance(message, ChangeAnswer):
+            self._on_change_answer(message)
         else:
             self.raft.step(message)
 
@@ -507,7 +537,12 @@ class Member:
             self.delivery.on_state_replaced(machine)
         self._reply(work.token, _told(error))
 
+    def report_connected(self, peer: MemberId) -> None:
+        """There is a connection to `peer`, on which it is welcome to answer."""
+        self._connected_since_s.setdefault(peer, self.now_s)
+
     def report_unreachable(self, peer: MemberId) -> None:
+        self._connected_since_s.pop(peer, None)
         self.raft.report_unreachable(peer)
 
     def stop(self) -> None:
@@ -543,6 +578,8 @@ class Member:
         if self._stopped:
             return
         self._send_proposals()
+        if self._changes:
+            self._advance_changes()
         context = self._reads.next_round()
         if context is not None:
             self.raft.read_index(context)
@@ -755,16 +792,18 @@ class Member:
 
     def _apply_change(self, entry: Entry) -> None:
         change: Change = decode_change(entry.data)
-        before = self.raft.conf
-        conf = self.raft.apply_change(change)
-        if change.context:
-            self.machine.put_member(decode_member(change.context))
-        if change.member_id not in conf.voters and change.member_id not in conf.learners:
-            self.machine.remove_member(change.member_id)
-            if change.member_id == self.id and self.id in before.voters + before.learners:
-                self._effects.stop = "this member was removed from the cluster: its data directory cannot be used to join again"
-        self.machine.conf = encode_conf(conf)
+        details: ChangeDetails = decode_details(change.context)
+        outcome = self.machine.change_members(change.kind, change.member_id, details.peer_urls)
+        if not isinstance(outcome, StoreError):
+            conf = self.raft.apply_change(change)
+            self.machine.conf = encode_conf(conf)
+            if change.kind == Action.REMOVE and change.member_id == self.id:
+                self._leaving_ticks = 2 * self.config.raft.election_ticks
         self.machine.note_applied(entry.index, entry.term)
+        token = self._proposals.complete(details.request_id)
+        self._changes.asked.pop(details.request_id, None)
+        if token is not None:
+            self._reply(token, outcome)
 
     def _want(self, work: StateWork) -> None:
         """Queue work for the state thread that needs the last commit to hold everything applied so far."""
@@ -875,7 +914,7 @@ class Member:
         elif type(request) in self.machine.account_answers:
             self._reply(token, self.machine.account_answers[type(request)](request))
         elif isinstance(request, ListMembers):
-            self._reply(token, sorted(self.machine.members.values(), key=lambda member: member.id))
+            self._reply(token, self.machine.listed_members())
         else:
             assert isinstance(request, Barrier), request
             self._reply(token, None)
@@ -989,6 +1028,111 @@ class Member:
         """Only into our own log, never forwarded: if we lead no more the entry dies with our term, and the new leader's clock counts."""
         self.raft.propose_as_leader([encode_command(self._proposals.next_id(), LeaseRevoke(lease_id))])
 
+    # --- changes of the membership --------------------------------------------------------------------------------------
+
+    def _advance_changes(self) -> None:
+        """Pass on to the leader what was asked here; as the leader, propose the next change if the one before is done."""
+        changes = self._changes
+        if not self.is_leader:
+            self._hand_overs = 0
+            for wanted in changes.waiting:
+                self._hand_back(wanted)
+            changes.waiting.clear()
+            if self.raft.leader != NOBODY:
+                self._ask_leader()
+            return
+        changes.waiting += changes.unsent
+        changes.unsent = []
+        while changes.waiting and may_change_membership(self.raft) and self.raft.transferee == NOBODY:
+            wanted = changes.waiting[0]
+            refusal = self._why_refused(wanted)
+            if refusal is None and self._hand_over_first(wanted):
+                return
+            changes.waiting.popleft()
+            if refusal is not None:
+                self._refuse_change(wanted, refusal.__name__)
+                continue
+            details = encode_details(ChangeDetails(wanted.request_id, wanted.peer_urls))
+            proposed = self.raft.propose_change(Change(wanted.action, wanted.subject, details))
+            assert proposed is Proposed.ACCEPTED, proposed
+
+    def _ask_leader(self) -> None:
+        for wanted in self._changes.unsent:
+            self._changes.asked[wanted.request_id] = wanted
+            leader, term = self.raft.leader, self.raft.term
+            question = ChangeQuestion(self.id, leader, term, wanted.request_id, wanted.action, wanted.subject, wanted.peer_urls)
+            self._effects.messages.append(question)
+        self._changes.unsent = []
+
+    def _hand_back(self, wanted: Wanted) -> None:
+        """We do not lead (any more), and nothing was done: another leader may do it."""
+        if wanted.asker == self.id:
+            self._changes.returned.append(wanted)
+        else:
+            self._refuse_change(wanted, "")
+
+    def _why_refused(self, wanted: Wanted) -> type[StoreError] | None:
+        machine = self.machine
+        refusal = why_refused(wanted, self.id, self.raft.last_index, machine.members, self._standing, self._changes.rules)
+        if refusal is None:
+            try:
+                check(machine.members, machine.removed_members, wanted.action, wanted.subject, wanted.peer_urls)
+            except StoreError as error:
+                return type(error)
+        return refusal
+
+    def _standing(self, member: MemberId) -> Standing:
+        progress = self.raft.progress.get(member)
+        since_s = self._connected_since_s.get(member)
+        if progress is None or since_s is None or progress.silent_ticks > self.config.raft.election_ticks:
+            return Standing(None, progress.match if progress is not None else NO_INDEX)
+        return Standing(self.now_s - since_s, progress.match)
+
+    def _refuse_change(self, wanted: Wanted, refusal: str) -> None:
+        if wanted.asker == self.id:
+            self._finish_change(wanted.request_id, REFUSALS[refusal]())
+        else:
+            self._effects.messages.append(ChangeAnswer(self.id, wanted.asker, self.raft.term, wanted.request_id, refusal))
+
+    def _finish_change(self, request_id: RequestId, refusal: StoreError) -> None:
+        token = self._proposals.complete(request_id)
+        if token is not None:
+            self._reply(token, refusal)
+
+    def _hand_over_first(self, wanted: Wanted) -> bool:
+        """Before a leader is removed another one takes over, and then removes it: nobody has to miss it first, and whoever is left knows best what is
+        committed (dissertation, 4.2.2). True: it is being tried, the change waits."""
+        if wanted.subject != self.id or wanted.action != Action.REMOVE or self._hand_overs >= HAND_OVERS_MAX:
+            return False
+        known = [(standing.match, voter) for voter in self.raft.conf.voters if (standing := self._standing(voter)).connected_s is not None]
+        if not known or not self.raft.transfer_leadership(max(known)[1]):
+            return False
+        self._hand_overs += 1
+        return True
+
+    def _leave(self) -> None:
+        if self._leaving_ticks:
+            self._leaving_ticks -= 1
+            if not self._leaving_ticks:
+                self._effects.stop, self._effects.removed = REMOVED, True
+
+    def _on_change_question(self, question: ChangeQuestion) -> None:
+        deadline_s = self.now_s + self.config.request_timeout_s
+        wanted = Wanted(RequestId(question.request_id), question.sender, question.action, question.subject, question.peer_urls, deadline_s)
+        if question.action not in _ACTIONS or len(self._changes.waiting) >= CHANGES_WAITING_MAX:
+            self._refuse_change(wanted, TooManyRequests.__name__)
+        else:
+            self._changes.waiting.append(wanted)
+
+    def _on_change_answer(self, answer: ChangeAnswer) -> None:
+        wanted = self._changes.asked.pop(RequestId(answer.request_id), None)
+        if wanted is None:
+            return
+        if answer.refusal in REFUSALS:
+            self._finish_change(wanted.request_id, REFUSALS[answer.refusal]())
+        else:
+            self._changes.returned.append(wanted)
+
     # --- the rest -----------------------------------------------------------------------------------------------------
 
     def _refuse(self, token: Token) -> bool:
@@ -1022,6 +1166,7 @@ class Member:
         if self._transfer is not None and self._transfer[2] <= self.now_s:
             self._reply(self._transfer[1], LeaderTransferTimeout())
             self._transfer = None
+        self._changes.tick(self.now_s)
 
     def _publish(self) -> None:
         """Tell the cluster our name and client URLs, again and again until the entry comes back to us: then we are up to date and ready."""

@@ -1,8 +1,10 @@
-"""What members say to each other beside Raft's messages: questions about leases, which only the leader can answer.
+"""What members say to each other beside Raft's messages: questions about leases and changes of the membership, which only the leader decides.
 
-Same form as Raft's (`raft.messages.Message`), tags from 64 on. Lost ones are asked again by the asker until its client's deadline.
+Same form as Raft's (`raft.messages.Message`), tags from 64 on. Lost questions about leases are asked again by the asker until its client's
+deadline; lost ones about members are not (`changes.py`).
 """
 
+from kvstore.ids import MemberId
 from kvstore.raft.messages import AnyMessage, Message
 
 
@@ -26,4 +28,20 @@ class LeaseAnswer(Message, frozen=True, gc=False, array_like=True, tag=65):
     refused: bool = False
 
 
-AnyPeerMessage = AnyMessage | LeaseQuestion | LeaseAnswer
+class ChangeQuestion(Message, frozen=True, gc=False, array_like=True, tag=66):
+    """Change the membership (`action` is a `statemachine.members.Action`). If it is done, the asker finds `request_id` in the log."""
+
+    request_id: int
+    action: int
+    subject: MemberId
+    peer_urls: tuple[str, ...] = ()
+
+
+class ChangeAnswer(Message, frozen=True, gc=False, array_like=True, tag=67):
+    """It will not be done. `refusal` is the name of a StoreError's class (`changes.REFUSALS`); empty: the receiver does not lead, ask again."""
+
+    request_id: int
+    refusal: str
+
+
+AnyPeerMessage = AnyMessage | LeaseQuestion | LeaseAnswer | ChangeQuestion | ChangeAnswer

@@ -54,8 +54,9 @@ def _is_superseded(txn: ReadTxn, tables: StateTables, at: bytes, encoded: bytes,
 def hash_everything(txn: ReadTxn, tables: StateTables) -> int:
     """CRC-32C over all tables as they are: members may differ (deleted or not below the line)."""
     checksum: int = 0
+    state = (tables.newest, tables.history, tables.revisions, tables.leases, tables.lease_keys)
     auth = (tables.auth, tables.auth_users, tables.auth_roles)
-    for table in (tables.newest, tables.history, tables.revisions, tables.leases, tables.lease_keys, tables.members, tables.alarms, *auth):
+    for table in (*state, tables.members, tables.removed_members, tables.alarms, *auth):
         cursor = txn.cursor(db=table)
         if cursor.first():
             for key, value in cursor.iternext():

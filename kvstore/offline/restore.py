@@ -22,12 +22,13 @@ import msgspec
 from msgspec import Struct
 
 from kvstore.ids import ClusterId, Index, MemberId, Revision, Term
+from kvstore.member.changes import new_member_id
 from kvstore.member.member import encode_conf
 from kvstore.model import Member
 from kvstore.offline.snapshots import Kind, SnapshotFile, SnapshotRefused, examine
 from kvstore.offline.view import open_view
 from kvstore.raft.messages import ConfState, HardState, SnapshotMeta
-from kvstore.server.bootstrap import ConfigurationError, Identity, member_id
+from kvstore.server.bootstrap import ConfigurationError, Identity
 from kvstore.server.config import initial_cluster, urls
 from kvstore.statemachine.machine import Machine
 from kvstore.storage.engine import EngineError
@@ -60,7 +61,7 @@ class NewCluster(Struct, frozen=True):
         return cls(name, initial_cluster(initial_cluster_text, name, advertised), token)
 
     def ids(self) -> dict[str, MemberId]:
-        ids = {known: member_id(urls, self.token) for known, urls in self.members.items()}
+        ids = {known: new_member_id(urls, self.token) for known, urls in self.members.items()}
         if len(set(ids.values())) != len(ids):
             raise ConfigurationError("two members of --initial-cluster have the same peer URLs")
         return ids

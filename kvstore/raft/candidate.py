@@ -115,8 +115,12 @@ def on_pre_vote_request(raft: "Raft", request: PreVoteRequest) -> None:
 
 
 def on_timeout_now(raft: "Raft", _order: TimeoutNow) -> None:
-    """The leader wants us to lead: campaign at once, without asking first and past everybody's stickiness."""
-    campaign(raft, forced=True)
+    """The leader wants us to lead: campaign at once, without asking first and past everybody's stickiness. One that leaves because it was
+    removed says so right behind the commit of that change: then as soon as the change is applied here."""
+    if awaits_change(raft):
+        raft.forced_campaign = True
+    else:
+        campaign(raft, forced=True)
 
 
 HANDLERS: dict[type[Message], Callable[["Raft", Any], None]] = {

@@ -100,6 +100,7 @@ class Raft:
         self.heartbeat_elapsed = 0
         self.votes: dict[MemberId, bool] = {}
         self.forced_campaign = False
+        """Told to lead while a change of membership was not applied yet: campaign as soon as it is."""
 
         self.progress: dict[MemberId, Progress] = {}
         self.rounds = ReadRounds()
@@ -107,6 +108,8 @@ class Raft:
         self.transferee = NOBODY
         self.uncommitted_bytes = 0
         self.pending_change_index = NO_INDEX
+        self.change_index = NO_INDEX
+        """Leader: the last change of membership that was not committed when it was proposed or inherited; see `leader.commit_to_tell`."""
 
         self.forwarded_reads: dict[int, int] = {}
         """Follower: context to ticks since it was forwarded."""
@@ -188,11 +191,12 @@ class Raft:
         if not leader.may_change_membership(self):
             return Proposed.REFUSED
         leader.append(self, [encode_change(change)], EntryKind.MEMBERSHIP)
-        self.pending_change_index = self.log.last_index
+        self.pending_change_index = self.change_index = self.log.last_index
         return Proposed.ACCEPTED
 
     def apply_change(self, change: Change) -> ConfState:
         """A committed change is applied: from now on it counts. Returns the configuration in force."""
+        assert self.conf.voters, "whoever does not know the configuration takes a snapshot first, and makes none up from changes"
         conf = changed(self.conf, change)
         if conf != self.conf:
             self.set_conf(conf)
@@ -230,6 +234,8 @@ class Raft:
         """The state machine has applied everything up to `index`."""
         assert self.applied_index <= index <= self.log.given_out, "applied in order, and only what was given out"
         self.applied_index = index
+        if self.forced_campaign and self.role is Role.FOLLOWER and not candidate.awaits_change(self):
+            candidate.campaign(self, forced=True)
 
     def compacted(self) -> None:
         """The storage was cut. Followers that needed what is gone will be sent a snapshot: found out when they are next served."""
@@ -278,6 +284,11 @@ class Raft:
         return self.log.commit
 
     @property
+    def durable_commit(self) -> Index:
+        """As far as our disk knows of it."""
+        return self._durable_hard_state.commit
+
+    @property
     def last_index(self) -> Index:
         return self.log.last_index
 
@@ -315,7 +326,7 @@ class Raft:
         mark = None
         if entries or waiting or hard_state is not None:
             log.note_handed()
-            mark = PersistMark(log.last_index, log.last_term, HardState(self.term, self.vote, log.commit))
+            mark = PersistMark(log.last_index, log.last_term, hard_state or self._handed_hard_state)
             self._marks.append(mark)
         if committed and self.role is Role.LEADER:
             self.uncommitted_bytes = max(0, self.uncommitted_bytes - sum([len(entry.data) for entry in committed]))
@@ -339,11 +350,18 @@ class Raft:
         return ready
 
     def _hard_state_to_write(self, with_entries: bool) -> HardState | None:
-        """Term and vote when they changed. The commit index rides along with whatever is written: losing it costs only time."""
-        handed = self._marks[-1].hard_state if self._marks else self._durable_hard_state
-        if with_entries or handed.term != self.term or handed.vote != self.vote:
+        """Term and vote when they changed. The commit index rides along with whatever is written: losing it costs only time. But a leader that
+        committed a change of membership must not lose that (`leader.commit_to_tell`)."""
+        handed = self._handed_hard_state
+        change_committed = self.role is Role.LEADER and handed.commit < self.change_index <= self.log.commit
+        if with_entries or handed.term != self.term or handed.vote != self.vote or change_committed:
             return HardState(self.term, self.vote, self.log.commit)
         return None
+
+    @property
+    def _handed_hard_state(self) -> HardState:
+        """What the disk has, or was given to write."""
+        return self._marks[-1].hard_state if self._marks else self._durable_hard_state
 
     # --- terms and roles (paper, 5.1) -----------------------------------------------------------------------------------
 
@@ -408,6 +426,7 @@ class Raft:
         was_leader = self.role is Role.LEADER
         self.role = role
         self.votes = {}
+        self.forced_campaign = False
         self.transferee = NOBODY
         self.progress = {}
         self.heartbeat_elapsed = 0

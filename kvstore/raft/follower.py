@@ -67,6 +67,11 @@ def on_append(raft: "Raft", request: AppendRequest) -> None:
     if raft.installing is not None:
         return  # the log is about to be replaced; the leader hears of us when it is
     log = raft.log
+    if not raft.conf.voters:
+        # We joined and know no configuration yet: entries from the beginning on would have us make one up out of changes, with ourselves as the
+        # only voter. Refused from any place, the first included: that says that only a snapshot will do.
+        raft.messages_after_persist.append(AppendReply(raft.id, request.sender, raft.term, False, request.prev_log_index))
+        return
     if request.prev_log_index < log.commit:
         # Everything up to our commit index agrees with the leader's log by definition.
         _acknowledge(raft, request.sender, log.commit)

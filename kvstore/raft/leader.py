@@ -41,9 +41,27 @@ def start(raft: "Raft") -> None:
     raft.reads_before_first_commit = []
     # A change of membership may be among what our predecessor left uncommitted: wait for all of it before another.
     raft.pending_change_index = raft.log.last_index
+    raft.change_index = _last_uncommitted_change(raft)
     conf_changed(raft)
     append(raft, [b""])
     _broadcast_heartbeat(raft)
+
+
+def _last_uncommitted_change(raft: "Raft") -> Index:
+    last = NO_INDEX
+    first = raft.log.commit + 1
+    while entries := raft.log.entries(first, raft.config.append_bytes_max):
+        last = max([last, *(entry.index for entry in entries if entry.kind == EntryKind.MEMBERSHIP)])
+        first = entries[-1].index + 1
+    return last
+
+
+def commit_to_tell(raft: "Raft") -> Index:
+    """What others may be told to be committed. A removed member that hears of its removal goes away for good; so before anybody hears of a committed
+    change we must know of it for good, too. Else, of two members, the one that is left could forget in a crash that it is alone now, and wait for
+    the vote of the one that is gone."""
+    commit, change = raft.log.commit, raft.change_index
+    return commit if commit < change or raft.durable_commit >= change else Index(change - 1)
 
 
 def append(raft: "Raft", datas: Sequence[bytes], kind: EntryKind = EntryKind.COMMAND) -> None:
@@ -67,6 +85,7 @@ def tick(raft: "Raft") -> None:
         raft.heartbeat_elapsed = 0
         _broadcast_heartbeat(raft)
     for peer, progress in raft.progress.items():
+        progress.silent_ticks += 1
         if progress.source is not None:
             progress.ticks_waiting += 1
             if progress.ticks_waiting >= raft.config.snapshot_resend_ticks:
@@ -82,7 +101,7 @@ def _quorum_was_heard(raft: "Raft") -> bool:
 
 
 def _broadcast_heartbeat(raft: "Raft") -> None:
-    commit, number = raft.log.commit, raft.rounds.last_number
+    commit, number = commit_to_tell(raft), raft.rounds.last_number
     for peer, progress in raft.progress.items():
         if peer != raft.id:
             raft.messages.append(Heartbeat(raft.id, peer, raft.term, min(progress.match, commit), number))
@@ -104,8 +123,9 @@ def flush(raft: "Raft") -> None:
 def _send_append(raft: "Raft", peer: MemberId, progress: Progress) -> bool:
     """One append if there is something to tell; whether there may be more to send."""
     log = raft.log
+    commit = commit_to_tell(raft)
     has_entries = progress.next <= log.last_index
-    if not has_entries and progress.sent_commit >= log.commit and progress.sending is Sending.REPLICATE:
+    if not has_entries and progress.sent_commit >= commit and progress.sending is Sending.REPLICATE:
         return False
     prev_index = Index(progress.next - 1)
     prev_term = log.term_at(prev_index)
@@ -113,8 +133,8 @@ def _send_append(raft: "Raft", peer: MemberId, progress: Progress) -> bool:
         _want_snapshot(raft, peer, progress)
         return False
     entries = tuple(log.entries(progress.next, raft.config.append_bytes_max)) if has_entries else ()
-    raft.messages.append(AppendRequest(raft.id, peer, raft.term, prev_index, prev_term, log.commit, entries))
-    progress.sent_commit = log.commit
+    raft.messages.append(AppendRequest(raft.id, peer, raft.term, prev_index, prev_term, commit, entries))
+    progress.sent_commit = commit
     if progress.sending is Sending.PROBE:
         progress.paused = True
         return False
@@ -129,6 +149,7 @@ def on_append_reply(raft: "Raft", reply: AppendReply) -> None:
     if progress is None:
         return
     progress.active = True
+    progress.silent_ticks = 0
     if not reply.success:
         _on_refusal(raft, reply, progress)
         return
@@ -161,6 +182,9 @@ def _on_refusal(raft: "Raft", reply: AppendReply, progress: Progress) -> None:
         return
     if reply.match_index != progress.next - 1:
         return
+    if reply.match_index == NO_INDEX:
+        _want_snapshot(raft, reply.sender, progress)  # every log agrees before its first entry: this one is of somebody who just joined
+        return
     agreed, _ = raft.log.conflict_hint(min(reply.hint_index, raft.log.last_index), reply.hint_term)
     progress.next = Index(max(min(reply.match_index, agreed + 1), progress.match + 1))
     progress.paused = False
@@ -171,6 +195,7 @@ def on_heartbeat_reply(raft: "Raft", reply: HeartbeatReply) -> None:
     if progress is None:
         return
     progress.active = True
+    progress.silent_ticks = 0
     progress.paused = False
     if progress.sending is Sending.REPLICATE and progress.match < raft.log.last_index:
         # If the last append or its answer was lost, nothing else would tell: ask again from where the follower is.
@@ -297,6 +322,7 @@ def on_install_snapshot_reply(raft: "Raft", reply: InstallSnapshotReply) -> None
     if progress is None:
         return
     progress.active = True
+    progress.silent_ticks = 0
     if progress.source is None or reply.index != progress.source.meta.index:
         return
     if reply.refused:
@@ -319,7 +345,7 @@ def conf_changed(raft: "Raft") -> None:
     """Know exactly the members of the configuration; a smaller majority may commit more; a leader outside of it steps down."""
     members = raft.conf.voters + raft.conf.learners
     if raft.progress and raft.id not in members:
-        raft.become_follower(raft.term, NOBODY)
+        _leave(raft)
         return
     config = raft.config
     for peer in [peer for peer in raft.progress if peer not in members]:
@@ -337,6 +363,14 @@ def conf_changed(raft: "Raft") -> None:
         raft.transferee = NOBODY
     maybe_commit(raft)
     _confirm_reads(raft)
+
+
+def _leave(raft: "Raft") -> None:
+    """We were removed. Whoever is furthest is to campaign at once: the others would only do so when they have missed us for long enough."""
+    furthest = max(raft.conf.voters, key=lambda voter: raft.progress[voter].match if voter in raft.progress else NO_INDEX)
+    term = raft.term
+    raft.become_follower(term, NOBODY)
+    raft.messages.append(TimeoutNow(raft.id, furthest, term))
 
 
 def start_transfer(raft: "Raft", to: MemberId) -> None:

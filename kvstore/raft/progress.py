@@ -70,6 +70,7 @@ class Progress:
         "read_round",
         "sending",
         "sent_commit",
+        "silent_ticks",
         "source",
         "ticks_waiting",
     )
@@ -84,6 +85,8 @@ class Progress:
         """PROBE: an append is out; wait for its answer or the next heartbeat's."""
         self.active = True
         """Heard from since the last check of the quorum."""
+        self.silent_ticks = 0
+        """Since it was heard from."""
         self.sent_commit: Index = NO_INDEX
         """The commit index that the follower was told last."""
         self.read_round = 0

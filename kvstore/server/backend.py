@@ -1,12 +1,14 @@
 """The member as the services see it (`api.backend.Backend`): each request becomes an input of the member and a future for its answer."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable
 from typing import Any
 
 from kvstore.accounts import NOBODY_KNOWN, AccountChange, AccountQuestion, Caller, UserAdd, UserChangePassword, Who
 from kvstore.errors import UserEmpty
 from kvstore.ids import ClusterId, LeaseId, MemberId, Revision
+from kvstore.member.changes import new_member_id
 from kvstore.member.delivery import Deliver, Stream
 from kvstore.member.requests import Guarded, LeaseTime, ListLeases, ListMembers, RenewLease
 from kvstore.model import (
@@ -36,6 +38,7 @@ from kvstore.mvcc.txn import is_read_only, is_serializable
 from kvstore.server.backups import Backups
 from kvstore.server.logins import Logins
 from kvstore.server.loop import Runner
+from kvstore.statemachine.members import Action
 
 
 class WakingStream:
@@ -221,6 +224,22 @@ class MemberBackend:
 
     def member_list(self, linearizable: bool, who: Who = None) -> Awaitable[list[Member]]:
         return self._read(ListMembers(), who) if linearizable else self._read_serializable(ListMembers(), who)
+
+    async def member_add(self, peer_urls: tuple[str, ...], is_learner: bool) -> tuple[MemberId, list[Member]]:
+        added = new_member_id(peer_urls, "", int(time.time()))
+        return added, await self._change_members(Action.ADD_LEARNER if is_learner else Action.ADD, added, peer_urls)
+
+    def member_remove(self, member_id: MemberId) -> Awaitable[list[Member]]:
+        return self._change_members(Action.REMOVE, member_id)
+
+    def member_update(self, member_id: MemberId, peer_urls: tuple[str, ...]) -> Awaitable[list[Member]]:
+        return self._change_members(Action.UPDATE, member_id, peer_urls)
+
+    def member_promote(self, member_id: MemberId) -> Awaitable[list[Member]]:
+        return self._change_members(Action.PROMOTE, member_id)
+
+    def _change_members(self, action: Action, subject: MemberId, peer_urls: tuple[str, ...] = ()) -> Awaitable[list[Member]]:
+        return self._ask(self._member.change_members, action, subject, peer_urls)
 
     async def status(self) -> Status:
         return self._member.status(*self._runner.sizes())

@@ -5,12 +5,14 @@ initial members' ids; so every member computes the same without asking. A data d
 the flags say later.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha1
+from pathlib import Path
 
 import msgspec
 
 from kvstore.ids import NO_INDEX, ClusterId, MemberId
+from kvstore.member.changes import new_member_id
 from kvstore.member.member import decode_conf, encode_conf
 from kvstore.model import Member
 from kvstore.raft.messages import ConfState, SnapshotMeta
@@ -22,6 +24,10 @@ from kvstore.storage.raftlog import RaftLog
 
 class ConfigurationError(Exception):
     """The flags do not fit each other, or not the data directory. Says which and what to change."""
+
+
+class Removed(Exception):
+    """This member was removed from its cluster: it ends by itself, and its data directory is of no use any more."""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -41,9 +47,17 @@ class Opened(msgspec.Struct):
     is_new: bool
 
 
-def member_id(peer_urls: Sequence[str], token: str) -> MemberId:
-    digest = sha1("".join(sorted(peer_urls)).encode() + token.encode(), usedforsecurity=False).digest()
-    return MemberId(int.from_bytes(digest[:8], "big"))
+class Data(msgspec.Struct):
+    """The files of a data directory, opened. `identity` None: it is empty, nothing was ever begun here."""
+
+    directory: Path
+    log: RaftLog
+    state: LmdbEngine
+    machine: Machine
+    identity: Identity | None
+
+    def opened(self, identity: Identity) -> Opened:
+        return Opened(identity, self.log, self.state, self.machine, self.identity is None)
 
 
 def cluster_id(members: Sequence[MemberId]) -> ClusterId:
@@ -51,58 +65,83 @@ def cluster_id(members: Sequence[MemberId]) -> ClusterId:
     return ClusterId(int.from_bytes(digest[:8], "big"))
 
 
-def open_member(disk: LmdbDisk, name: str, initial_cluster: dict[str, list[str]], token: str, *, existing: bool) -> Opened:
-    """Open the data directory, beginning it if it is new. Raises ConfigurationError, EngineError.
-
-    First the state with its members is committed, then the log with the identity: a crash in between leaves a directory without
-    identity, which the next start begins again.
-    """
+def open_data(disk: LmdbDisk) -> Data:
+    """Raises EngineError: unreadable, or parts of different times."""
     log_engine, state = disk.open_log(), disk.open_state()
     log = RaftLog(log_engine)
     machine = Machine(state)
     stored = log.identity()
-    is_new = stored is None
     if stored is None:
-        if existing:
-            raise ConfigurationError(
-                "--initial-cluster-state=existing with an empty data directory: joining a running cluster needs member changes, "
-                "which this release does not have yet; start with --initial-cluster-state=new"
-            )
         if machine.applied_index != NO_INDEX:
             raise Corrupted(
                 f"{disk.directory}: the state holds data but the log has no identity: the log was removed; restore both, or remove the data directory"
             )
-        identity = _begin(log, state, machine, name, initial_cluster, token)
-    else:
-        try:
-            identity = msgspec.msgpack.decode(stored, type=Identity)
-        except msgspec.MsgspecError as error:
-            raise Corrupted(f"the log's identity is damaged: {error}") from error
-        if not machine.conf:
-            raise Corrupted(
-                f"{disk.directory}: the log belongs to a member but the state is empty: it was removed; restore it, or remove the data directory"
-            )
-        _repair(log, machine)
-    return Opened(identity, log, state, machine, is_new)
+        return Data(disk.directory, log, state, machine, None)
+    try:
+        identity = msgspec.msgpack.decode(stored, type=Identity)
+    except msgspec.MsgspecError as error:
+        raise Corrupted(f"the log's identity is damaged: {error}") from error
+    if not machine.conf:
+        raise Corrupted(
+            f"{disk.directory}: the log belongs to a member but the state is empty: it was removed; restore it, or remove the data directory"
+        )
+    _repair(log, machine)
+    return Data(disk.directory, log, state, machine, identity)
 
 
-def _begin(log: RaftLog, state: LmdbEngine, machine: Machine, name: str, initial_cluster: dict[str, list[str]], token: str) -> Identity:
-    ids = {known: member_id(urls, token) for known, urls in initial_cluster.items()}
-    if name not in ids:
+def own_founder_id(name: str, initial_cluster: Mapping[str, Sequence[str]], token: str) -> MemberId:
+    """Raises ConfigurationError if `name` is none of the founders."""
+    if name not in initial_cluster:
         raise ConfigurationError(f'couldn\'t find local name "{name}" in the initial cluster configuration')
+    return new_member_id(initial_cluster[name], token)
+
+
+def begin_cluster(data: Data, name: str, initial_cluster: Mapping[str, Sequence[str]], token: str) -> Opened:
+    """One of the founders of a new cluster. Raises ConfigurationError."""
+    own_id = own_founder_id(name, initial_cluster, token)
+    ids = {known: new_member_id(urls, token) for known, urls in initial_cluster.items()}
     if len(set(ids.values())) != len(ids):
         raise ConfigurationError("two members of --initial-cluster have the same peer URLs")
-    conf = ConfState(tuple(sorted(ids.values())))
-    machine.begin(state.begin_write())
-    for known, urls in initial_cluster.items():
-        # Names other than ours are published by their members; etcd, too, knows them from the flag until then.
-        machine.put_member(Member(ids[known], known, tuple(urls), ()))
+    # Names other than ours are published by their members; etcd, too, knows them from the flag until then.
+    members = [Member(ids[known], known, tuple(urls), ()) for known, urls in initial_cluster.items()]
+    return _begin(data, Identity(cluster_id(list(ids.values())), own_id), members, ConfState(tuple(sorted(ids.values()))))
+
+
+def begin_joining(data: Data, known_cluster: int, members: Sequence[Member], own_id: MemberId) -> Opened:
+    """One who was added to a running cluster. It knows whom to talk to, but no configuration: its state, and with it who votes, comes as a snapshot,
+    and until then it neither votes for itself nor takes an entry (`raft.follower.on_append`)."""
+    return _begin(data, Identity(known_cluster, own_id), members, ConfState())
+
+
+def _begin(data: Data, identity: Identity, members: Sequence[Member], conf: ConfState) -> Opened:
+    """First the state with its members is committed, then the log with the identity: a crash in between leaves a directory without identity, which
+    the next start begins again."""
+    machine = data.machine
+    machine.begin(data.state.begin_write())
+    for stale in [known for known in machine.members if known not in {member.id for member in members}]:
+        machine.forget_member(stale)
+    for member in members:
+        machine.put_member(member)
     machine.conf = encode_conf(conf)
     machine.seal()
     machine.transaction.commit()
-    identity = Identity(cluster_id(list(ids.values())), ids[name])
-    log.bootstrap(conf, msgspec.msgpack.encode(identity))
-    return identity
+    data.log.bootstrap(conf, msgspec.msgpack.encode(identity))
+    return data.opened(identity)
+
+
+def continue_as_member(data: Data) -> Opened:
+    """A directory that was begun before. Raises Removed, or ConfigurationError if it belongs to nobody in its own cluster."""
+    identity, machine = data.identity, data.machine
+    assert identity is not None, "somebody began it"
+    own_id = MemberId(identity.member_id)
+    if own_id in machine.removed_members:
+        raise Removed
+    if own_id not in machine.members:
+        raise ConfigurationError(
+            f"{data.directory}: its data are of a cluster in which member {own_id:x}, whose directory it is, does not exist: "
+            "remove the directory and add this member anew, or restore the directory that belongs here"
+        )
+    return data.opened(identity)
 
 
 def _repair(log: RaftLog, machine: Machine) -> None:

@@ -50,6 +50,8 @@ class Config(Struct, frozen=True):
     discovery_srv: str
     """Domain whose DNS records take the place of `initial_cluster`, which is empty then."""
     discovery_srv_name: str
+    strict_reconfiguration: bool
+    learners_max: int
     client_tls: TlsSettings
     peer_tls: TlsSettings
     self_signed_years: int
@@ -192,6 +194,8 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         discovery_srv_name=text("discovery-srv-name"),
         initial_cluster_existing=state == "existing",
         initial_cluster_token=text("initial-cluster-token"),
+        strict_reconfiguration=is_true(text("strict-reconfig-check")),
+        learners_max=number("max-learners"),
         client_tls=client_tls,
         peer_tls=peer_tls,
         self_signed_years=number("self-signed-cert-validity"),

@@ -16,6 +16,7 @@ from kvstore.described import described_command
 from kvstore.errors import StoreError
 from kvstore.ids import NOBODY, MemberId
 from kvstore.member.effects import (
+    REMOVED,
     CommitState,
     CutLog,
     DefragmentState,
@@ -57,7 +58,7 @@ class FollowerExport:
 
 
 class Runner:
-    """One running member. `fatal` is called once with the reason if it cannot go on."""
+    """One running member. `fatal` is called once with the reason if it cannot go on, or `removed` if it is no member any more."""
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class Runner:
         state: LmdbEngine,
         observed: Observed,
         fatal: Callable[[str], None],
+        removed: Callable[[], None],
     ) -> None:
         self.loop = loop
         self.observed = observed
@@ -74,6 +76,7 @@ class Runner:
         self._raft_log = raft_log
         self._state = state
         self._fatal = fatal
+        self._removed = removed
         self._stopping = False
         self._scheduled = False
         self._exports: dict[MemberId, FollowerExport] = {}
@@ -152,6 +155,15 @@ class Runner:
         if self._feed(self.member.step, message):
             self.wake()
 
+    def connected(self, peer: MemberId) -> None:
+        self._feed(self.member.report_connected, peer)
+
+    def told_removed(self, peer: MemberId) -> None:
+        """A peer hung up because we were removed: the entry that says so will not reach us any more."""
+        if not self._stopping and not self.member.is_leaving:
+            log.warning("a peer says that this member was removed", extra=fields(peer=f"{peer:x}"))
+            self._die(REMOVED, removed=True)
+
     def unreachable(self, peer: MemberId) -> None:
         if self._feed(self.member.report_unreachable, peer):
             self.wake()
@@ -220,7 +232,7 @@ class Runner:
         for note in effects.notes:
             log.log(logging.WARNING if note.is_warning else logging.INFO, note.text, extra=fields(**note.fields))
         if effects.stop is not None:
-            self._die(effects.stop)
+            self._die(effects.stop, removed=effects.removed)
             return
         if member.machine.members != self._members_seen:
             self._members_seen = dict(member.machine.members)
@@ -230,12 +242,15 @@ class Runner:
         if member.has_work:
             self.wake()
 
-    def _die(self, reason: str) -> None:
+    def _die(self, reason: str, *, removed: bool = False) -> None:
         if not self._stopping:
             self._stopping = True
             self.member.stop()
             self._answer(self.member.take_effects().replies)
-            self._fatal(reason)
+            if removed:
+                self._removed()
+            else:
+                self._fatal(reason)
 
     @staticmethod
     def _answer(replies: list[tuple[Any, Any]]) -> None:

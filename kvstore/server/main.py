@@ -9,11 +9,13 @@ import sys
 import uvloop
 
 from keelson.cogs import logs
+from keelson.cogs.logs import fields
 from keelson.cogs.shutdown import die_of
+from kvstore.member.effects import REMOVED
 from kvstore.raft.log import LogLost
 from kvstore.server import config as configuration
 from kvstore.server import flags
-from kvstore.server.bootstrap import ConfigurationError
+from kvstore.server.bootstrap import ConfigurationError, Removed
 from kvstore.server.config import Config
 from kvstore.server.flags import FlagError
 from kvstore.server.log_outputs import open_access_log, open_output
@@ -52,6 +54,11 @@ def _run(config: Config) -> None:
     gc.set_threshold(50_000, 50, 100)
     try:
         number = uvloop.run(run(config))
+    except Removed:
+        # etcd's words and its exit status: whoever supervises it is not to start it again.
+        log.warning("server error", extra=fields(error=REMOVED))
+        log.warning("data-dir used by this member must be removed")
+        return
     except (Fatal, ConfigurationError, EngineError, LogLost, OSError) as error:
         log.critical(str(error))
         sys.exit(1)

@@ -20,16 +20,19 @@ from keelson.cogs.shutdown import StopAsked, stop_on_signals
 from kvstore.api.app import App
 from kvstore.api.rpc import Settings
 from kvstore.ids import ClusterId, MemberId
+from kvstore.member.changes import Rules
 from kvstore.member.config import MemberConfig
-from kvstore.member.member import Member
+from kvstore.member.member import Member as RunningMember
 from kvstore.member.messages import AnyPeerMessage
+from kvstore.model import Member
 from kvstore.peer.frames import MessageCodec
 from kvstore.raft.config import Config as RaftConfig
 from kvstore.server import selfsigned
 from kvstore.server.backend import MemberBackend
-from kvstore.server.bootstrap import ConfigurationError, Opened, open_member
+from kvstore.server.bootstrap import ConfigurationError, Opened, Removed, begin_cluster, begin_joining, continue_as_member, open_data, own_founder_id
 from kvstore.server.config import Config
 from kvstore.server.discovery import cluster_from_dns
+from kvstore.server.join import find_cluster, refuse_if_started_before, while_not_begun
 from kvstore.server.listeners import GRACE_S, ClientPort
 from kvstore.server.logins import Logins
 from kvstore.server.loop import Runner
@@ -54,7 +57,7 @@ class Fatal(Exception):
 
 
 async def run(config: Config) -> signal.Signals | None:
-    """Serve until a signal asks to stop; returns it. Raises Fatal, ConfigurationError, EngineError, OSError."""
+    """Serve until a signal asks to stop; returns it. Raises Removed, Fatal, ConfigurationError, EngineError, OSError."""
     for note in config.notes:
         log.warning(note)
     sockets = Sockets(
@@ -66,7 +69,7 @@ async def run(config: Config) -> signal.Signals | None:
     _sign_for_ourselves(config)
     disk = LmdbDisk(config.data_dir / "member", _map_bytes(config.quota_bytes), sync=config.sync)
     try:
-        opened = open_member(disk, config.name, _first_cluster(config), config.initial_cluster_token, existing=config.initial_cluster_existing)
+        opened = await _open(config, disk, sockets)
         with stop_on_signals() as stop:
             try:
                 return await _serve(config, disk, opened, sockets, stop)
@@ -94,6 +97,23 @@ def _sign_for_ourselves(config: Config) -> None:
         if settings.self_signed:
             hosts = [urlsplit(url).hostname or "" for url in urls]
             selfsigned.ensure(Path(settings.cert), Path(settings.key), hosts, config.self_signed_years)
+
+
+async def _open(config: Config, disk: LmdbDisk, sockets: "Sockets") -> Opened:
+    """The data directory; one that is empty is begun, as a founder or as one who joins. Raises ConfigurationError, EngineError, Removed."""
+    data = open_data(disk)
+    if data.identity is not None:
+        return continue_as_member(data)
+    name, initial_cluster = config.name, _first_cluster(config)
+    material = Material(config.peer_tls, "peer") if config.peer_tls.given else None
+    if config.initial_cluster_existing:
+        finding = find_cluster(name, initial_cluster, material)
+        roster, own_id = await while_not_begun(sockets.peer, material, finding)
+        members = [Member(MemberId(known.id), "", known.peer_urls, (), known.is_learner) for known in roster.members]
+        return begin_joining(data, roster.cluster_id, members, own_id)
+    own_id = own_founder_id(name, initial_cluster, config.initial_cluster_token)
+    await while_not_begun(sockets.peer, material, refuse_if_started_before(name, own_id, initial_cluster, material))
+    return begin_cluster(data, name, initial_cluster, config.initial_cluster_token)
 
 
 def _listen(config: Config, urls: Sequence[str], what: str) -> list[tuple[str, socket.socket]]:
@@ -146,6 +166,7 @@ def _member_config(config: Config, opened: Opened) -> MemberConfig:
         quota_bytes=config.quota_bytes,
         auto_compaction=config.auto_compaction,
         auth_token_ttl_s=config.auth_token_ttl_s,
+        reconfiguration=Rules(config.strict_reconfiguration, config.learners_max),
     )
 
 
@@ -169,11 +190,15 @@ async def _serve(config: Config, disk: LmdbDisk, opened: Opened, sockets: Socket
         if not failed.done():
             failed.set_result(reason)
 
-    runner = Runner(loop, disk, opened.log, opened.state, Observed(), fatal)
+    def removed() -> None:
+        if not failed.done():
+            failed.set_exception(Removed())
+
+    runner = Runner(loop, disk, opened.log, opened.state, Observed(), fatal, removed)
     runner.slow_apply_s = config.slow_apply_s
     await runner.state_thread.call(lambda: opened.machine.begin(opened.state.begin_write()))
     member_config = _member_config(config, opened)
-    member = Member(
+    member = RunningMember(
         member_config,
         opened.log,
         opened.machine,
@@ -200,8 +225,11 @@ async def _serve(config: Config, disk: LmdbDisk, opened: Opened, sockets: Socket
         member.id,
         MessageCodec(AnyPeerMessage),
         receive=runner.receive,
+        connected=runner.connected,
         unreachable=runner.unreachable,
+        told_removed=runner.told_removed,
         members=lambda: member.machine.members,
+        removed_members=lambda: member.machine.removed_members,
         material=Material(config.peer_tls, "peer") if config.peer_tls.given else None,
     )
     async with asyncio.TaskGroup() as group:
@@ -225,8 +253,10 @@ async def _serve(config: Config, disk: LmdbDisk, opened: Opened, sockets: Socket
         stopping.cancel()
         await _stop(runner, transport, ports, failed)
         logins.close()
-        if failed.done():
+        if failed.done() and failed.exception() is None:
             raise Fatal(failed.result())
+    if failed.done():
+        failed.result()  # removed: only when the listeners have answered what they had, the order to remove us among it
     return stop.number
 
 
@@ -285,7 +315,7 @@ async def _stop(runner: Runner, transport: Transport, ports: list[ClientPort], f
     log.info("stopped")
 
 
-async def _finish_requests(member: Member) -> None:
+async def _finish_requests(member: RunningMember) -> None:
     """Let what was asked before be answered; whoever still waits after the grace time is told that the server stopped."""
     for _ in range(int(GRACE_S / FINISH_POLL_S)):
         if not member.requests_waiting:

@@ -9,7 +9,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -17,8 +17,10 @@ from keelson.cogs.logs import fields
 from keelson.cogs.metrics import Histogram
 from kvstore.ids import ClusterId, MemberId
 from kvstore.member.messages import AnyPeerMessage
+from kvstore.model import Member
+from kvstore.peer import handshake
 from kvstore.peer.frames import FRAME_BYTES_MAX, BadFrame, FrameReader, MessageCodec, frame, is_ping, ping, ping_number
-from kvstore.peer.handshake import GREETING_BYTES_MAX, Answer, answer, hello, parse_answer, parse_hello, why_refused
+from kvstore.peer.handshake import GREETING_BYTES_MAX, Answer, Hello, answer, hello, parse_answer, parse_hello, why_refused
 from kvstore.server import certificates
 from kvstore.server.door import Door, chain_of
 from kvstore.server.observed import ROUND_TRIP
@@ -67,7 +69,7 @@ class _Listener(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
-        self._owner.incoming.add(transport)
+        self._owner.incoming[transport] = None
         self._owner.await_greeting(transport)
         self._deadline = self._owner.loop.call_later(GREETING_TIMEOUT_S, transport.abort)
 
@@ -100,24 +102,41 @@ class _Listener(asyncio.Protocol):
             owner.receive(message)  # type: ignore[arg-type]
             return
         greeting = parse_hello(payload)
-        refused = why_refused(greeting, owner.cluster_id, owner.own_id, owner.members())
         assert self._transport is not None
-        self._transport.write(answer(owner.cluster_id, owner.own_id, refused))
-        if refused:
+        if greeting.asks:
+            self._tell_roster(greeting)
+            return
+        refused = why_refused(greeting, owner.cluster_id, owner.own_id, owner.members())
+        removed = bool(refused) and greeting.cluster_id == owner.cluster_id and greeting.sender in owner.removed_members()
+        self._transport.write(answer(owner.cluster_id, owner.own_id, refused, removed=removed))
+        if removed:
+            owner.tell("rejected stream from remote peer because it was removed", self._transport, refused)
+        elif refused:
             owner.tell("refused a peer", self._transport, refused)
+        if refused:
             self._transport.close()
             return
         owner.strangers.pop(self._transport, None)
         self._sender = MemberId(greeting.sender)
+        owner.incoming[self._transport] = self._sender
         self._reader.payload_bytes_max = FRAME_BYTES_MAX
         if self._deadline is not None:
             self._deadline.cancel()
+
+    def _tell_roster(self, greeting: Hello) -> None:
+        """To whoever came in at the door: over TLS that is somebody whose certificate was looked at, if there is an authority to check it by."""
+        owner, connection = self._owner, self._transport
+        assert connection is not None
+        if greeting.asks != handshake.ROSTER or greeting.version != handshake.PROTOCOL_VERSION:
+            raise BadFrame(f"a question that is not known: {greeting.asks[:20]!r}")
+        connection.write(handshake.roster(owner.cluster_id, owner.members().values()))
+        connection.close()
 
     def connection_lost(self, _error: Exception | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
         if self._transport is not None:
-            self._owner.incoming.discard(self._transport)
+            self._owner.incoming.pop(self._transport, None)
             self._owner.strangers.pop(self._transport, None)
 
 
@@ -231,12 +250,15 @@ class Peer:
                 raise
         if greeting.refused:
             connection.abort()
+            if greeting.removed:
+                owner.told_removed(self.id)
             raise ConnectionError(f"refused: {greeting.refused}")
         connection.set_write_buffer_limits(high=1 << 20)
         _give_up_early(connection)
         self._connection = connection
         self.active_since_s = owner.loop.time()
         log.info("peer became active", extra=fields(peer=f"{self.id:x}", url=url))
+        owner.connected(self.id)
         try:
             while not protocol.lost.done():
                 protocol.ping(connection)
@@ -259,8 +281,11 @@ class Transport:
         codec: MessageCodec,
         *,
         receive: Callable[[AnyPeerMessage], None],
+        connected: Callable[[MemberId], None],
         unreachable: Callable[[MemberId], None],
-        members: Callable[[], Collection[MemberId]],
+        told_removed: Callable[[MemberId], None],
+        members: Callable[[], Mapping[MemberId, Member]],
+        removed_members: Callable[[], Collection[MemberId]],
         material: Material | None = None,
     ) -> None:
         self.loop = loop
@@ -268,11 +293,16 @@ class Transport:
         self.own_id = own_id
         self.codec = codec
         self.receive = receive
+        self.connected = connected
         self.unreachable = unreachable
+        self.told_removed = told_removed
+        """A peer says that this member was removed from the cluster."""
         self.members = members
+        self.removed_members = removed_members
         self.material = material
         self.counters = PeerCounters()
-        self.incoming: set[asyncio.Transport] = set()
+        self.incoming: dict[asyncio.Transport, MemberId | None] = {}
+        """Connections made to us, and who calls on each; None: has not been let in yet."""
         self.strangers: dict[asyncio.Transport, None] = {}
         """Those among them that have not greeted yet, the oldest first."""
         self.peers: dict[MemberId, Peer] = {}
@@ -314,15 +344,15 @@ class Transport:
         return self.material.dial
 
     def check_dialled(self, connection: asyncio.Transport) -> None:
-        """The same rules for whom we call as for who calls us. Raises ConnectionError."""
         assert self.material is not None
-        presented = certificates.read(chain_of(connection.get_extra_info("ssl_object")))
-        refused = certificates.why_refused(presented, self.material.settings.rules, self.material.revoked)
-        if refused:
-            raise ConnectionError(refused)
+        check_dialled(connection, self.material)
 
     def set_peers(self, wanted: dict[MemberId, Sequence[str]], group: asyncio.TaskGroup) -> None:
-        """Dial exactly these members from now on."""
+        """Dial exactly these members from now on, and hang up on callers that are none of them."""
+        for connection, caller in list(self.incoming.items()):
+            if caller is not None and caller not in wanted:
+                log.warning("hung up on a peer that is no member any more", extra=fields(peer=f"{caller:x}"))
+                connection.abort()
         for peer_id in [known for known in self.peers if known not in wanted or tuple(wanted[known]) != self.peers[known].urls]:
             self._tasks.pop(peer_id).cancel()
             del self.peers[peer_id]
@@ -351,6 +381,14 @@ class Transport:
             serving.cancel()
         for transport in list(self.incoming):
             transport.abort()
+
+
+def check_dialled(connection: asyncio.BaseTransport, material: Material) -> None:
+    """The same rules for whom we call as for who calls us. Raises ConnectionError."""
+    presented = certificates.read(chain_of(connection.get_extra_info("ssl_object")))
+    refused = certificates.why_refused(presented, material.settings.rules, material.revoked)
+    if refused:
+        raise ConnectionError(refused)
 
 
 def _give_up_early(connection: asyncio.Transport) -> None:

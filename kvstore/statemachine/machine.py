@@ -44,6 +44,7 @@ from kvstore.mvcc import txn as txns
 from kvstore.mvcc.events import AppliedEvent, RevisionEvents
 from kvstore.mvcc.record import HISTORY, HISTORY_SIZE, REVISION, key_of
 from kvstore.mvcc.store import FIRST_REVISION, Counts, Store
+from kvstore.statemachine import members
 from kvstore.statemachine.accounts import AccountCommands
 from kvstore.statemachine.commands import Command
 from kvstore.statemachine.guard import Guard
@@ -75,13 +76,20 @@ class Machine:
                 Revision(self._number(txn, _COMPACTED)),
                 Revision(self._number(txn, _COMPACTION_DONE)),
             )
-            members = txn.cursor(db=self.tables.members)
+            rows = txn.cursor(db=self.tables.members)
             self.members: dict[MemberId, Member] = {}
-            if members.first():
-                for _, row in members.iternext():
+            if rows.first():
+                for _, row in rows.iternext():
                     member = _decode_member(row)
                     self.members[member.id] = member
-            members.close()
+            rows.close()
+            rows = txn.cursor(db=self.tables.removed_members)
+            self.removed_members: set[MemberId] = set()
+            """Ids that are burnt (MB-4)."""
+            if rows.first():
+                for key, _ in rows.iternext():
+                    self.removed_members.add(MemberId(int.from_bytes(key, "big")))
+            rows.close()
             alarms = txn.cursor(db=self.tables.alarms)
             self.alarms: list[AlarmMember] = []
             if alarms.first():
@@ -289,18 +297,42 @@ class Machine:
         self.members[member.id] = member
         self._store.txn.put(member.id.to_bytes(8, "big"), _encode(member), db=self.tables.members)
 
-    def remove_member(self, member_id: MemberId) -> None:
+    def forget_member(self, member_id: MemberId) -> None:
         if self.members.pop(member_id, None) is not None:
             self._store.txn.delete(member_id.to_bytes(8, "big"), db=self.tables.members)
 
+    def remove_member(self, member_id: MemberId) -> None:
+        """For good: its id never comes back."""
+        self.forget_member(member_id)
+        self.removed_members.add(member_id)
+        self._store.txn.put(member_id.to_bytes(8, "big"), b"\x01", db=self.tables.removed_members)
+
+    def change_members(self, action: int, subject: MemberId, peer_urls: tuple[str, ...]) -> list[Member] | StoreError:
+        """A committed change of the membership. All members afterwards, or why nothing changed; `note_applied` follows."""
+        try:
+            members.check(self.members, self.removed_members, action, subject, peer_urls)
+        except StoreError as error:
+            return error
+        if action == members.Action.REMOVE:
+            self.remove_member(subject)
+        else:
+            self.put_member(members.changed(self.members.get(subject), action, subject, peer_urls))
+        return self.listed_members()
+
+    def listed_members(self) -> list[Member]:
+        """As clients see them: by rising id (MB-8)."""
+        return sorted(self.members.values(), key=lambda member: member.id)
+
     # --- another cluster's ------------------------------------------------------------------------------------------------------
 
-    def found_cluster(self, members: list[Member], conf: bytes, index: Index, term: Term) -> None:
+    def found_cluster(self, founders: list[Member], conf: bytes, index: Index, term: Term) -> None:
         """This state, restored from a backup, is where a new cluster begins: of the old one's members and log nothing stays."""
         for known in list(self.members):
-            self._store.txn.delete(known.to_bytes(8, "big"), db=self.tables.members)
-        self.members.clear()
-        for member in members:
+            self.forget_member(known)
+        for burnt in self.removed_members:
+            self._store.txn.delete(burnt.to_bytes(8, "big"), db=self.tables.removed_members)
+        self.removed_members.clear()
+        for member in founders:
             self.put_member(member)
         self.conf, self.applied_index, self.applied_term = conf, index, term
 

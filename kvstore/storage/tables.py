@@ -36,6 +36,7 @@ class StateTables(Struct, frozen=True):
     auth:       b"enabled" -> b"\\x00" or b"\\x01"; b"revision" -> number (8)                                      owner of these three: `auth`
     auth_users: name, made fit for LMDB -> msgpack accounts.User
     auth_roles: the same -> msgpack accounts.Role
+    removed_members: member id (8) -> b"\\x01"
     meta:       b"applied" -> index (8) term (8); b"revision", b"compacted", b"compaction_done" -> number (8); b"conf" -> the member's own;
                 b"schema" -> version (4)
     """
@@ -50,6 +51,7 @@ class StateTables(Struct, frozen=True):
     auth: Table
     auth_users: Table
     auth_roles: Table
+    removed_members: Table
     meta: Table
 
 
@@ -61,12 +63,14 @@ def open_log_tables(engine: Engine) -> LogTables:
 def open_state_tables(engine: Engine) -> StateTables:
     meta = _checked_meta(engine, b"state_meta", "state")
     names = [b"newest", b"history", b"revisions", b"leases", b"lease_keys", b"members", b"alarms", b"auth", b"auth_users", b"auth_roles"]
+    names += [b"removed_members"]
     tables = [engine.open_table(name, dupsort=name == b"revisions") for name in names]
     return StateTables(*[*tables, meta])
 
 
 _MIGRATED = frozenset({1})
-"""Older versions that this release opens and makes its own. 1 to 2: tables for users and roles, empty where there were none."""
+"""Older versions that this release opens and makes its own. 1 to 2: tables for users, roles and the ids of
+removed members, empty where there were none."""
 
 
 def _checked_meta(engine: Engine, name: bytes, what: str) -> Table:

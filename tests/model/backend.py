@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from kvstore.accounts import AccountChange, AccountQuestion, Caller, PasswordAsked, UserAdd, UserChangePassword, Who
 from kvstore.api.backend import Deliver
 from kvstore.auth import access
-from kvstore.errors import AuthFailed, StoreError
+from kvstore.errors import AuthFailed, MemberNotFound, MemberNotLearner, PeerUrlExists, StoreError
 from kvstore.ids import ClusterId, Index, LeaseId, MemberId, Revision, Term
 from kvstore.model import (
     AlarmChange,
@@ -150,6 +150,7 @@ class ModelBackend:
         self.waiting = self.given_up = 0
         self.defragmented = 0
         self.moved_to: list[MemberId] = []
+        self.added: dict[MemberId, Member] = {}
         self.streams: set[ModelWatchStream] = set()
         self.asked_by: list[Who] = []
         """Who wanted something that needs permission."""
@@ -268,7 +269,40 @@ class ModelBackend:
     # --- cluster and maintenance --------------------------------------------------------------------------------------------
 
     async def member_list(self, linearizable: bool, who: Who = None) -> list[Member]:
-        return [Member(self.member_id, "m1", ("http://127.0.0.1:2380",), ("http://127.0.0.1:2379",), self.learner)]
+        return self._listed()
+
+    def _listed(self) -> list[Member]:
+        own = Member(self.member_id, "m1", ("http://127.0.0.1:2380",), ("http://127.0.0.1:2379",), self.learner)
+        return sorted([own, *self.added.values()], key=lambda member: member.id)
+
+    async def member_add(self, peer_urls: tuple[str, ...], is_learner: bool) -> tuple[MemberId, list[Member]]:
+        if any(set(peer_urls).intersection(member.peer_urls) for member in self._listed()):
+            raise PeerUrlExists
+        added = MemberId(len(self.added) + 1)
+        self.added[added] = Member(added, "", peer_urls, (), is_learner)
+        return added, self._listed()
+
+    async def member_remove(self, member_id: MemberId) -> list[Member]:
+        self._added(member_id)
+        del self.added[member_id]
+        return self._listed()
+
+    async def member_update(self, member_id: MemberId, peer_urls: tuple[str, ...]) -> list[Member]:
+        known = self._added(member_id)
+        self.added[member_id] = Member(known.id, known.name, peer_urls, known.client_urls, known.is_learner)
+        return self._listed()
+
+    async def member_promote(self, member_id: MemberId) -> list[Member]:
+        known = self._added(member_id)
+        if not known.is_learner:
+            raise MemberNotLearner
+        self.added[member_id] = Member(known.id, known.name, known.peer_urls, known.client_urls)
+        return self._listed()
+
+    def _added(self, member_id: MemberId) -> Member:
+        if member_id not in self.added:
+            raise MemberNotFound
+        return self.added[member_id]
 
     async def status(self) -> Status:
         return Status("3.6.0", "3.6.0", 20_480, 16_384, 2 << 30, self.leader_id, self.term, Index(9), Index(8), self.learner, [])

@@ -228,6 +228,7 @@ class BareProcess(RaftProcess):
         for context in ready.reads_failed:
             self.reads.pop(context, None)
         for wanted in ready.snapshot_wanted:
+            self.saved = self.machine.copy()  # all that was applied: who just joined must find itself in it
             self.raft.snapshot_ready(wanted.receiver, BareSnapshot(self.saved))
         for chunk in ready.snapshot_chunks:
             self._store_chunk(chunk)
@@ -408,9 +409,9 @@ class BareWorld(World):
         applied = {self.members[member].applied() for member in conf.voters + conf.learners}
         return applied == {self.consensus.committed_last}
 
-    def propose_change(self, leader: RaftProcess, change: Change) -> None:
-        leader.raft.propose_change(change)
-        leader.pump()
+    def change(self, asked: RaftProcess, change: Change) -> None:
+        asked.raft.propose_change(change)
+        asked.pump()
 
     def judge(self) -> None:
         last = self.consensus.committed_last

@@ -12,7 +12,8 @@ import msgspec
 
 from kvstore.accounts import BY_THE_CLUSTER
 from kvstore.errors import StoreError
-from kvstore.ids import NOBODY, ClusterId, Index, MemberId, Revision, Term
+from kvstore.ids import ClusterId, Index, MemberId, Revision, Term
+from kvstore.member.changes import Rules
 from kvstore.member.config import MemberConfig
 from kvstore.member.effects import CommitState, CutLog, ExportState, HashState, InstallState, LogWork, Persist, StateWork, StoreChunk
 from kvstore.member.member import Member, decode_conf, encode_conf
@@ -20,7 +21,7 @@ from kvstore.model import LeaseRevoke
 from kvstore.model import Member as MemberRecord
 from kvstore.mvcc.events import RevisionEvents
 from kvstore.mvcc.hash import hash_kv
-from kvstore.raft.messages import ConfState, HardState, Message, SnapshotMeta
+from kvstore.raft.messages import ConfState, Message, SnapshotMeta
 from kvstore.raft.ready import Ready
 from kvstore.statemachine.commands import Command
 from kvstore.statemachine.machine import Machine
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from tests.simulation.store import StoreWorld
 
 _encode = msgspec.msgpack.Encoder(enc_hook=repr).encode
-
-BEGINNING = (Index(1), Term(1))
-"""The founders' log begins behind this entry, so that whoever joins later is sent a snapshot with the configuration in it."""
 
 EPSILON_S = 0.0002
 """A turn of the event loop: what arrives within it is one batch."""
@@ -84,20 +82,15 @@ class MemberProcess(RaftProcess):
         super().__init__(world, member, bootstrap)
 
     def _begin_disk(self, conf: ConfState) -> None:
-        """What a first start writes: for a founder the configuration, for one who joins nothing."""
+        """What a first start writes: for a founder the configuration and its members, for one who joins nothing: it must be sent a snapshot."""
         log = RaftLog(self.disk.open_log())
         log.bootstrap(conf, b"simulated")
         state = self.disk.open_state()
         machine = Machine(state)
         machine.begin(state.begin_write())
         machine.conf = encode_conf(conf)
-        if conf.voters:
-            index, term = BEGINNING
-            for voter in conf.voters:
-                machine.put_member(record_of(voter))
-            machine.applied_index, machine.applied_term = index, term
-            log.append([], HardState(term, NOBODY, index))
-            log.reset(SnapshotMeta(index, term, conf))
+        for voter in conf.voters:
+            machine.put_member(record_of(voter))
         machine.seal()
         machine.transaction.commit()
 
@@ -135,6 +128,7 @@ class MemberProcess(RaftProcess):
             catchup_entries=options.catchup_entries,
             retained_entries_max=2000,
             commit_entries=options.commit_entries,
+            reconfiguration=Rules(options.strict_changes, learners_max=2),
         )
         self.member = Member(config, log, machine, draw=self.rng.randint, first_request_id=self.rng.getrandbits(64), now_s=self.own_time_s())
         self.raft = self.member.raft
@@ -193,6 +187,10 @@ class MemberProcess(RaftProcess):
         self.pump()
 
     def on_message(self, message: Message) -> None:
+        if self.world.options.hang_up and message.sender in self.machine.removed_members:
+            self.world.members[message.sender].told_removed()
+            return
+        self.member.report_connected(message.sender)
         self.member.step(message)  # type: ignore[arg-type]
         self._turn_soon()
 
@@ -218,7 +216,7 @@ class MemberProcess(RaftProcess):
         machine = self.machine
         txn = machine.transaction
         leases = sorted((lease_id, ttl_s, sorted(machine.lease_keys(lease_id))) for lease_id, ttl_s in machine.leases.items())
-        members = sorted((m.id, m.name, m.client_urls) for m in machine.members.values())
+        members = (machine.listed_members(), sorted(machine.removed_members))
         checksum = hash_kv(txn, machine.tables, machine.revision, machine.compacted_revision)
         return (checksum, machine.revision, machine.compacted_revision, repr(leases), repr(members), machine.conf)
 
@@ -248,18 +246,27 @@ class MemberProcess(RaftProcess):
             if token is not None:
                 token(outcome)
         if effects.stop is not None:
-            self._stop(effects.stop)
+            self._stop(effects.stop, removed=effects.removed)
             return
         self._begin_log_work()
         self._begin_state_work()
         if member.has_work:
             self._turn_soon()
 
-    def _stop(self, why: str) -> None:
+    def _stop(self, why: str, *, removed: bool) -> None:
         self.timeline.say(f"{self.id} stops: {why}")
-        assert "removed" in why, f"member {self.id} stopped: {why}"
+        assert removed, f"member {self.id} stopped: {why}"
         self.gone = True
         self.crash()
+
+    def told_removed(self) -> None:
+        """A peer hung up on it, saying why."""
+        if self.running and not self.paused and not self.member.is_leaving:
+            self.later(EPSILON_S, self._on_told_removed)
+
+    def _on_told_removed(self) -> None:
+        if not self.member.is_leaving:
+            self._stop("a peer says that it was removed", removed=True)
 
     # --- the disks
 

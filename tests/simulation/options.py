@@ -42,6 +42,10 @@ class Options(Struct):
     # The cluster's own operations.
     transfer_every_s: float = 0.0
     change_every_s: float = 0.0
+    strict_changes: bool = False
+    """--strict-reconfig-check"""
+    hang_up: bool = False
+    """Members hang up on one that was removed, and tell it; else its messages go on arriving, as on connections from before."""
 
     # Limits of the members.
     election_ticks: int = 10
@@ -126,4 +130,6 @@ def draw(rng: random.Random) -> Options:
         leases=rng.random() < 0.5,
         watchers=rng.choice((0, 1, 3, 6)),
         compact_every_s=sometimes(0.4, 2, 20),
+        strict_changes=rng.random() < 0.3,
+        hang_up=rng.random() < 0.5,
     )

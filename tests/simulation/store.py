@@ -1,17 +1,18 @@
 """Whole members with clients: the real consensus, state machine, watches and leases on a disk in memory; every promise of the store checked."""
 
+from collections import Counter
 from collections.abc import Callable
 
 from kvstore.ids import MemberId
-from kvstore.member.member import encode_member
 from kvstore.member.requests import RenewLease
 from kvstore.model import LeaseGrant, Range, RangeResult, Txn, WatchUpdate
 from kvstore.raft.membership import Change, ChangeKind
 from kvstore.raft.messages import ConfState
+from kvstore.statemachine.members import Action
 from tests.simulation.checkers import linearizability, watch_guarantees
 from tests.simulation.checkers.leases import LeaseChecker
 from tests.simulation.checkers.reference import Reference
-from tests.simulation.member import MemberProcess, record_of
+from tests.simulation.member import MemberProcess
 from tests.simulation.options import Options
 from tests.simulation.workload.clients import Broken, Client, Compactor, Record, Refused
 from tests.simulation.workload.leases import KeepAlive, LeaseOwner
@@ -20,6 +21,8 @@ from tests.simulation.world import RaftProcess, World
 
 LEASES_END_WITHIN_S = 40.0
 """The longest TTL of the workload, with skew, and then some; see `checkers.leases`."""
+
+_WITH_URLS = (ChangeKind.ADD_VOTER, ChangeKind.ADD_LEARNER, ChangeKind.UPDATE)
 
 Answered = Callable[[object], None]
 
@@ -30,6 +33,7 @@ class StoreWorld(World):
     def __init__(self, seed: int, options: Options | None = None, trace: bool = False) -> None:
         self.reference = Reference()
         self.record = Record()
+        self.changes_told: Counter[str] = Counter()
         super().__init__(seed, options, trace)
         options = self.options
         self.leases = LeaseChecker(self._skew_between_clocks())
@@ -130,11 +134,20 @@ class StoreWorld(World):
             return False
         return record.member not in members or not watch_guarantees.is_missing(record, self.reference.changes, self.reference.revision)
 
-    def propose_change(self, leader: RaftProcess, change: Change) -> None:
-        if change.kind in (ChangeKind.ADD_VOTER, ChangeKind.ADD_LEARNER):
-            change = Change(change.kind, change.member_id, encode_member(record_of(change.member_id)))
-        leader.raft.propose_change(change)
-        leader.pump()
+    def who_changes(self, leader: RaftProcess) -> RaftProcess:
+        """Any member may be asked; it passes the change on to the leader."""
+        awake = [process for process in self.running() if not process.paused and not process.member.is_learner]
+        return self.rng.choice([leader, *awake])
+
+    def change(self, asked: RaftProcess, change: Change) -> None:
+        """Through the member's own interface: checked, passed on to the leader, answered when it is applied. Nobody waits for the answer here."""
+        assert isinstance(asked, MemberProcess)
+        urls = (f"http://m{change.member_id}:{2380 + self.rng.randrange(3)}",) if change.kind in _WITH_URLS else ()
+        asked.input(asked.member.change_members, Action(change.kind), change.member_id, urls, self._told)
+
+    def _told(self, outcome: object) -> None:
+        self.timeline.say(f"a change of the membership was answered: {outcome!r}")
+        self.changes_told[type(outcome).__name__] += 1
 
     def judge(self) -> None:
         last = self.consensus.committed_last

@@ -147,7 +147,8 @@ class World(ABC):
         """The checks that need the whole history; raises Violation."""
 
     @abstractmethod
-    def propose_change(self, leader: RaftProcess, change: Change) -> None: ...
+    def change(self, asked: RaftProcess, change: Change) -> None:
+        """Ask a member to change the membership."""
 
     # --- members
 
@@ -203,13 +204,19 @@ class World(ABC):
         leader = self._awake_leader()
         if leader is None:
             return
-        for wish in changes.draw(self.rng, leader.raft.conf, self.voters_min):
+        gone = [process.id for process in self.members.values() if process.gone]
+        for wish in changes.draw(self.rng, leader.raft.conf, self.voters_min, gone):
             member = wish.member_id
             if member is None:
                 member = self.new_id()
                 self.add(member, ConfState())
-            self.timeline.say(f"{leader.id} is asked to {wish.kind.name} {member}")
-            self.propose_change(leader, Change(wish.kind, member))
+            asked = self.who_changes(leader)
+            self.timeline.say(f"{asked.id} is asked to {wish.kind.name} {member}")
+            self.change(asked, Change(wish.kind, member))
+
+    def who_changes(self, leader: RaftProcess) -> RaftProcess:
+        """Of whom a change is asked."""
+        return leader
 
     def transfer_leadership(self) -> None:
         leader = self._awake_leader()

@@ -31,14 +31,6 @@ def test_unknown_methods_and_services(served: Served) -> None:
     assert not served.app.stats.started, "strangers' paths are remembered"
 
 
-def test_what_comes_with_a_later_release_says_so(served: Served) -> None:
-    for path in [f"/etcdserverpb.Cluster/Member{change}" for change in ("Add", "Remove", "Update", "Promote")]:
-        with pytest.raises(grpc.RpcError) as caught:
-            served.wire.channel.unary_unary(path)(b"")
-        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED, path
-        assert caught.value.details().startswith("keelson: "), path
-
-
 def test_every_method_answers_something(served: Served) -> None:
     """With an empty message; never a failure of our own."""
     for path, method in METHODS.items():

@@ -8,11 +8,12 @@ import pytest
 
 from kvstore.errors import Compacted
 from kvstore.ids import Index, MemberId
+from kvstore.member.changes import new_member_id
 from kvstore.model import AlarmAction, AlarmChange, AlarmMember, AlarmType, Put, Range
 from kvstore.mvcc.hash import hash_kv
 from kvstore.offline import Unusable
 from kvstore.offline.restore import FIRST_INDEX, FIRST_TERM, NewCluster, Restored, restore
-from kvstore.server.bootstrap import ConfigurationError, Opened, member_id, open_member
+from kvstore.server.bootstrap import ConfigurationError, Opened, continue_as_member, open_data
 from kvstore.storage.engine import EngineError
 from kvstore.storage.lmdb_engine import LmdbDisk
 from tests.unit.offline.made import OLD_MEMBER, make_snapshot
@@ -35,7 +36,7 @@ def snapshot(tmp_path: Path) -> Path:
 def opened(data_dir: Path) -> tuple[LmdbDisk, Opened]:
     """As the server opens it; with a write transaction."""
     disk = LmdbDisk(data_dir / "member")
-    found = open_member(disk, "whatever", {}, "", existing=False)
+    found = continue_as_member(open_data(disk))
     found.machine.begin(found.state.begin_write())
     return disk, found
 
@@ -58,12 +59,12 @@ def test_state_stays_and_membership_is_new(tmp_path: Path) -> None:
         assert machine.leases == {7: 600} and machine.lease_keys(7) == [b"leased"]
         assert machine.alarms == [AlarmMember(OLD_MEMBER, AlarmType.NOSPACE)]
         assert {member.id: (member.name, member.peer_urls, member.client_urls) for member in machine.members.values()} == {
-            member_id(urls, TOKEN): (known, tuple(urls), ()) for known, urls in URLS.items()
+            new_member_id(urls, TOKEN): (known, tuple(urls), ()) for known, urls in URLS.items()
         }
         assert (machine.applied_index, machine.applied_term) == (FIRST_INDEX, FIRST_TERM)
         assert found.log.snapshot().index == FIRST_INDEX and found.log.last_index() == FIRST_INDEX
         assert found.log.hard_state().term == FIRST_TERM
-        assert found.identity.member_id == done[name].member_id == member_id(URLS[name], TOKEN)
+        assert found.identity.member_id == done[name].member_id == new_member_id(URLS[name], TOKEN)
         assert found.identity.cluster_id == done[name].cluster_id
         assert machine.range(Range(b"key/2")).count == 0 and machine.range(Range(b"long/" + b"k" * 600)).count == 1
         hashes.add(hash_kv(machine.transaction, machine.tables, machine.revision, machine.compacted_revision))
@@ -192,4 +193,4 @@ def test_the_flags_follow_etcds_rules() -> None:
         NewCluster.parse("default", "default=http://localhost:1", "http://localhost:2380", "t")
     with pytest.raises(ConfigurationError, match="same peer URLs"):
         NewCluster("a", {"a": ["http://h:1"], "b": ["http://h:1"]}, "t").ids()
-    assert NewCluster.parse("a", "a=http://h:1,b=http://h:2", "http://h:1", "t").ids()["b"] == MemberId(member_id(["http://h:2"], "t"))
+    assert NewCluster.parse("a", "a=http://h:1,b=http://h:2", "http://h:1", "t").ids()["b"] == MemberId(new_member_id(["http://h:2"], "t"))

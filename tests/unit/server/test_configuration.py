@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from kvstore.member.changes import new_member_id
 from kvstore.server import flags
-from kvstore.server.bootstrap import ConfigurationError, cluster_id, member_id
+from kvstore.server.bootstrap import ConfigurationError, cluster_id
 from kvstore.server.config import load
 from kvstore.server.flags import FlagError, parse_duration
 
@@ -100,7 +101,7 @@ def test_durations_of_go():
 
 def test_ids_are_those_that_etcd_computes():
     """The value that etcd's own end-to-end test expects of a member at https://localhost:20001 with token "new"."""
-    first = member_id(["http://127.0.0.1:20380"], "etcd-cluster")
+    first = new_member_id(["http://127.0.0.1:20380"], "etcd-cluster")
     assert first == 0x3C2BDAFE2850B2C0, "read off a real etcd started with this URL"
     assert cluster_id([first]) == 16290230296511005681
 

@@ -43,7 +43,7 @@ def test_an_input_that_fails_is_the_end_of_the_member_and_everybody_is_answered(
         reasons: list[str] = []
         nothing = cast(Any, None)
         state = cast(Any, SimpleNamespace(errors=lambda: EngineErrors(Path("state.mdb"))))
-        runner = Runner(loop, nothing, nothing, state, Observed(), reasons.append)
+        runner = Runner(loop, nothing, nothing, state, Observed(), reasons.append, lambda: None)
         waiting, done = loop.create_future(), loop.create_future()
         member = Failing(waiting, done)
         runner.member = cast(Any, member)

@@ -10,6 +10,7 @@ import uvloop
 
 from kvstore.ids import ClusterId, Index, MemberId, Term
 from kvstore.member.messages import AnyPeerMessage
+from kvstore.model import Member
 from kvstore.peer.frames import MessageCodec
 from kvstore.raft.messages import Heartbeat
 from kvstore.server.transport import UNACKNOWLEDGED_S_MAX, Transport
@@ -24,8 +25,11 @@ def make(own: MemberId, receive: Callable[[Any], None]) -> Transport:
         own,
         MessageCodec(AnyPeerMessage),
         receive=receive,
+        connected=lambda _: None,
         unreachable=lambda _: None,
-        members=lambda: [FIRST, SECOND],
+        told_removed=lambda _: None,
+        members=lambda: {member: Member(member, "", (), ()) for member in (FIRST, SECOND)},
+        removed_members=lambda: (),
     )
 
 
