@@ -80,8 +80,8 @@ async def run(config: Config) -> signal.Signals | None:
 
 
 def _first_cluster(config: Config) -> dict[str, list[str]]:
-    """The members to begin with. Who has data knows them, and does not depend on DNS for starting again."""
-    if not config.discovery_srv or (config.data_dir / "member" / "log.mdb").exists():
+    """The members to begin with. Only asked for an empty directory: who has data knows them, and does not depend on DNS for starting again."""
+    if not config.discovery_srv:
         return config.initial_cluster
     return cluster_from_dns(config.discovery_srv, config.discovery_srv_name, config.name, config.advertise_peer_urls)
 
