@@ -87,7 +87,7 @@ class _Reader:
         for field in descriptor.fields:
             oneof = "" if field.containing_oneof is None else field.containing_oneof.name
             entry = (field.name, oneof, _reading(field))
-            self._fields[field.camelcase_name] = self._fields[field.name] = entry
+            self._fields[field.json_name] = self._fields[field.name] = entry
 
     def __call__(self, content: Any) -> dict[str, Any]:
         if type(content) is not dict:
