@@ -5,6 +5,7 @@ when it connects again, to whichever endpoint answers. History that is compacted
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ class Watcher:
         self._options = options
         self.next_revision = start_revision
         """Where a new connection goes on; 0 until the server has said where "now" is."""
+        self._stream: Any = None
 
     def _request(self) -> Any:
         create = messages.WatchCreateRequest(key=self._key, range_end=self._range_end, start_revision=self.next_revision, **self._options)
@@ -40,7 +42,7 @@ class Watcher:
         pause_s = BACKOFF_S
         await self._client.ready()
         while True:
-            stream = self._client.callable(_PATH)()
+            stream = self._stream = self._client.callable(_PATH)()
             try:
                 await stream.write(self._request())
                 async for response in _joined(stream):
@@ -52,10 +54,17 @@ class Watcher:
                 if not is_unavailable(error) and not await self._client.renew(error):
                     raise error from None
             finally:
+                self._stream = None
                 stream.cancel()
             self._client.channels.move_on()
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, BACKOFF_S_MAX)
+
+    async def request_progress(self) -> None:
+        """Ask how far the watch is: a response without events says it, once everything before was told. Does nothing while there is no connection."""
+        if self._stream is not None:
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                await self._stream.write(messages.WatchRequest(progress_request=messages.WatchProgressRequest()))
 
     def _note(self, response: Any) -> bool:
         """Learn from a response; True if it is one to hand on."""

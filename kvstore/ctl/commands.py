@@ -13,6 +13,7 @@ FILES = {
     "completion": "about",
     "defrag": "maintenance",
     "del": "kv",
+    "downgrade": "downgrade",
     "elect": "lock",
     "endpoint": "maintenance",
     "get": "kv",
@@ -35,6 +36,7 @@ FILES = {
 GROUPS = {
     "alarm": Group("Alarm related commands"),
     "auth": Group("Enable or disable authentication", "<enable or disable>"),
+    "downgrade": Group("Downgrade related commands", "<TARGET_VERSION>"),
     "endpoint": Group("Endpoint related commands", flags=(Flag("cluster", False, "use all endpoints from the cluster member list"),)),
     "lease": Group("Lease related commands"),
     "member": Group("Membership related commands"),

@@ -62,6 +62,11 @@ class Given(Struct):
     changed: set[str] = set()
     """Flags that stood on the command line or in the environment."""
 
+    @property
+    def words(self) -> list[str]:
+        """Every argument, whichever side of a `--` it stood."""
+        return self.arguments + (self.after_dashes or [])
+
 
 class NoSuchCommand(Exception):
     """`typed` is no command under `words`, or there is none to be found: nothing was typed, or a group without its second word."""
@@ -76,6 +81,18 @@ class BadFlag(Failure):
 
     def __init__(self, text: str) -> None:
         super().__init__(ERROR, text)
+
+
+class Conflict(Failure):
+    """Told as a line of the log, as etcd's flag package does."""
+
+    def __init__(self, variable: str) -> None:
+        super().__init__(ERROR, "")
+        self.variable = variable
+
+    def __str__(self) -> str:
+        text = "conflicting environment variable is shadowed by corresponding command-line flag (either unset environment variable or disable flag)"
+        return f'{{"level":"fatal","msg":"{text}","environment-variable":"{self.variable}"}}'
 
 
 def parse(argv: Sequence[str], commands: Mapping[str, Mapping[str, Flag]], environment: Mapping[str, str]) -> Given:
@@ -127,9 +144,9 @@ def _takes_next(argument: str) -> bool:
     return flag is not None and not isinstance(flag.default, bool)
 
 
-def read_flags(command: str, rest: Sequence[str], flags: Mapping[str, Flag]) -> Given:
-    """Raises BadFlag."""
-    known = {**GLOBAL_FLAGS, **flags, HELP: Flag(HELP, False, f"help for {command}", "h")}
+def read_flags(command: str, rest: Sequence[str], flags: Mapping[str, Flag], *, with_global: bool = True) -> Given:
+    """Global flags count as well, but in lines typed inside a command. Raises BadFlag."""
+    known = {**(GLOBAL_FLAGS if with_global else {}), **flags, HELP: Flag(HELP, False, f"help for {command}", "h")}
     given = Given(command, [], {name: flag.default for name, flag in known.items()}, None, set())
     left = list(rest)
     while left:
@@ -235,11 +252,7 @@ def take_environment(given: Given, environment: Mapping[str, str]) -> None:
         if variable is None:
             continue
         if name in given.changed:
-            raise Failure(
-                ERROR,
-                f'conflicting environment variable "{variable}" is shadowed by corresponding command-line flag '
-                "(either unset environment variable or disable flag)",
-            )
+            raise Conflict(variable)
         try:
             given.flags[name] = _typed(flag, environment[variable])
         except ValueError as error:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from kvstore.ctl.command import Command
 from kvstore.ctl.failure import BAD_ARGUMENTS, BAD_FEATURE, ERROR, INVALID_INPUT, Failure
-from kvstore.ctl.flags import BadFlag, Flag, Given, NoSuchCommand, integer, parse
-from kvstore.ctl.output import Printer
+from kvstore.ctl.flags import BadFlag, Flag, Given, integer, read_flags
+from kvstore.ctl.output import Printer, quoted
 
 if TYPE_CHECKING:
     from kvstore.client.client import Client
@@ -70,7 +70,7 @@ def key_range(arguments: list[str], flags: dict[str, Any]) -> tuple[bytes, bytes
 
 
 async def get(client: "Client", given: Given, printer: Printer) -> None:
-    flags, arguments = given.flags, given.arguments
+    flags, arguments = given.flags, given.words
     if flags["prefix"] and flags["from-key"]:
         raise Failure(BAD_ARGUMENTS, "`--prefix` and `--from-key` cannot be set at the same time, choose one")
     if flags["keys-only"] and flags["count-only"]:
@@ -122,7 +122,7 @@ def print_range(printer: Printer, response: Any, *, value_only: bool = False) ->
 
 async def put(client: "Client", given: Given, printer: Printer) -> None:
     flags = given.flags
-    arguments = given.arguments + (given.after_dashes or [])
+    arguments = given.words
     if not arguments:
         raise Failure(BAD_ARGUMENTS, "put command needs 1 argument and input from stdin or 2 arguments")
     if flags["ignore-value"] and len(arguments) > 1:
@@ -161,7 +161,7 @@ def _print_put(printer: Printer, response: Any) -> None:
 
 
 async def delete(client: "Client", given: Given, printer: Printer) -> None:
-    flags, arguments = given.flags, given.arguments
+    flags, arguments = given.flags, given.words
     if flags["prefix"] and flags["from-key"]:
         raise Failure(BAD_ARGUMENTS, "`--prefix` and `--from-key` cannot be set at the same time, choose one")
     if not arguments or len(arguments) > 2:
@@ -225,12 +225,16 @@ async def txn(client: "Client", given: Given, printer: Printer) -> None:
 
 def _read_block(lines: Iterator[str], parse_line: Callable[[str], Any], into: Any) -> None:
     for line in lines:
+        if not line.endswith("\n"):
+            break
         if not line.strip():
             return
         into.append(parse_line(line.strip()))
+    raise Failure(INVALID_INPUT, "EOF")
 
 
-_COMPARE = re.compile(r"(\w+)\((.+)\)\s*([<=>!]+)\s*(.+)", re.DOTALL)
+_QUOTED = re.compile(r'\s*("(?:[^"\\]|\\.)*"|`[^`]*`)', re.DOTALL)
+_WORD = re.compile(r"\s*(\S+)")
 _RESULTS = {"=": 0, ">": 1, "<": 2, "!=": 3}
 _COMPARE_TARGETS = {
     "ver": (0, "version"),
@@ -248,20 +252,37 @@ _COMPARE_TARGETS = {
 def _compare(line: str) -> Any:
     from kvstore.wire import messages
 
-    match = _COMPARE.fullmatch(line)
-    if match is None or match[3] not in _RESULTS:
-        raise Failure(INVALID_INPUT, f'malformed comparison: {line}; got "{line}", expected target("key") op "value"')
-    if match[1] not in _COMPARE_TARGETS:
-        raise Failure(INVALID_INPUT, f'malformed comparison: {line} (unknown target "{match[1]}")')
-    target, field = _COMPARE_TARGETS[match[1]]
-    key, given = _unquoted(match[2]), _unquoted(match[4])
+    name, bracket, rest = line.partition("(")
+    if not bracket:
+        raise Failure(INVALID_INPUT, f"malformed comparison: {line}")
+    key, result, given = _comparison(rest)
+    if given is None:
+        raise Failure(INVALID_INPUT, f'malformed comparison: {line}; got {name}({quoted(key)}) {result} ""')
+    if name not in _COMPARE_TARGETS:
+        raise Failure(INVALID_INPUT, f"malformed comparison: {line} (unknown target {name})")
+    if result not in _RESULTS:
+        raise Failure(INVALID_INPUT, f"malformed comparison: {line} (unknown operator {result})")
+    target, field = _COMPARE_TARGETS[name]
     value: Any = given.encode("utf-8", "surrogateescape")
     if field != "value":
         try:
-            value = int(given, 16 if field == "lease" else 10)
-        except ValueError:
-            raise Failure(INVALID_INPUT, f"invalid txn compare request: {line}") from None
-    return messages.Compare(target=target, result=_RESULTS[match[3]], key=key.encode("utf-8", "surrogateescape"), **{field: value})
+            value = integer(given, 16 if field == "lease" else 10)
+        except ValueError as error:
+            raise Failure(INVALID_INPUT, f"invalid txn compare request: {line} ({error})") from None
+    return messages.Compare(target=target, result=_RESULTS[result], key=key.encode("utf-8", "surrogateescape"), **{field: value})
+
+
+def _comparison(text: str) -> tuple[str, str, str | None]:
+    """Key, operator and value of `"key") op "value"`, as far as they are there: Go's Sscanf."""
+    key = _QUOTED.match(text)
+    if key is None:
+        return "", "", None
+    after = text[key.end() :]
+    operator = _WORD.match(after[1:]) if after.startswith(")") else None
+    if operator is None:
+        return _unquoted(key[1]), "", None
+    value = _QUOTED.match(after[1:], operator.end())
+    return _unquoted(key[1]), operator[1], None if value is None else _unquoted(value[1])
 
 
 def _unquoted(text: str) -> str:
@@ -285,13 +306,15 @@ def _operation(line: str) -> Any:
 
     commands = {"get": GET_FLAGS, "put": PUT_FLAGS, "del": DEL_FLAGS}
     words = split_words(line)
-    if not words or words[0] not in commands:
+    if len(words) < 2:
+        raise Failure(INVALID_INPUT, f"invalid txn compare request: {line}")
+    if words[0] not in commands:
         raise Failure(INVALID_INPUT, f"invalid txn request: {line}")
     try:
-        given = parse(words, {name: {flag.name: flag for flag in flags} for name, flags in commands.items()}, {})
-    except (BadFlag, NoSuchCommand):
+        given = read_flags(words[0], words[1:], {flag.name: flag for flag in commands[words[0]]}, with_global=False)
+    except BadFlag:
         raise Failure(INVALID_INPUT, f"invalid txn request: {line}") from None
-    flags, arguments = given.flags, given.arguments + (given.after_dashes or [])
+    flags, arguments = given.flags, given.words
     if words[0] == "put":
         if len(arguments) != 2 and not (flags["ignore-value"] and len(arguments) == 1):
             raise Failure(INVALID_INPUT, f"invalid txn request: {line}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from kvstore.ctl import commands
 from kvstore.ctl.failure import BAD_CONNECTION, ERROR, INTERRUPTED, SUCCESS, Failure
-from kvstore.ctl.flags import HELP, BadFlag, Given, NoSuchCommand, read_flags
+from kvstore.ctl.flags import HELP, BadFlag, Conflict, Given, NoSuchCommand, read_flags
 from kvstore.ctl.output import Printer, output_version
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except Failure as failure:
         sys.stdout.flush()
         if str(failure):
-            print(f"Error: {failure}", file=sys.stderr)
+            print(failure if isinstance(failure, Conflict) else f"Error: {failure}", file=sys.stderr)
         code = failure.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -87,6 +87,54 @@ async def health(client: "Client", given: Given, printer: Printer, open_client: 
         raise Failure(ERROR, "unhealthy cluster")
 
 
+_STATUS_COLUMNS = [
+    "ENDPOINT",
+    "ID",
+    "VERSION",
+    "STORAGE VERSION",
+    "DB SIZE",
+    "IN USE",
+    "PERCENTAGE NOT IN USE",
+    "QUOTA",
+    "IS LEADER",
+    "IS LEARNER",
+    "RAFT TERM",
+    "RAFT INDEX",
+    "RAFT APPLIED INDEX",
+    "ERRORS",
+    "DOWNGRADE TARGET VERSION",
+    "DOWNGRADE ENABLED",
+]
+_NEW_STATUS_COLUMNS = {"STORAGE VERSION", "IN USE", "PERCENTAGE NOT IN USE", "QUOTA", "DOWNGRADE TARGET VERSION", "DOWNGRADE ENABLED"}
+"""Those that etcdctl has since 3.6."""
+
+
+def _shown(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _status_row(endpoint: str, answer: Any) -> list[str]:
+    in_use = answer.dbSizeInUse * 100 // answer.dbSize if answer.dbSize else 100
+    return [
+        endpoint,
+        f"{answer.header.member_id:x}",
+        answer.version,
+        answer.storageVersion,
+        human_bytes(answer.dbSize),
+        human_bytes(answer.dbSizeInUse),
+        f"{100 - in_use}%",
+        human_bytes(answer.dbSizeQuota),
+        _shown(answer.leader == answer.header.member_id),
+        _shown(answer.isLearner),
+        str(answer.raftTerm),
+        str(answer.raftIndex),
+        str(answer.raftAppliedIndex),
+        ", ".join(answer.errors),
+        answer.downgradeInfo.targetVersion,
+        _shown(answer.downgradeInfo.enabled),
+    ]
+
+
 async def status(client: "Client", given: Given, printer: Printer, open_client: OpenClient) -> None:
     found: list[tuple[str, Any]] = []
     failed: StoreError | None = None
@@ -96,35 +144,33 @@ async def status(client: "Client", given: Given, printer: Printer, open_client: 
         except StoreError as error:
             failed = error
             print(f"Failed to get the status of endpoint {endpoint} ({told(error)})", file=sys.stderr)
-    headers = ["ENDPOINT", "ID", "VERSION", "DB SIZE", "IS LEADER", "IS LEARNER", "RAFT TERM", "RAFT INDEX", "RAFT APPLIED INDEX", "ERRORS"]
-    rows = [
-        [
-            endpoint,
-            f"{answer.header.member_id:x}",
-            answer.version,
-            human_bytes(answer.dbSize),
-            "true" if answer.leader == answer.header.member_id else "false",
-            "true" if answer.isLearner else "false",
-            str(answer.raftTerm),
-            str(answer.raftIndex),
-            str(answer.raftAppliedIndex),
-            ", ".join(answer.errors),
-        ]
-        for endpoint, answer in found
-    ]
+    columns = _STATUS_COLUMNS if printer.version >= (3, 6) else [column for column in _STATUS_COLUMNS if column not in _NEW_STATUS_COLUMNS]
+    rows = []
+    for endpoint, answer in found:
+        shown = dict(zip(_STATUS_COLUMNS, _status_row(endpoint, answer), strict=True))
+        rows.append([shown[column] for column in columns])
+    newer = printer.version >= (3, 6)
 
     def fields() -> None:
         for endpoint, answer in found:
             printer.header_fields(answer.header)
             printer.line(f'"Version" : {quoted(answer.version)}')
+            if newer:
+                printer.line(f'"StorageVersion" : {quoted(answer.storageVersion)}')
             printer.line(f'"DBSize" : {answer.dbSize}')
+            if newer:
+                printer.line(f'"DBSizeInUse" : {answer.dbSizeInUse}')
+                printer.line(f'"DBSizeQuota" : {answer.dbSizeQuota}')
             printer.line(f'"Leader" : {answer.leader}')
             printer.line(f'"IsLearner" : {"true" if answer.isLearner else "false"}')
             printer.line(f'"RaftIndex" : {answer.raftIndex}')
             printer.line(f'"RaftTerm" : {answer.raftTerm}')
             printer.line(f'"RaftAppliedIndex" : {answer.raftAppliedIndex}')
-            printer.line('"Errors" : [' + " ".join(quoted(error) for error in answer.errors) + "]")
+            printer.line('"Errors" : [' + " ".join(answer.errors) + "]")
             printer.line(f'"Endpoint" : {quoted(endpoint)}')
+            if newer:
+                printer.line(f'"DowngradeTargetVersion" : {quoted(answer.downgradeInfo.targetVersion)}')
+                printer.line(f'"DowngradeEnabled" : {_shown(answer.downgradeInfo.enabled)}')
             printer.line()
 
     printer.list(
@@ -132,7 +178,7 @@ async def status(client: "Client", given: Given, printer: Printer, open_client: 
             "simple": lambda: printer.write("".join(", ".join(row) + "\n" for row in rows)),
             "fields": fields,
             "json": lambda: printer.line(go_json([{"Endpoint": endpoint, "Status": go_object(answer)} for endpoint, answer in found])),
-            "table": lambda: printer.write(table(headers, rows)),
+            "table": lambda: printer.write(table(columns, rows)),
         }
     )
     if failed is not None:
@@ -141,12 +187,13 @@ async def status(client: "Client", given: Given, printer: Printer, open_client: 
 
 async def hash_kv(client: "Client", given: Given, printer: Printer, open_client: OpenClient) -> None:
     found: list[tuple[str, Any]] = []
-    failed = False
+    failed: StoreError | None = None
+    newer = printer.version >= (3, 6)
     async for endpoint, single in _each(client, given, open_client):
         try:
             found.append((endpoint, await single.hash_kv(given.flags["rev"])))
         except StoreError as error:
-            failed = True
+            failed = error
             print(f"Failed to get the hash of endpoint {endpoint} ({told(error)})", file=sys.stderr)
 
     def fields() -> None:
@@ -154,27 +201,37 @@ async def hash_kv(client: "Client", given: Given, printer: Printer, open_client:
             printer.header_fields(answer.header)
             printer.line(f'"Endpoint" : {quoted(endpoint)}')
             printer.line(f'"Hash" : {answer.hash}')
+            if newer:
+                printer.line(f'"HashRevision" : {answer.hash_revision}')
             printer.line()
 
-    rows = [(endpoint, str(answer.hash)) for endpoint, answer in found]
+    columns = ["ENDPOINT", "HASH", "HASH REVISION"][: 3 if newer else 2]
+    rows = [(endpoint, str(answer.hash), str(answer.hash_revision))[: len(columns)] for endpoint, answer in found]
     printer.list(
         {
             "simple": lambda: printer.write("".join(", ".join(row) + "\n" for row in rows)),
             "fields": fields,
             "json": lambda: printer.line(go_json([{"Endpoint": endpoint, "HashKV": go_object(answer)} for endpoint, answer in found])),
-            "table": lambda: printer.write(table(["ENDPOINT", "HASH"], rows)),
+            "table": lambda: printer.write(table(columns, rows)),
         }
     )
-    if failed:
-        raise Failure(ERROR, "")
+    if failed is not None:
+        raise Failure(ERROR, told(failed))
 
 
-async def alarms(client: "Client", _given: Given, printer: Printer) -> None:
+def _no_arguments(given: Given) -> None:
+    if given.arguments:
+        raise Failure(BAD_ARGUMENTS, f"{given.command} command accepts no arguments")
+
+
+async def alarms(client: "Client", given: Given, printer: Printer) -> None:
+    _no_arguments(given)
     _print_alarms(printer, await client.alarms())
 
 
-async def disarm(client: "Client", _given: Given, printer: Printer) -> None:
+async def disarm(client: "Client", given: Given, printer: Printer) -> None:
     """Lift each alarm that is raised."""
+    _no_arguments(given)
     from kvstore.wire import messages
 
     lifted = messages.AlarmResponse()
@@ -203,15 +260,25 @@ def _print_alarms(printer: Printer, response: Any) -> None:
 async def defragment(client: "Client", given: Given, printer: Printer, open_client: OpenClient) -> None:
     failed = False
     async for endpoint, single in _each(client, given, open_client):
+        began = time.perf_counter()
+        took, problem = "", ""
         try:
             await single.defragment()
         except StoreError as error:
-            failed = True
-            print(f"Failed to defragment etcd member[{endpoint}] ({told(error)})", file=sys.stderr)
+            failed, problem = True, f" ({told(error)})"
+        if printer.version >= (3, 6):
+            took = ". took " + written(time.perf_counter() - began)
+        if problem:
+            print(f"Failed to defragment etcd member[{endpoint}]{took + '.' if took else ''}{problem}", file=sys.stderr)
         else:
-            printer.line(f"Finished defragmenting etcd member[{endpoint}]")
+            printer.line(f"Finished defragmenting etcd member[{endpoint}]{took}")
     if failed:
         raise Failure(ERROR, "")
+
+
+async def _move(client: "Client", leader: int, target: int, printer: Printer) -> None:
+    response = await client.move_leader(target)
+    printer.message(response, simple=lambda: printer.line(f"Leadership transferred from {leader:x} to {target:x}"), fields=None)
 
 
 async def move_leader(client: "Client", given: Given, printer: Printer, open_client: OpenClient) -> None:
@@ -225,8 +292,7 @@ async def move_leader(client: "Client", given: Given, printer: Printer, open_cli
     async for _endpoint, single in _each(client, given, open_client):
         answer = await single.status()
         if answer.leader == answer.header.member_id:
-            await single.move_leader(target)
-            printer.line(f"Leadership transferred from {answer.leader:x} to {target:x}")
+            await _move(single, answer.leader, target, printer)
             return
     raise Failure(BAD_ARGUMENTS, "no leader endpoint given at " + " ".join(["[" + " ".join(given.flags["endpoints"]) + "]"]))
 

@@ -101,8 +101,11 @@ async def promote(client: "Client", given: Given, printer: Printer) -> None:
 
 
 def _print(printer: Printer, response: Any, simple: Callable[[], None], fields: Callable[[], None] | None = None) -> None:
-    if printer.form == "json" and printer.hex:
-        printer.line(go_json(_with_hex_ids(response)))
+    if printer.form == "json" and printer.hex and (printer.version >= (3, 6) or fields is not None):
+        shown = _with_hex_ids(response)
+        if printer.version < (3, 6):  # Which did it for lists alone, with a slip of the pen.
+            shown["members"] = [{"clientURLS" if name == "clientURLs" else name: value for name, value in one.items()} for one in shown["members"]]
+        printer.line(go_json(shown))
     else:
         printer.message(response, simple=simple, fields=fields)
 

@@ -164,7 +164,8 @@ class Printer:
     def header_fields(self, header: Any) -> None:
         self.line(f'"ClusterID" : {header.cluster_id}')
         self.line(f'"MemberID" : {header.member_id}')
-        self.line(f'"Revision" : {header.revision}')
+        if header.revision or self.version < (3, 6):  # What has nothing to do with keys has none.
+            self.line(f'"Revision" : {header.revision}')
         self.line(f'"RaftTerm" : {header.raft_term}')
 
     def key_value_fields(self, prefix: str, kv: Any) -> None:

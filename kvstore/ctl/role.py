@@ -120,11 +120,13 @@ def print_role(printer: Printer, name: str, response: Any) -> None:
                 printer.raw(b"\t" + (_shown_range(key, end) + prefixed if end else key) + b"\n")
 
     def simple() -> None:
+        everything = name == "root" and not response.perm and printer.version >= (3, 6)
         printer.line(f"Role {name}")
-        printer.line("KV Read:")
-        permissions(READ, READWRITE)
-        printer.line("KV Write:")
-        permissions(WRITE, READWRITE)
+        for title, types in (("KV Read:", (READ, READWRITE)), ("KV Write:", (WRITE, READWRITE))):
+            printer.line(title)
+            if everything:
+                printer.line("\t[, <open ended>")
+            permissions(*types)
 
     def fields() -> None:
         printer.header_fields(response.header)

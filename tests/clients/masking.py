@@ -27,20 +27,24 @@ NEW_IN_3_6 = ("storageVersion", "dbSizeQuota", "downgradeInfo", "hash_revision")
 """Fields that older clients do not know and newer servers send: gone before comparing."""
 
 
+LEASE_MIN = 1 << 40
+"""Ids that a server chose are greater; those that a test chose, smaller."""
+
+
 class Masking:
     """For the outputs that came from `cluster`."""
 
     def __init__(self, cluster: Cluster) -> None:
         listed = cluster.leader().http.post("/v3/cluster/member/list", {}).json()
-        self._ids: dict[int, str] = {int(listed["header"]["cluster_id"]): "CLUSTER"}
+        self.ids: dict[int, str] = {int(listed["header"]["cluster_id"]): "CLUSTER"}
         names = {member.name: member for member in cluster}
         for member in listed["members"]:
-            self._ids[int(member["ID"])] = f"MEMBER-{member['name']}"
+            self.ids[int(member["ID"])] = f"MEMBER-{member['name']}"
         self._ports = {str(port): f"PORT-{name}" for name, member in names.items() for port in (member.client_port, member.peer_port)}
         self._folder = str(cluster.folder)
 
     def text(self, output: str) -> str:
-        for number, name in self._ids.items():
+        for number, name in self.ids.items():
             output = re.sub(rf"\b{number}\b|\b0*{number:x}\b", name, output)
         for port, name in self._ports.items():
             output = re.sub(rf"\b{port}\b", name, output)
@@ -49,6 +53,7 @@ class Masking:
         output = re.sub(r"\b\d+(\.\d+)? ?(B|kB|KB|MB|GB)\b", "SIZE", output)
         output = re.sub(r"\b3\.\d+\.\d+\b", "VERSION", output)
         output = re.sub(r'("(?:RaftTerm|DBSize|RaftIndex|RaftAppliedIndex|DBSizeInUse|Hash)" : )\d+', r"\1NUMBER", output)
+        output = re.sub(r'("(?:ID|Lease)" : )\d{13,}', r"\1LEASE", output)
         return re.sub(r'("(?:MemberID|Leader)" : )\S+', r"\1MEMBER", output)  # whichever of the three was asked, or leads
 
     def parsed(self, output: str) -> Any:
@@ -64,8 +69,10 @@ class Masking:
             return value
         if name in OWN_NUMBERS:
             return OWN_NUMBERS[name]
-        if isinstance(value, int) and value in self._ids:
-            return self._ids[value]
+        if isinstance(value, int) and value in self.ids:
+            return self.ids[value]
+        if name in ("ID", "id", "lease") and isinstance(value, int) and value > LEASE_MIN:
+            return "LEASE"
         return self.text(value) if isinstance(value, str) else value
 
 

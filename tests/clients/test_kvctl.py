@@ -1,6 +1,5 @@
 """kvctl and etcdctl 3.5 with the same command lines against the same real etcd: output and exit code must be equal, byte for byte."""
 
-import os
 import re
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients import kvctl
 from tests.support import kinds
 from tests.support.members import Cluster
 
@@ -94,10 +94,13 @@ def programs(etcd: Cluster) -> dict[str, list[str]]:
 
 
 def run(program: list[str], arguments: list[str], stdin: str = "") -> tuple[int, str, str]:
-    environment = {**os.environ, "KVCTL_OUTPUT_VERSION": "3.5"}
-    done = subprocess.run([*program, *arguments], capture_output=True, input=stdin.encode(), timeout=20, check=False, env=environment)
-    errors = [line for line in done.stderr.decode(errors="surrogateescape").splitlines() if line.startswith("Error:")]
-    return done.returncode, masked(done.stdout.decode(errors="surrogateescape")), "\n".join(errors[:1])
+    if Path(program[0]).name == "kvctl":
+        code, out, err = kvctl.run([*program[1:], *arguments], stdin.encode(), {"KVCTL_OUTPUT_VERSION": "3.5"})
+    else:
+        done = subprocess.run([*program, *arguments], capture_output=True, input=stdin.encode(), timeout=20, check=False)
+        code, out, err = done.returncode, done.stdout, done.stderr
+    errors = [line for line in err.decode(errors="surrogateescape").splitlines() if line.startswith("Error:")]
+    return code, masked(out.decode(errors="surrogateescape")), "\n".join(errors[:1])
 
 
 def masked(text: str) -> str:
