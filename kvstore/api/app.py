@@ -10,9 +10,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from keelson.cogs.logs import fields
+from kvstore.api import swagger
 from kvstore.api.admission import Admission
 from kvstore.api.backend import Backend
 from kvstore.api.calls import Calls
+from kvstore.api.debug import DebugPages
 from kvstore.api.gateway_app import GatewayApp
 from kvstore.api.grpc_app import AsgiSend, Disconnected, GrpcApp, Receive, Scope, while_connected
 from kvstore.api.health import Answer, HealthPages
@@ -55,10 +57,11 @@ class App:
         admission = Admission(backend, settings)
         self._backend = backend
         self._settings = settings
-        calls = Calls(settings, self.stats)
+        calls = Calls(settings, self.stats, backend.name_of)
         self._grpc = GrpcApp(unary, streams, admission, settings, self.stats, calls)
         self._gateway = GatewayApp(unary, streams, admission, settings, self.stats, calls)
         self._health = HealthPages(backend, settings, self.stats)
+        self._debug = DebugPages() if settings.debug_pages else None
         self._grpc_paths = frozenset(unary)
         self._whitelist = None if "*" in settings.host_whitelist else frozenset(settings.host_whitelist)
         self._origins = frozenset(origin.encode() for origin in settings.cors_origins)
@@ -133,6 +136,7 @@ class App:
 
     async def _page(self, scope: Scope, send: AsgiSend) -> None:
         path = scope["path"]
+        headers: list[tuple[bytes, bytes]] = []
         if self._health.serves(path):
             status, kind, body = await self._health.answer(path, scope["method"], scope["query_string"])
         elif path == "/metrics" and self._settings.metrics is not None:
@@ -141,9 +145,14 @@ class App:
             status = 200
         elif path == "/debug/vars":
             status, kind, body = await self._variables()
+        elif self._debug is not None and self._debug.serves(path):
+            status, kind, body = await self._debug.answer(path, scope["query_string"])
+        elif path in swagger.PATHS and self._settings.gateway:
+            (status, kind, body), more = swagger.answer(path)
+            headers += more
         else:
             status, kind, body = _NOT_FOUND
-        headers = [(b"content-type", kind.encode())]
+        headers.append((b"content-type", kind.encode()))
         if status == 405:
             headers.append((b"allow", b"GET"))
         await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -114,6 +114,10 @@ class Backend(Protocol):
     def lease_leases(self, who: Who = None) -> Awaitable[list[LeaseId]]: ...
 
     # --- accounts
+    def name_of(self, who: Who) -> str:
+        """For the access log: whom these credentials name, "" for nobody or if they are not valid."""
+        ...
+
     def auth_enabled(self) -> bool:
         """As this member knows it; cheap, asked for every request."""
         ...

@@ -11,6 +11,7 @@ from typing import Any
 
 from keelson.cogs.logs import duration, fields, timestamp
 from keelson.cogs.metrics import Histogram
+from kvstore.accounts import Credentials
 from kvstore.api.rpc import Settings, Stats
 from kvstore.described import described
 from kvstore.model import DeleteRange, Put, Range, Txn
@@ -35,7 +36,8 @@ _REQUESTS: dict[str, Callable[[bytes], Any]] = {
 class Calls:
     """`ended` wants to hear of each call that took longer than `observed_from_s`."""
 
-    def __init__(self, settings: Settings, stats: Stats) -> None:
+    def __init__(self, settings: Settings, stats: Stats, name_of: Callable[[Credentials | None], str]) -> None:
+        self._name_of = name_of
         self._stats = stats
         self._slow_s = settings.slow_request_s
         self._access = settings.access_log
@@ -45,7 +47,17 @@ class Calls:
         everything = self._access or settings.extensive_metrics or self._debug
         self.observed_from_s = 0.0 if everything else self._slow_s
 
-    def ended(self, scope: dict[str, Any], path: str, code: str, took_s: float, request: bytes | None, answer: bytes, sizes: tuple[int, int]) -> None:
+    def ended(
+        self,
+        scope: dict[str, Any],
+        path: str,
+        code: str,
+        took_s: float,
+        request: bytes | None,
+        answer: bytes,
+        sizes: tuple[int, int],
+        credentials: Credentials | None,
+    ) -> None:
         """`request` None: a stream, or one that could not be read. `sizes`: bytes received and sent, frames included."""
         handling = self._stats.handling
         if handling is not None:
@@ -57,6 +69,7 @@ class Calls:
                     method=path,
                     transport="grpc" if not scope["path"].startswith("/v3") else "json",
                     peer=_peer(scope),
+                    user=self._name_of(credentials),
                     code=code,
                     took=duration(took_s),
                     took_us=round(took_s * 1e6),

@@ -64,6 +64,7 @@ class GatewayApp:
         began_s = perf_counter()
         code = Code.CANCELED.words
         request = given = b""
+        context = Context()
         answer = _Lines(method, send, stats) if path in self._streams else None
         try:
             context, deadline_s = _metadata(scope["headers"], stats, answer is not None)
@@ -92,7 +93,9 @@ class GatewayApp:
             stats.handled[path, code] += 1
             took_s = perf_counter() - began_s
             if took_s > self._calls.observed_from_s:
-                self._calls.ended(scope, path, code, took_s, request if answer is None else None, given, (len(request), len(given)))
+                self._calls.ended(
+                    scope, path, code, took_s, request if answer is None else None, given, (len(request), len(given)), context.credentials
+                )
 
     async def _call_unary(self, method: Method, context: Context, receive: Receive, send: AsgiSend) -> tuple[bytes, bytes]:
         """The request and the answer, as gRPC would have carried them."""

@@ -11,13 +11,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from time import perf_counter
 from typing import Any
 
+from kvstore.accounts import Credentials
 from kvstore.api.admission import Admission
 from kvstore.api.calls import Calls
 from kvstore.api.identity import AUTHORIZATION, TOKEN, common_name, credentials_of
 from kvstore.api.rpc import Context, Send, Settings, Stats, Stream, Unary
 from kvstore.errors import InvalidClientApiVersion
 from kvstore.wire.grpc import PREFIX_BYTES, MessageReader, decompressed, prefixed, timeout_s, too_large, trailers
-from kvstore.wire.messages import METHODS
 from kvstore.wire.status import Code, RpcError, describe
 
 log = logging.getLogger("kvstore.api")
@@ -59,7 +59,7 @@ class GrpcApp:
         self._calls = calls
         self._observed_from_s = calls.observed_from_s
         self._names_are_users = settings.client_cert_auth
-        self._services = {path.split("/")[1] for path in METHODS}
+        self._services = {path.split("/")[1] for path in [*unary, *streams]}
 
     async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
         path = scope["path"]
@@ -78,6 +78,7 @@ class GrpcApp:
         stats.started[path] += 1
         began_s = perf_counter()
         body = message = answer = b""
+        context = _PLAIN
         code = Code.CANCELED.words  # of a call that its client ended, whichever way that shows here
         try:
             event = await receive()
@@ -113,7 +114,7 @@ class GrpcApp:
             stats.handled[path, code] += 1
             took_s = perf_counter() - began_s
             if took_s > self._observed_from_s:
-                self._calls.ended(scope, path, code, took_s, message, answer, (len(body), len(answer)))
+                self._calls.ended(scope, path, code, took_s, message, answer, (len(body), len(answer)), context.credentials)
 
     async def _authorize(self, path: str, context: Context, scope: Scope) -> Context:
         return await self._admission.authorize(path, context, common_name(scope) if self._names_are_users else "")
@@ -171,24 +172,26 @@ class GrpcApp:
             stats.handled[path, code] += 1
             took_s = perf_counter() - began_s
             if took_s > self._observed_from_s:
-                self._calls.ended(scope, path, code, took_s, None, b"", (traffic.received_bytes, traffic.sent_bytes))
+                self._calls.ended(scope, path, code, took_s, None, b"", (traffic.received_bytes, traffic.sent_bytes), traffic.credentials)
 
     async def _call_stream(self, path: str, scope: Scope, receive: Receive, send_messages: Send, traffic: "_Traffic") -> None:
         context, deadline_s, encoding = _metadata(scope["headers"], self._stats, True)
         self._admission.check(path, context)
         if self._admission.guarded():
             context = await self._authorize(path, context, scope)
+        traffic.credentials = context.credentials
         requests = _requests(receive, MessageReader(self._bytes_max, encoding), self._stats, path, traffic)
         async with asyncio.timeout(deadline_s), contextlib.aclosing(requests):
             await self._admission.run_stream(context, self._streams[path](context, requests, send_messages))
 
 
 class _Traffic:
-    """Bytes of one stream."""
+    """Bytes of one stream, and who has it."""
 
-    __slots__ = ("received_bytes", "sent_bytes")
+    __slots__ = ("credentials", "received_bytes", "sent_bytes")
 
     def __init__(self) -> None:
+        self.credentials: Credentials | None = None
         self.received_bytes = self.sent_bytes = 0
 
 

@@ -6,7 +6,9 @@ import re
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from kvstore.api.rpc import Context, Requests, Send, Service
+from kvstore.api.backend import Backend
+from kvstore.api.health_service import NOT_SERVING, SERVING, Serving
+from kvstore.api.rpc import Context, Requests, Send, Service, Settings
 from kvstore.errors import InvalidDowngradeTargetVersion, WrongDowngradeVersionFormat
 from kvstore.ids import MemberId, Revision
 from kvstore.model import AlarmAction, AlarmType
@@ -33,6 +35,10 @@ def _blobs(digest: "HASH", remaining: int, piece: bytes, version: str) -> list[b
 
 
 class Maintenance(Service):
+    def __init__(self, backend: Backend, settings: Settings, serving: Serving) -> None:
+        super().__init__(backend, settings)
+        self._serving = serving
+
     async def alarm(self, context: Context, data: bytes) -> bytes:
         request = codec.parse(messages.AlarmRequest, data)
         member_id = MemberId(request.memberID)
@@ -66,7 +72,12 @@ class Maintenance(Service):
 
     async def defragment(self, _context: Context, data: bytes) -> bytes:
         codec.parse(messages.DefragmentRequest, data)
-        await self.backend.defragment()
+        if self.settings.stop_serving_on_defrag:
+            self._serving.set(NOT_SERVING, "defrag is active")
+        try:
+            await self.backend.defragment()
+        finally:
+            self._serving.set(SERVING, "defrag is finished")
         return b""
 
     async def hash(self, _context: Context, data: bytes) -> bytes:

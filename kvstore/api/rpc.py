@@ -39,6 +39,10 @@ class Settings(Struct, frozen=True):
     """Whose pages may call the gateway from a browser."""
     host_whitelist: tuple[str, ...] = ("*",)
     """Which Host names HTTP requests without TLS may ask for."""
+    stop_serving_on_defrag: bool = False
+    """gRPC health says NOT_SERVING meanwhile (etcd's gate StopGRPCServiceOnDefrag)."""
+    reflection: bool = False
+    debug_pages: bool = False
     command_line: tuple[str, ...] = ()
     """Told on /debug/vars."""
     slow_request_s: float = 0.3

@@ -4,14 +4,15 @@ from kvstore.api.auth import Auth
 from kvstore.api.backend import Backend
 from kvstore.api.cluster import Cluster
 from kvstore.api.election import Election
+from kvstore.api.health_service import Health, Serving
 from kvstore.api.kv import KV
 from kvstore.api.lease import Lease
 from kvstore.api.lock import Lock
 from kvstore.api.maintenance import Maintenance
-from kvstore.api.others import Health
+from kvstore.api.reflection import Reflection
 from kvstore.api.rpc import Settings, Stats, Stream, Unary
 from kvstore.api.watch import Watch
-from kvstore.wire.messages import METHODS
+from kvstore.wire.messages import METHODS, REFLECTION, REFLECTION_ALPHA
 
 # RangeStream came with etcd 3.7; to a server of 3.6 it is a method like any unknown one, and clients fall back.
 _UNKNOWN_IN_3_6 = {"/etcdserverpb.KV/RangeStream"}
@@ -20,8 +21,9 @@ _UNKNOWN_IN_3_6 = {"/etcdserverpb.KV/RangeStream"}
 def make_services(backend: Backend, settings: Settings, stats: Stats) -> tuple[dict[str, Unary], dict[str, Stream]]:
     """Unary and streaming functions by gRPC path."""
     kv, lease, watch = KV(backend, settings), Lease(backend, settings), Watch(backend, settings, stats)
-    cluster, maintenance = Cluster(backend, settings), Maintenance(backend, settings)
-    auth, health = Auth(backend, settings), Health(backend, settings)
+    serving = Serving()
+    cluster, maintenance = Cluster(backend, settings), Maintenance(backend, settings, serving)
+    auth, health = Auth(backend, settings), Health(backend, settings, serving)
     lock, election = Lock(backend, settings), Election(backend, settings)
     unary: dict[str, Unary] = {
         "/etcdserverpb.KV/Range": kv.range,
@@ -47,6 +49,7 @@ def make_services(backend: Backend, settings: Settings, stats: Stats) -> tuple[d
         "/etcdserverpb.Maintenance/Downgrade": maintenance.downgrade,
         **auth.methods(),
         "/grpc.health.v1.Health/Check": health.check,
+        "/grpc.health.v1.Health/List": health.list,
         "/v3lockpb.Lock/Lock": lock.lock,
         "/v3lockpb.Lock/Unlock": lock.unlock,
         "/v3electionpb.Election/Campaign": election.campaign,
@@ -61,5 +64,9 @@ def make_services(backend: Backend, settings: Settings, stats: Stats) -> tuple[d
         "/grpc.health.v1.Health/Watch": health.watch,
         "/v3electionpb.Election/Observe": election.observe,
     }
-    assert unary.keys() | streams.keys() | _UNKNOWN_IN_3_6 == METHODS.keys(), "every method has its function"
+    if settings.reflection:
+        served = {path.split("/")[1] for path in [*unary, *streams, REFLECTION, REFLECTION_ALPHA]}
+        streams[REFLECTION] = streams[REFLECTION_ALPHA] = Reflection(list(served)).info
+    optional = {REFLECTION, REFLECTION_ALPHA} | _UNKNOWN_IN_3_6
+    assert unary.keys() | streams.keys() | optional == METHODS.keys(), "every method has its function"
     return unary, streams

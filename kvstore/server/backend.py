@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable
 from typing import Any
 
 from kvstore.accounts import NOBODY_KNOWN, AccountChange, AccountQuestion, Caller, UserAdd, UserChangePassword, Who
-from kvstore.errors import UserEmpty
+from kvstore.errors import InvalidAuthToken, UserEmpty
 from kvstore.ids import ClusterId, LeaseId, MemberId, Revision
 from kvstore.member.changes import new_member_id
 from kvstore.member.delivery import Deliver, Stream
@@ -188,6 +188,12 @@ class MemberBackend:
         return self._read(ListLeases(), who)
 
     # --- accounts -----------------------------------------------------------------------------------------------------------
+
+    def name_of(self, who: Who) -> str:
+        try:
+            return self._member.identify(self._logins.known(who)).name
+        except InvalidAuthToken:
+            return ""
 
     def auth_enabled(self) -> bool:
         return self._member.machine.accounts.enabled

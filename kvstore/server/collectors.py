@@ -129,6 +129,7 @@ class StateCollector(Collector):
         text = "The total size of put kv pairs seen by this member."
         yield _gauge("etcd_debugging_mvcc_total_put_size_in_bytes", text, counts.put_bytes)
         yield _gauge("etcd_debugging_mvcc_keys_total", "Total number of keys, as of the last commit.", self._runner.count_keys())
+        yield _gauge("etcd_debugging_auth_revision", "The current revision of auth store.", machine.accounts.revision)
         yield _gauge("etcd_debugging_mvcc_current_revision", "The current revision of store.", machine.revision)
         observed = self._runner.observed
         yield _histogram("etcd_mvcc_hash_duration_seconds", "The latency distribution of storage hash operation.", observed.hashed)

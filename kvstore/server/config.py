@@ -14,7 +14,7 @@ from kvstore.auth.tokens import TTL_DEFAULT_S
 from kvstore.member.compactor import AutoCompaction
 from kvstore.server import flags, tls_flags
 from kvstore.server.bootstrap import ConfigurationError
-from kvstore.server.flag_groups import GateConflict, in_new_words
+from kvstore.server.flag_groups import GateConflict, gate_values, in_new_words
 from kvstore.server.flags import FLAGS, FlagError, is_true, parse_duration
 from kvstore.server.log_outputs import Rotation, check_outputs, rotation_from
 from kvstore.server.tls import TlsSettings
@@ -75,6 +75,9 @@ class Config(Struct, frozen=True):
     access_log: str
     """Empty: none; "default": among the other lines; else a file."""
     extensive_metrics: bool
+    debug_pages: bool
+    reflection: bool
+    stop_serving_on_defrag: bool
     slow_request_s: float
     slow_apply_s: float
     signed_tokens: SignedTokens | None
@@ -140,9 +143,13 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
     progress_s = parse_duration(text("watch-progress-notify-interval"))
     if progress_s < 0.1:
         raise ConfigurationError("--watch-progress-notify-interval must be at least 100ms")
-    for gate in filter(None, text("feature-gates").split(",")):
-        if gate.partition("=")[0] not in flags.FEATURE_GATES:
-            raise ConfigurationError(f"unrecognized feature gate: {gate.partition('=')[0]}")
+    try:
+        gates = gate_values(text("feature-gates"))
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    for gate in gates:
+        if gate not in flags.FEATURE_GATES:
+            raise ConfigurationError(f"unrecognized feature gate: {gate}")
     advertise_peer = urls(text("initial-advertise-peer-urls"), "initial-advertise-peer-urls")
     data_dir = Path(text("data-dir") or f"{name}.etcd")
     client_tls, peer_tls = (tls_flags.settings(text, port, data_dir, notes) for port in ("client", "peer"))
@@ -218,6 +225,9 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         log_rotation=rotation_from(text("log-rotation-config-json")) if rotated else None,
         access_log=text("access-log"),
         extensive_metrics=text("metrics") == "extensive",
+        debug_pages=is_true(text("enable-pprof")),
+        reflection=is_true(text("enable-grpc-reflection")),
+        stop_serving_on_defrag=gates.get("StopGRPCServiceOnDefrag", False),
         slow_request_s=parse_duration(text("warning-unary-request-duration")),
         slow_apply_s=parse_duration(text("warning-apply-duration")),
         signed_tokens=signed_tokens,

@@ -96,6 +96,17 @@ LONG_GONE = [
 """Flags of etcd before 2.0, which it still takes and says nothing of but that they are gone."""
 
 
+def gate_values(text: str) -> dict[str, bool]:
+    """--feature-gates as it was set. Raises ValueError for a value that is no boolean."""
+    found: dict[str, bool] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, value = part.partition("=")
+        if value.strip().lower() not in ("true", "false", "1", "0", "t", "f"):
+            raise ValueError(f"invalid value of {name}={value}, err: parsing {value!r}: invalid syntax")
+        found[name.strip()] = value.strip().lower() in ("true", "1", "t")
+    return found
+
+
 class GateConflict(Exception):
     """The same feature gate by an old flag and by --feature-gates."""
 

@@ -125,7 +125,7 @@ FLAGS: dict[str, Flag] = {
                 ("metrics", "basic", "'basic' or 'extensive'."),
                 ("auto-compaction-mode", "periodic", "'periodic' or 'revision': how the next flag is meant."),
                 ("auto-compaction-retention", "0", "Compact automatically: hours or a duration to keep, or revisions to keep. 0 is off."),
-                ("feature-gates", "", "Feature gates, name=true|false; known by name, the defaults are what is built."),
+                ("feature-gates", "", "Feature gates, name=true|false: StopGRPCServiceOnDefrag counts; of the others what is the default is built."),
             ],
         ),
         *_flags(
@@ -152,6 +152,8 @@ FLAGS: dict[str, Flag] = {
             [
                 ("socket-reuse-port", "false", "Open ports with SO_REUSEPORT."),
                 ("socket-reuse-address", "false", "Open ports with SO_REUSEADDR, as is done anyway."),
+                ("enable-pprof", "false", "Serve /debug/profile, /debug/tasks and /debug/threads on the client URLs; /debug/pprof/ lists them."),
+                ("enable-grpc-reflection", "false", "Serve gRPC's server reflection, for tools such as grpcurl. Keelson's own."),
                 ("enable-log-rotation", "false", "Rotate the one file of --log-outputs by --log-rotation-config-json."),
                 ("strict-reconfig-check", "true", "Reject changes of the membership that would cause quorum loss; the leader's setting counts."),
                 ("pre-vote", "true", "Run an additional Raft election phase that keeps partitioned members from disrupting."),
@@ -224,7 +226,6 @@ FLAGS: dict[str, Flag] = {
                     "LMDB maps far more addresses than the file has pages, which cannot be locked; keep memory with the service manager.",
                 ),
                 ("initial-election-tick-advance", "true", "The first election waits its whole time."),
-                ("enable-pprof", "false", "Profile with py-spy from outside."),
                 ("enable-v2", "false", "There is no v2 API here."),
                 ("debug", "false", "Use --log-level=debug."),
             ],

@@ -7,6 +7,7 @@ import random
 import secrets
 import signal
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -279,6 +280,10 @@ async def _open_services(
         access_log=bool(config.access_log),
         cors_origins=config.cors_origins,
         host_whitelist=config.host_whitelist,
+        stop_serving_on_defrag=config.stop_serving_on_defrag,
+        reflection=config.reflection,
+        debug_pages=config.debug_pages,
+        command_line=tuple(sys.argv),
         extensive_metrics=config.extensive_metrics,
         client_cert_auth=config.client_tls.require_client,
         metrics=render,

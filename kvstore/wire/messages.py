@@ -9,6 +9,7 @@ The pool is ours alone, so that this module and any client library of etcd can l
 from importlib.resources import files
 from typing import Any
 
+import msgspec
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from msgspec import Struct
 
@@ -25,8 +26,16 @@ class Method(Struct, frozen=True):
     server_streams: bool
 
 
+DESCRIPTORS = descriptor_pb2.FileDescriptorSet.FromString(files("kvstore.wire").joinpath("generated/api.binpb").read_bytes())
+"""All files, each behind those that it imports."""
+
+REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+REFLECTION_ALPHA = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+"""The same under its first name, which most tools still ask for."""
+
+
 def _load() -> tuple[dict[str, Any], dict[str, Method]]:
-    descriptors = descriptor_pb2.FileDescriptorSet.FromString(files("kvstore.wire").joinpath("generated/api.binpb").read_bytes())
+    descriptors = DESCRIPTORS
     pool = descriptor_pool.DescriptorPool()
     for file in descriptors.file:
         pool.Add(file)
@@ -51,6 +60,7 @@ def _load() -> tuple[dict[str, Any], dict[str, Method]]:
                     rpc.client_streaming,
                     rpc.server_streaming,
                 )
+    methods[REFLECTION_ALPHA] = msgspec.structs.replace(methods[REFLECTION], path=REFLECTION_ALPHA, service=REFLECTION_ALPHA.split("/")[1])
     return classes, methods
 
 

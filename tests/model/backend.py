@@ -223,6 +223,9 @@ class ModelBackend:
 
     # --- accounts -----------------------------------------------------------------------------------------------------------
 
+    def name_of(self, who: Who) -> str:
+        return who.name if isinstance(who, Caller) else "" if who is None else who.token or who.common_name
+
     def auth_enabled(self) -> bool:
         return self.book.accounts.enabled
 
