@@ -82,6 +82,7 @@ def test_what_each_method_needs() -> None:
     assert {path for path, need in needs.items() if need is Need.NOTHING} == {
         "/etcdserverpb.Auth/Authenticate",
         "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/List",
         "/grpc.health.v1.Health/Watch",
     } | {path for path in METHODS if path.startswith("/grpc.reflection")}
     assert {path for path, need in needs.items() if need is Need.USER} == {
