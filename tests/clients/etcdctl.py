@@ -27,12 +27,13 @@ class Etcdctl:
         # As flags, not as variables: etcdctl 3.5.1 takes variables for a conflict in a few commands (move-leader).
         self._trust = [f"--cacert={cluster.tls.ca}"]
         self._certificate = [f"--cert={cluster.tls.client_cert}", f"--key={cluster.tls.client_key}"]
+        self._user: list[str] = []
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ETCD")}
         self._env = {**inherited, "ETCDCTL_API": "3"}
 
     def _command(self, args: Sequence[str], endpoints: str | None) -> list[str]:
         # After the command's name and before anything else: watch looks for its name in the first place and for "--" by itself.
-        flags = [*self._trust, *self._certificate, f"--endpoints={endpoints or self.cluster.endpoints}"]
+        flags = [*self._trust, *self._certificate, *self._user, f"--endpoints={endpoints or self.cluster.endpoints}"]
         return [self._program, args[0], *flags, *args[1:]]
 
     def __call__(self, *args: str, stdin: str = "", mask: Callable[[str], Any] | None = None, endpoints: str | None = None) -> str:
@@ -57,6 +58,13 @@ class Etcdctl:
         shown, self._certificate = self._certificate, []
         self(*args)
         self._certificate = shown
+
+    @contextmanager
+    def as_user(self, user: str) -> Iterator[None]:
+        """`user` is name:password."""
+        self._user = [f"--user={user}"]
+        yield
+        self._user = []
 
     def sorted_json(self, *args: str) -> str:
         """For lists with one item a member, in no certain order."""
