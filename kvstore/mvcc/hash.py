@@ -17,6 +17,9 @@ _extend = google_crc32c.extend
 def hash_kv(txn: ReadTxn, tables: StateTables, revision: int, compacted: int) -> int:
     """Runs over a read transaction of its own, so a thread may do it. About 2 us a version."""
     checksum: int = _extend(0, b"key")
+    # etcd's rule, oddity included: of what compaction left, the versions count that a compaction at `revision` would leave, too, and no
+    # tombstones; if it would leave none at all, whatever the last compaction left.
+    line = revision if _anything_lives(txn, tables, revision) else compacted
     cursor = txn.cursor(db=tables.history)
     if cursor.first():
         for at, row in cursor.iternext():
@@ -25,7 +28,7 @@ def hash_kv(txn: ReadTxn, tables: StateTables, revision: int, compacted: int) ->
                 break
             is_tombstone = row[HISTORY_SIZE - 1]
             encoded = row[HISTORY_SIZE:]
-            if main <= compacted and _is_superseded(txn, tables, at, encoded, compacted, bool(is_tombstone)):
+            if main <= compacted and (is_tombstone or _is_superseded(txn, tables, at, encoded, line)):
                 continue
             # etcd's key of a revision: both numbers as 8 bytes with an underscore between, and a t behind a tombstone's.
             name = at[:8] + b"_" + sub.to_bytes(8, "big") + (b"t" if is_tombstone else b"")
@@ -37,16 +40,30 @@ def hash_kv(txn: ReadTxn, tables: StateTables, revision: int, compacted: int) ->
     return checksum
 
 
-def _is_superseded(txn: ReadTxn, tables: StateTables, at: bytes, encoded: bytes, compacted: int, is_tombstone: bool) -> bool:
-    if is_tombstone:
-        return bool(REVISION.unpack(at)[0] < compacted)
+def _anything_lives(txn: ReadTxn, tables: StateTables, revision: int) -> bool:
+    """Is there any key at `revision`? The first look almost always says so."""
+    cursor = txn.cursor(db=tables.history)
+    found = False
+    if cursor.first():
+        for at, row in cursor.iternext():
+            if REVISION.unpack(at)[0] > revision:
+                break
+            if not row[HISTORY_SIZE - 1] and not _is_superseded(txn, tables, at, row[HISTORY_SIZE:], revision):
+                found = True
+                break
+    cursor.close()
+    return found
+
+
+def _is_superseded(txn: ReadTxn, tables: StateTables, at: bytes, encoded: bytes, line: int) -> bool:
+    """Did the key of this put change again up to revision `line`?"""
     cursor = txn.cursor(db=tables.revisions)
     try:
         stored_key = table_key(key_of(encoded))
         if not cursor.set_range_dup(stored_key, at + PUT_FLAG) or not cursor.next_dup():
             return False
         following = cursor.value()[:REVISION_SIZE]
-        return bool(REVISION.unpack(following)[0] <= compacted)
+        return bool(REVISION.unpack(following)[0] <= line)
     finally:
         cursor.close()
 

@@ -4,6 +4,7 @@
     view.py        a state opened for reading only, without a trace
     status.py      what is in a snapshot
     restore.py     a snapshot becomes the data directory of a member of a new cluster
+    migration.py   etcd's backup becomes a state, read by bbolt.py
 
 `ctl` gives these to users; the server's own start (`server.bootstrap`) says who a member is and is used here, never the other way round.
 """

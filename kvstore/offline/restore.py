@@ -7,6 +7,8 @@ The new cluster's id is etcd's (MB-1) with the snapshot mixed in. Members restor
 that was restored from another file, or started without restoring, has another cluster id and is refused by the others, where it could
 otherwise vote and then differ from them for ever.
 
+etcd's own backups (bbolt) are taken, too: `migration` reads them into an empty state.
+
 Everything is built in `member.restoring` and renamed to `member` at the end: a restore that was killed leaves a directory that no member
 starts in, and that the next restore clears away.
 """
@@ -25,6 +27,7 @@ from kvstore.ids import ClusterId, Index, MemberId, Revision, Term
 from kvstore.member.changes import new_member_id
 from kvstore.member.member import encode_conf
 from kvstore.model import Member
+from kvstore.offline.migration import adopt
 from kvstore.offline.snapshots import Kind, SnapshotFile, SnapshotRefused, examine
 from kvstore.offline.view import open_view
 from kvstore.raft.messages import ConfState, HardState, SnapshotMeta
@@ -80,18 +83,18 @@ def restore(path: Path, data_dir: Path, cluster: NewCluster, *, skip_hash_check:
     Raises OSError, SnapshotRefused, ConfigurationError, EngineError; then `data_dir` is as it was before.
     """
     snapshot = examine(path)
-    if snapshot.kind is Kind.ETCD:
-        raise SnapshotRefused(
-            f"{path}: {Kind.ETCD.value}, not a snapshot of Keelson: start that etcd (or restore it with etcdutl) and copy it with `kvctl make-mirror`"
-        )
     if snapshot.checksum is None and not skip_hash_check:
         raise SnapshotRefused("snapshot missing hash but --skip-hash-check=false")
     with _building(data_dir) as disk:
-        digest = _copy(snapshot, disk.directory / "state.mdb", check=not skip_hash_check)
+        if snapshot.kind is Kind.ETCD:
+            digest = _digest(snapshot, check=not skip_hash_check)
+            return _found(disk, adopt(snapshot, disk.open_state()), cluster, digest, bump)
+        copy = disk.directory / "state.mdb"
+        digest = _copy(snapshot, copy, check=not skip_hash_check)
         if skip_hash_check:
-            with open_view(disk.directory / "state.mdb", trusted=False):
+            with open_view(copy, trusted=False):
                 pass
-        return _found(disk, cluster, digest, bump)
+        return _found(disk, _open(disk), cluster, digest, bump)
 
 
 @contextlib.contextmanager
@@ -133,6 +136,15 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def _digest(snapshot: SnapshotFile, *, check: bool) -> bytes:
+    digest = sha256()
+    for chunk in snapshot.chunks():
+        digest.update(chunk)
+    if check:
+        snapshot.check(digest.digest())
+    return digest.digest()
+
+
 def _copy(snapshot: SnapshotFile, target: Path, *, check: bool) -> bytes:
     """Copy the content and sync it; returns its SHA-256, which must be the one behind it if `check`."""
     digest = sha256()
@@ -147,25 +159,30 @@ def _copy(snapshot: SnapshotFile, target: Path, *, check: bool) -> bytes:
     return digest.digest()
 
 
-def _found(disk: LmdbDisk, cluster: NewCluster, digest: bytes, bump: int) -> Restored:
-    """Make the copied state that of the new cluster's first moment, and begin its log."""
-    ids = cluster.ids()
-    ours = ids[cluster.name]
-    conf = ConfState(tuple(sorted(ids.values())))
+def _open(disk: LmdbDisk) -> Machine:
+    """The copied state with a write transaction."""
     state = disk.open_state()
     machine = Machine(state)
     if not machine.conf:
         raise EngineError(f"{state.path}: the state never belonged to a member: not a snapshot")
     machine.begin(state.begin_write())
+    return machine
+
+
+def _found(disk: LmdbDisk, machine: Machine, cluster: NewCluster, digest: bytes, bump: int) -> Restored:
+    """Make this state that of the new cluster's first moment, and begin its log."""
+    ids = cluster.ids()
+    ours = ids[cluster.name]
+    conf = ConfState(tuple(sorted(ids.values())))
     machine.found_cluster(
         [Member(ids[known], known, tuple(urls), ()) for known, urls in cluster.members.items()], encode_conf(conf), FIRST_INDEX, FIRST_TERM
     )
     if bump:
         machine.bump_revision(bump)
     machine.seal()
-    with state.errors():
+    with EngineErrors(disk.directory / "state.mdb"):
         machine.transaction.commit()
-    state.close()
+    machine.engine.close()
     identity = Identity(restored_cluster_id(list(ids.values()), digest, bump), ours)
     log_engine = disk.open_log()
     log = RaftLog(log_engine)

@@ -5,7 +5,8 @@ from pathlib import Path
 import google_crc32c
 from msgspec import Struct
 
-from kvstore.offline.snapshots import Kind, SnapshotRefused, examine, verify
+from kvstore.offline.migration import etcd_status
+from kvstore.offline.snapshots import Kind, examine, verify
 from kvstore.offline.view import StateView, open_view
 from kvstore.version import STORAGE_VERSION
 
@@ -26,10 +27,11 @@ class SnapshotStatus(Struct, frozen=True):
 def status(path: Path) -> SnapshotStatus:
     """Checks the file by its checksum if it has one. Raises OSError, SnapshotRefused, EngineError."""
     snapshot = examine(path)
-    if snapshot.kind is Kind.ETCD:
-        raise SnapshotRefused(f"{path}: {Kind.ETCD.value}, not a snapshot of Keelson: ask etcdutl for its status")
     if snapshot.checksum is not None:
         verify(snapshot)
+    if snapshot.kind is Kind.ETCD:
+        found = etcd_status(snapshot)
+        return SnapshotStatus(found.hash, found.revision, found.total_keys, snapshot.content_bytes, found.version)
     with open_view(path, trusted=snapshot.checksum is not None) as view:
         keys = sum(view.rows(name) for name in view.names if name not in _INDEXES)
         return SnapshotStatus(hash_tables(view), view.revision, keys, snapshot.content_bytes, STORAGE_VERSION)

@@ -153,6 +153,11 @@ class Machine:
     # --- what is there ----------------------------------------------------------------------------------------------------
 
     @property
+    def store(self) -> Store:
+        """The keys, for whoever fills a state with another's."""
+        return self._store
+
+    @property
     def revision(self) -> Revision:
         return self._store.revision
 

@@ -90,8 +90,14 @@ def test_a_key_changed_twice_through_the_hole_in_the_check(duel: Duel) -> None:
     duel.finish()
 
 
-def test_before_any_compaction_hash_kv_is_etcds_own_number(tmp_path: Path) -> None:
-    """Afterwards etcd leaves out what is superseded at the asked revision, we what is superseded at the compacted one: both serve to compare."""
+def _hashes_are_equal(duel: Duel, first: int) -> None:
+    for revision in range(first, duel.known.revision + 1):
+        one, other = (side.wire.ask(pb.HashKVRequest(revision=revision)) for side in duel.sides)
+        assert one.hash == other.hash, f"at revision {revision}"
+
+
+def test_hash_kv_is_etcds_own_number(tmp_path: Path) -> None:
+    """Before a compaction and after it, and when nothing is left: so a store that moved can be compared with where it came from (M-2)."""
     duel = Duel(kinds.find(kinds.ETCD), kinds.subject(), tmp_path)
     try:
         for number in range(40):
@@ -99,8 +105,14 @@ def test_before_any_compaction_hash_kv_is_etcds_own_number(tmp_path: Path) -> No
             duel.ask(pb.DeleteRangeRequest(key=b"k%d" % (number % 5)))
         delete = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=b"k", range_end=b"l"))
         duel.ask(pb.TxnRequest(success=[delete, put(key=b"m", value=bytes(range(256)))]))
-        for revision in range(duel.known.revision + 1):
-            one, other = (side.wire.ask(pb.HashKVRequest(revision=revision)) for side in duel.sides)
-            assert one.hash == other.hash, f"at revision {revision}"
+        _hashes_are_equal(duel, 0)
+        compacted = duel.known.revision - 30
+        duel.ask(pb.CompactionRequest(revision=compacted, physical=True))
+        _hashes_are_equal(duel, compacted + 1)
+        for number in range(7):
+            duel.ask(pb.PutRequest(key=b"k%d" % number))
+        duel.ask(pb.DeleteRangeRequest(key=b"\0", range_end=b"\0"))
+        duel.ask(pb.CompactionRequest(revision=duel.known.revision - 2, physical=True))
+        _hashes_are_equal(duel, duel.known.revision - 1)
     finally:
         duel.close()
