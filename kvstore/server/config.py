@@ -1,7 +1,7 @@
 """Flags, environment and file into one checked `Config`; what does not fit together is refused with etcd's words where it has them."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,6 +25,15 @@ DEFAULT_QUOTA_BYTES = 2 << 30
 QUOTA_BYTES_RECOMMENDED = 8 << 30
 REQUEST_BYTES_LIMIT = 10 << 20
 """More than this in one request and one log entry does not fit the peers' frames."""
+
+
+class TracingSettings(Struct, frozen=True):
+    """Where traces go, under which names, and how many of a million calls whose callers do not trace."""
+
+    address: str
+    service_name: str
+    instance_id: str
+    samples_per_million: int
 
 
 class Config(Struct, frozen=True):
@@ -75,6 +84,7 @@ class Config(Struct, frozen=True):
     access_log: str
     """Empty: none; "default": among the other lines; else a file."""
     extensive_metrics: bool
+    tracing: TracingSettings | None
     debug_pages: bool
     reflection: bool
     stop_serving_on_defrag: bool
@@ -225,6 +235,7 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         log_rotation=rotation_from(text("log-rotation-config-json")) if rotated else None,
         access_log=text("access-log"),
         extensive_metrics=text("metrics") == "extensive",
+        tracing=_tracing(text) if is_true(text("enable-distributed-tracing")) else None,
         debug_pages=is_true(text("enable-pprof")),
         reflection=is_true(text("enable-grpc-reflection")),
         stop_serving_on_defrag=gates.get("StopGRPCServiceOnDefrag", False),
@@ -235,6 +246,16 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         bcrypt_cost=bcrypt_cost,
         notes=tuple(notes),
     )
+
+
+def _tracing(text: Callable[[str], str]) -> TracingSettings:
+    rate = int(text("distributed-tracing-sampling-rate"), 0)
+    if rate < 0:
+        raise ConfigurationError(f"distributed tracing sampling rate must be positive, got {rate}")
+    if rate > 1_000_000:
+        raise ConfigurationError(f"distributed tracing sampling rate must be less than 1000000, got {rate}")
+    address, service_name = text("distributed-tracing-address"), text("distributed-tracing-service-name")
+    return TracingSettings(address, service_name, text("distributed-tracing-instance-id"), rate)
 
 
 def _all_or(text: str) -> tuple[str, ...]:

@@ -77,6 +77,9 @@ FLAGS: dict[str, Flag] = {
             Fate.USED,
             _TEXT,
             [
+                ("distributed-tracing-address", "localhost:4317", "Collector that takes OTLP over gRPC."),
+                ("distributed-tracing-service-name", "etcd", "Name of the service in traces, the same for all members."),
+                ("distributed-tracing-instance-id", "", "Name of this member in traces."),
                 ("access-log", "", "One JSON line a request, without values: 'default' (among the other lines) or a file. Keelson's own."),
                 ("cors", "*", "Comma-separated origins whose pages may call from a browser (empty or *: all)."),
                 ("host-whitelist", "*", "Comma-separated Host names that HTTP requests without TLS may ask for (empty or *: all)."),
@@ -134,6 +137,7 @@ FLAGS: dict[str, Flag] = {
             [
                 ("snapshot-count", "10000", "Applied entries after which the log is cut."),
                 ("snapshot-catchup-entries", "5000", "Entries kept for slow followers when the log is cut."),
+                ("distributed-tracing-sampling-rate", "0", "Of a million calls whose callers do not trace, how many are traced."),
                 ("heartbeat-interval", "100", "Time of a heartbeat interval, in milliseconds."),
                 ("election-timeout", "1000", "Time for an election to time out, in milliseconds."),
                 ("quota-backend-bytes", "0", "Raise the alarm NOSPACE when the state's file exceeds this many bytes (0: 2 GiB; negative: no limit)."),
@@ -152,6 +156,7 @@ FLAGS: dict[str, Flag] = {
             [
                 ("socket-reuse-port", "false", "Open ports with SO_REUSEPORT."),
                 ("socket-reuse-address", "false", "Open ports with SO_REUSEADDR, as is done anyway."),
+                ("enable-distributed-tracing", "false", "Send OpenTelemetry traces; needs the extra keelson[tracing]."),
                 ("enable-pprof", "false", "Serve /debug/profile, /debug/tasks and /debug/threads on the client URLs; /debug/pprof/ lists them."),
                 ("enable-grpc-reflection", "false", "Serve gRPC's server reflection, for tools such as grpcurl. Keelson's own."),
                 ("enable-log-rotation", "false", "Rotate the one file of --log-outputs by --log-rotation-config-json."),
@@ -190,9 +195,6 @@ FLAGS: dict[str, Flag] = {
                 ("backend-bbolt-freelist-type", "", "The storage is LMDB."),
                 ("logger", "zap", "Logs go through Python's logging."),
                 ("discovery-fallback", "exit", "A remnant of the v2 API."),
-                ("distributed-tracing-address", "localhost:4317", "See enable-distributed-tracing."),
-                ("distributed-tracing-service-name", "etcd", "See enable-distributed-tracing."),
-                ("distributed-tracing-instance-id", "", "See enable-distributed-tracing."),
                 ("v2-deprecation", "", "There is no v2 API here."),
                 ("log-package-levels", "", "Removed from etcd; kept for old manifests."),
             ],
@@ -211,7 +213,6 @@ FLAGS: dict[str, Flag] = {
                 ("backend-batch-limit", "0", "The state is committed by its own rule."),
                 ("bootstrap-defrag-threshold-megabytes", "0", "Defragment by command."),
                 ("compaction-batch-limit", "1000", "Compaction works in steps of its own size."),
-                ("distributed-tracing-sampling-rate", "0", "See enable-distributed-tracing."),
             ],
         ),
         *_flags(
@@ -276,7 +277,6 @@ FLAGS: dict[str, Flag] = {
             _BOOL,
             [
                 ("force-new-cluster", "false", "A new cluster from old data."),
-                ("enable-distributed-tracing", "false", "Tracing is not built in yet."),
             ],
         ),
         *_flags(Fate.REFUSED, _TIME, [("corrupt-check-time", "0s", "Periodic corruption checks.")]),

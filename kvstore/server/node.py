@@ -40,6 +40,7 @@ from kvstore.server.loop import Runner
 from kvstore.server.metrics import Metrics
 from kvstore.server.observed import Observed
 from kvstore.server.tls import Material
+from kvstore.server.tracing import TracedBackend, Tracing
 from kvstore.server.transport import Transport
 from kvstore.storage.lmdb_engine import DEFAULT_MAP_BYTES, UNLIMITED_MAP_BYTES, LmdbDisk
 from kvstore.version import ETCD_VERSION, KEELSON_VERSION, STORAGE_VERSION
@@ -61,6 +62,7 @@ async def run(config: Config) -> signal.Signals | None:
     """Serve until a signal asks to stop; returns it. Raises Removed, Fatal, ConfigurationError, EngineError, OSError."""
     for note in config.notes:
         log.warning(note)
+    tracing = None if config.tracing is None else Tracing(config.tracing)
     sockets = Sockets(
         _listen(config, config.listen_client_urls, "client"),
         _listen(config, config.listen_http_urls, "http"),
@@ -73,7 +75,7 @@ async def run(config: Config) -> signal.Signals | None:
         opened = await _open(config, disk, sockets)
         with stop_on_signals() as stop:
             try:
-                return await _serve(config, disk, opened, sockets, stop)
+                return await _serve(config, disk, opened, sockets, tracing, stop)
             except* Fatal as group:
                 raise Fatal(str(group.exceptions[0])) from None
     finally:
@@ -183,7 +185,7 @@ class Sockets(Struct, frozen=True):
     peer: _Listening
 
 
-async def _serve(config: Config, disk: LmdbDisk, opened: Opened, sockets: Sockets, stop: StopAsked) -> signal.Signals | None:
+async def _serve(config: Config, disk: LmdbDisk, opened: Opened, sockets: Sockets, tracing: Tracing | None, stop: StopAsked) -> signal.Signals | None:
     loop = asyncio.get_running_loop()
     failed: asyncio.Future[str] = loop.create_future()
 
@@ -249,11 +251,13 @@ async def _serve(config: Config, disk: LmdbDisk, opened: Opened, sockets: Socket
         waiting: list[asyncio.Future[Any]] = [stopping, failed]
         await asyncio.wait([*waiting, runner.ready], return_when=asyncio.FIRST_COMPLETED)
         if runner.ready.done() and not failed.done():
-            ports = await _open_services(config, runner, logins, transport, sockets, group)
+            ports = await _open_services(config, runner, logins, transport, sockets, tracing, group)
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         await _stop(runner, transport, ports, failed)
         logins.close()
+        if tracing is not None:
+            await loop.run_in_executor(None, tracing.close)
         if failed.done() and failed.exception() is None:
             raise Fatal(failed.result())
     if failed.done():
@@ -262,7 +266,13 @@ async def _serve(config: Config, disk: LmdbDisk, opened: Opened, sockets: Socket
 
 
 async def _open_services(
-    config: Config, runner: Runner, logins: Logins, transport: Transport, sockets: Sockets, group: asyncio.TaskGroup
+    config: Config,
+    runner: Runner,
+    logins: Logins,
+    transport: Transport,
+    sockets: Sockets,
+    tracing: Tracing | None,
+    group: asyncio.TaskGroup,
 ) -> list[ClientPort]:
     metrics: Metrics | None = None
 
@@ -288,13 +298,17 @@ async def _open_services(
         client_cert_auth=config.client_tls.require_client,
         metrics=render,
     )
-    app = App(MemberBackend(runner, logins), settings)
+    backend = MemberBackend(runner, logins)
+    if tracing is not None:
+        backend = TracedBackend(runner, logins)
+        backend.tracer = tracing.tracer
+    app = App(backend, settings)
     metrics = Metrics(runner, transport, app.stats)
     body_max = settings.message_bytes_max * 2
     ports = []
     on_client_urls = app.grpc_only if sockets.http else app
     for served, listening in ((on_client_urls, sockets.client), (app.http_only, sockets.http), (app.observing_only, sockets.metrics)):
-        port = ClientPort(served, listening, config.client_tls, config.concurrent_streams_max, body_max)
+        port = ClientPort(served if tracing is None else tracing.wrap(served), listening, config.client_tls, config.concurrent_streams_max, body_max)
         try:
             await port.open(group)
         except ValueError as error:

@@ -215,3 +215,13 @@ def test_flags_of_long_ago_are_ignored() -> None:
 def test_refusals_say_why(arguments: list[str], text: str) -> None:
     with pytest.raises((ConfigurationError, FlagError), match=re.escape(text)):
         load(arguments, {})
+
+
+def test_tracing_settings() -> None:
+    assert load([], {}).tracing is None
+    tracing = load(["--experimental-enable-distributed-tracing", "--distributed-tracing-sampling-rate=10"], {}).tracing
+    assert tracing is not None
+    assert (tracing.address, tracing.service_name, tracing.samples_per_million) == ("localhost:4317", "etcd", 10)
+    for rate, text in (("-1", "must be positive"), ("1000001", "must be less than 1000000")):
+        with pytest.raises(ConfigurationError, match=text):
+            load(["--enable-distributed-tracing", f"--distributed-tracing-sampling-rate={rate}"], {})
