@@ -17,6 +17,7 @@ FILES = {
     "elect": "lock",
     "endpoint": "maintenance",
     "get": "kv",
+    "hashkv": "offline",
     "help": "about",
     "lease": "lease",
     "lock": "lock",

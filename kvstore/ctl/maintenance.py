@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kvstore.client.client import Client
 
 CLUSTER_FLAG = Flag("cluster", False, "use all endpoints from the cluster member list")
+DATA_DIR_FLAG = Flag("data-dir", "", "Optional. If present, defragments a data directory not in use by etcd.")
 HASH_FLAGS = (Flag("rev", 0, "maximum revision to hash (default: latest revision)"),)
 
 OpenClient = Callable[[list[str]], "Client"]
@@ -258,6 +259,11 @@ def _print_alarms(printer: Printer, response: Any) -> None:
 
 
 async def defragment(client: "Client", given: Given, printer: Printer, open_client: OpenClient) -> None:
+    if given.flags["data-dir"]:
+        from kvstore.ctl import offline
+
+        offline.defragment(given.flags["data-dir"], printer)
+        return
     failed = False
     async for endpoint, single in _each(client, given, open_client):
         began = time.perf_counter()
@@ -301,7 +307,7 @@ COMMANDS = {
     "alarm disarm": Command(disarm, (), "Disarms all alarms"),
     "alarm list": Command(alarms, (), "Lists all alarms"),
     "defrag": Command(
-        defragment, (CLUSTER_FLAG,), "Defragments the storage of the etcd members with given endpoints", endless=True, per_endpoint=True
+        defragment, (CLUSTER_FLAG, DATA_DIR_FLAG), "Defragments the storage of the etcd members with given endpoints", endless=True, per_endpoint=True
     ),
     "endpoint hashkv": Command(hash_kv, HASH_FLAGS, "Prints the KV history hash for each endpoint in --endpoints", per_endpoint=True),
     "endpoint health": Command(health, (), "Checks the healthiness of endpoints specified in `--endpoints` flag", per_endpoint=True),

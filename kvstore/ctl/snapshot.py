@@ -3,13 +3,14 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO
 
 from kvstore.ctl.command import Command
 from kvstore.ctl.failure import BAD_ARGUMENTS, ERROR, INTERRUPTED, Failure, told
 from kvstore.ctl.flags import Flag, Given
+from kvstore.ctl.offline import tried
 from kvstore.ctl.output import Printer, go_json, human_bytes, quoted, table
 from kvstore.errors import StoreError
 
@@ -32,8 +33,6 @@ RESTORE_FLAGS = (
     Flag("skip-hash-check", False, "Ignore snapshot integrity hash value (required if copied from data directory)"),
     Flag("wal-dir", "", "Refused: the log lives in the data directory here"),
 )
-
-_T = TypeVar("_T")
 
 
 @contextlib.contextmanager
@@ -87,18 +86,6 @@ def _lower(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _offline(work: Callable[[], _T]) -> _T:
-    """Do it, and turn what the files' tools raise into a failure of the command."""
-    from kvstore.offline import Unusable
-
-    try:
-        return work()
-    except Unusable as error:
-        raise Failure(ERROR, str(error)) from error
-    except OSError as error:
-        raise Failure(ERROR, f"open {error.filename}: {_lower(error)}") from error
-
-
 def status(given: Given, printer: Printer) -> None:
     if len(given.arguments) != 1:
         raise Failure(BAD_ARGUMENTS, "snapshot status requires exactly one argument")
@@ -107,7 +94,7 @@ def status(given: Given, printer: Printer) -> None:
     path = Path(given.arguments[0])
     if not path.exists():
         raise Failure(ERROR, f"stat {path}: no such file or directory")
-    found = _offline(lambda: status_of(path))
+    found = tried(lambda: status_of(path))
     row = [f"{found.hash:x}", str(found.revision), str(found.total_keys), human_bytes(found.total_size_bytes), found.version]
     headers = ["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE", "VERSION"]
     as_json = {
@@ -160,7 +147,7 @@ def restore(given: Given, _printer: Printer) -> None:
             file=sys.stderr,
         )
 
-    _offline(work)
+    tried(work)
 
 
 COMMANDS = {

@@ -3,6 +3,8 @@
     snapshots.py   a snapshot file: whose it is, whether it is whole
     view.py        a state opened for reading only, without a trace
     status.py      what is in a snapshot
+    hashing.py     HashKV of a file
+    datadir.py     a stopped member's directory
     restore.py     a snapshot becomes the data directory of a member of a new cluster
     migration.py   etcd's backup becomes a state, read by bbolt.py
 

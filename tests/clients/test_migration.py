@@ -114,6 +114,12 @@ def test_status_is_told_as_etcdctl_tells_it(moved: Moved) -> None:
     assert kvctl("snapshot", "status", moved.backup, "-w", "fields").stdout == theirs + '"Version" : ""\n'
 
 
+def test_the_file_has_the_hash_that_its_etcd_has(moved: Moved) -> None:
+    theirs = etcdctl(f"--endpoints={moved.etcd.endpoint}", "endpoint", "hashkv").split(", ")[1].strip()
+    done = kvctl("hashkv", moved.backup, "-w", "json")
+    assert done.stdout.startswith(f'{{"hash":{theirs},"hashRevision":'), done.stderr
+
+
 def test_every_revision_is_what_it_was(moved: Moved) -> None:
     """By content, and by etcd's own hash over keys and history."""
     everything, ours = on_both(moved, pb.RangeRequest(key=b"\x00", range_end=b"\x00"))

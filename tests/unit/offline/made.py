@@ -48,10 +48,15 @@ def make_member(directory: Path, commands: tuple[Command, ...] = COMMANDS) -> Ma
     return machine
 
 
+def data_of(snapshot: Path) -> Path:
+    """The data directory that `make_snapshot` made its snapshot of."""
+    return snapshot.with_name(snapshot.name + ".data")
+
+
 def make_snapshot(path: Path, commands: tuple[Command, ...] = COMMANDS) -> Machine:
     """What the server's Snapshot stream would have written."""
-    machine = make_member(path.with_name(path.name + ".member"), commands)
-    disk = LmdbDisk(path.with_name(path.name + ".member"))
+    machine = make_member(data_of(path) / "member", commands)
+    disk = LmdbDisk(data_of(path) / "member")
     engine = disk.open_state()
     export = engine.export()
     content = export.read(0, export.total_bytes)

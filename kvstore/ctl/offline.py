@@ -1,0 +1,70 @@
+"""Commands for a member's files rather than for members: hashkv, and what defrag --data-dir does (etcdutl's)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from kvstore.ctl.command import Command
+from kvstore.ctl.failure import BAD_ARGUMENTS, ERROR, Failure
+from kvstore.ctl.flags import Flag, Given
+from kvstore.ctl.output import Printer, go_json, table
+
+_T = TypeVar("_T")
+
+
+def tried(work: Callable[[], _T]) -> _T:
+    """Do it, and turn what the files' tools raise into a failure of the command."""
+    from kvstore.offline import Unusable
+
+    try:
+        return work()
+    except Unusable as error:
+        raise Failure(ERROR, str(error)) from error
+    except OSError as error:
+        raise Failure(ERROR, f"open {error.filename}: {(error.strerror or str(error)).lower()}") from error
+
+
+def hash_kv(given: Given, printer: Printer) -> None:
+    if len(given.arguments) != 1:
+        raise Failure(BAD_ARGUMENTS, "hashkv command needs exactly one argument: a snapshot, or the data directory of a stopped member")
+    from kvstore.offline.hashing import hash_file
+
+    found = tried(lambda: hash_file(Path(given.arguments[0]), given.flags["rev"]))
+    row = [str(found.hash), str(found.hash_revision), str(found.compact_revision)]
+
+    def fields() -> None:
+        printer.line(f'"Hash" : {found.hash}')
+        printer.line(f'"Hash revision" : {found.hash_revision}')
+        printer.line(f'"Compact revision" : {found.compact_revision}')
+
+    as_json = {"hash": found.hash, "hashRevision": found.hash_revision, "compactRevision": found.compact_revision}
+    printer.list(
+        {
+            "simple": lambda: printer.line(", ".join(row)),
+            "fields": fields,
+            "json": lambda: printer.line(go_json(as_json)),
+            "table": lambda: printer.write(table(["HASH", "HASH REVISION", "COMPACT REVISION"], [row])),
+        }
+    )
+
+
+def defragment(data_dir: str, printer: Printer) -> None:
+    """Of a member that does not run."""
+    from kvstore.offline.datadir import defragment as defragment_files
+
+    try:
+        before, after = tried(lambda: defragment_files(Path(data_dir)))
+    except Failure as failure:
+        raise Failure(ERROR, f"Failed to defragment etcd data[{data_dir}] ({failure})") from failure
+    printer.line(f"Finished defragmenting directory[{data_dir}]: {before} bytes before, {after} after")
+
+
+COMMANDS = {
+    "hashkv": Command(
+        hash_kv,
+        (Flag("rev", 0, "maximum revision to hash (default: latest revision)"),),
+        "Prints the KV history hash of a given file",
+        local=True,
+        use="<filename or data directory>",
+    ),
+}
