@@ -74,20 +74,24 @@ class Load:
 
     def _client(self, number: int) -> None:
         chance = random.Random(f"{self._seed}/{number}")
-        wires = [Wire(member.endpoint, member.tls) for member in self.members]
-        at = number % len(wires)
+        wires: dict[Member, Wire] = {}
+        at = number
         while not self._stopping.is_set():
-            operation = self._ask(number, wires[at], self._choose(chance))
+            members = self.members  # another list when somebody joined or left
+            member = members[at % len(members)]
+            if member not in wires:
+                wires[member] = Wire(member.endpoint, member.tls)
+            operation = self._ask(number, wires[member], self._choose(chance))
             self.operations.append(operation)
             if operation.outcome is None:
-                at = (at + 1) % len(wires)
+                at += 1
                 self._stopping.wait(PAUSE_AFTER_ERROR_S)
             else:
                 self.answered += 1
                 time.sleep(self._pause_s)
             if chance.random() < 0.02:
-                at = chance.randrange(len(wires))
-        for wire in wires:
+                at = chance.randrange(len(members))
+        for wire in wires.values():
             wire.close()
 
     def _choose(self, chance: random.Random) -> Request:

@@ -10,20 +10,16 @@ HEADER = pb.ResponseHeader(cluster_id=CLUSTER, member_id=MEMBER, raft_term=TERM)
 
 
 def test_the_life_of_a_member(served: Served) -> None:
-    call = served.wire.call
-    added = call("Cluster/MemberAdd", pb.MemberAddRequest(peerURLs=["http://b:2", " http://a:1"], isLearner=True)).message
-    assert added is not None
-    answer = pb.MemberAddResponse.FromString(added)
+    ask = served.wire.ask
+    answer = ask(pb.MemberAddRequest(peerURLs=["http://b:2", " http://a:1"], isLearner=True))
     assert answer.header == HEADER, "no revision in it"
     assert (answer.member.name, list(answer.member.peerURLs), answer.member.isLearner) == ("", ["http://a:1", "http://b:2"], True)
     assert [member.ID for member in answer.members] == [answer.member.ID, MEMBER]
-    promoted = pb.MemberPromoteResponse.FromString(call("Cluster/MemberPromote", pb.MemberPromoteRequest(ID=answer.member.ID)).message)
+    promoted = ask(pb.MemberPromoteRequest(ID=answer.member.ID))
     assert [member.isLearner for member in promoted.members] == [False, False]
-    updated = pb.MemberUpdateResponse.FromString(
-        call("Cluster/MemberUpdate", pb.MemberUpdateRequest(ID=answer.member.ID, peerURLs=["https://c:3"])).message
-    )
+    updated = ask(pb.MemberUpdateRequest(ID=answer.member.ID, peerURLs=["https://c:3"]))
     assert list(updated.members[0].peerURLs) == ["https://c:3"]
-    removed = pb.MemberRemoveResponse.FromString(call("Cluster/MemberRemove", pb.MemberRemoveRequest(ID=answer.member.ID)).message)
+    removed = ask(pb.MemberRemoveRequest(ID=answer.member.ID))
     assert [member.ID for member in removed.members] == [MEMBER]
     assert removed.header == HEADER
 
