@@ -85,10 +85,10 @@ from kvstore.model import (
 from kvstore.raft.core import Proposed, Raft
 from kvstore.raft.leader import may_change_membership
 from kvstore.raft.membership import Change, decode_change
-from kvstore.raft.messages import ConfState, Entry, EntryKind, SnapshotMeta
+from kvstore.raft.messages import ConfState, Entry, EntryKind, ForwardProposals, SnapshotMeta
 from kvstore.raft.ready import Ready, Role
 from kvstore.raft.storage import SnapshotSource, Storage
-from kvstore.statemachine.commands import Command, Envelope, UnknownCommand, decode_command, encode_command
+from kvstore.statemachine.commands import Command, Envelope, UnknownCommand, decode_command, encode_command, is_command
 from kvstore.statemachine.machine import Machine
 from kvstore.statemachine.members import Action, ChangeDetails, check, decode_details, encode_details
 
@@ -459,6 +459,10 @@ class Member:
             self._on_lease_question(message)
         elif isinstance(message, LeaseAnswer):
             self._on_lease_answer(message)
+        elif isinstance(message, ForwardProposals):
+            # What no member can read would be committed, and then stop every member.
+            if all(map(is_command, message.datas)):
+                self.raft.step(message)
         elif isinstance(message, ChangeQuestion):
             self._on_change_question(message)
         elif isinstance(message, ChangeAnswer):

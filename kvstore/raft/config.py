@@ -34,3 +34,17 @@ class Config(Struct, frozen=True):
             raise ValueError(
                 f"election_ticks ({self.election_ticks}) must be larger than heartbeat_ticks ({self.heartbeat_ticks}), which must be at least 1"
             )
+        for limit in _AT_LEAST_ONE:
+            if getattr(self, limit) < 1:
+                raise ValueError(f"{limit} ({getattr(self, limit)}) must be at least 1: nothing would ever pass")
+
+
+_AT_LEAST_ONE = (
+    "append_bytes_max",
+    "inflight_appends_max",
+    "inflight_bytes_max",
+    "uncommitted_bytes_max",
+    "committed_bytes_max",
+    "snapshot_chunk_bytes",
+    "snapshot_resend_ticks",
+)

@@ -106,6 +106,7 @@ class Raft:
         self.rounds = ReadRounds()
         self.reads_before_first_commit: list[tuple[MemberId, int]] = []
         self.transferee = NOBODY
+        self.transfer_elapsed = 0
         self.uncommitted_bytes = 0
         self.pending_change_index = NO_INDEX
         self.change_index = NO_INDEX
@@ -174,6 +175,8 @@ class Raft:
             return Proposed.NO_LEADER
         if self.transferee != NOBODY:
             return Proposed.TRANSFERRING
+        if not datas:
+            return Proposed.ACCEPTED
         size = sum([len(data) for data in datas])
         # An empty leader always takes one batch, however large, or it could never be proposed.
         if self.uncommitted_bytes and self.uncommitted_bytes + size > self.config.uncommitted_bytes_max:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from kvstore.ids import NO_INDEX, NOBODY, Index, MemberId, Term
+from kvstore.ids import NO_INDEX, NO_TERM, NOBODY, Index, MemberId, Term
 from kvstore.raft import candidate
 from kvstore.raft.messages import (
     AppendReply,
@@ -63,6 +63,8 @@ def heard_leader(raft: "Raft", leader: MemberId) -> None:
 
 def on_append(raft: "Raft", request: AppendRequest) -> None:
     """Accept what fits our log, refuse with a hint what does not. Acknowledgements wait for the disk."""
+    if not _is_one_piece(request):
+        return
     heard_leader(raft, request.sender)
     if raft.installing is not None:
         return  # the log is about to be replaced; the leader hears of us when it is
@@ -84,6 +86,20 @@ def on_append(raft: "Raft", request: AppendRequest) -> None:
         return
     log.commit_to(min(request.leader_commit, agreed))
     _acknowledge(raft, request.sender, agreed)
+
+
+def _is_one_piece(request: AppendRequest) -> bool:
+    """Indices without a gap, terms that never fall nor pass the leader's. What else comes is damaged or forged: it must reach neither the log nor an
+    assertion. (About 50 ns an entry.)"""
+    index, term = request.prev_log_index, request.prev_log_term
+    if index < 0 or term < 0 or (index == NO_INDEX and term != NO_TERM):
+        return False
+    for entry in request.entries:
+        index = Index(index + 1)
+        if entry.index != index or entry.term < term:
+            return False
+        term = entry.term
+    return term <= request.term
 
 
 def _acknowledge(raft: "Raft", leader: MemberId, match: Index) -> None:

@@ -76,13 +76,17 @@ def tick(raft: "Raft") -> None:
     raft.heartbeat_elapsed += 1
     if raft.election_elapsed >= raft.config.election_ticks:
         raft.election_elapsed = 0
-        # Whoever was to take over did not in time: serve again.
-        raft.transferee = NOBODY
         if not _quorum_was_heard(raft):
             raft.become_follower(raft.term, NOBODY)
             return
+    if raft.transferee != NOBODY:
+        raft.transfer_elapsed += 1
+        if raft.transfer_elapsed >= raft.config.election_ticks:
+            raft.transferee = NOBODY  # whoever was to take over did not in time: serve again
     if raft.heartbeat_elapsed >= raft.config.heartbeat_ticks:
         raft.heartbeat_elapsed = 0
+        for progress in raft.progress.values():
+            progress.may_ask_again = True
         _broadcast_heartbeat(raft)
     for peer, progress in raft.progress.items():
         progress.silent_ticks += 1
@@ -133,6 +137,9 @@ def _send_append(raft: "Raft", peer: MemberId, progress: Progress) -> bool:
         _want_snapshot(raft, peer, progress)
         return False
     entries = tuple(log.entries(progress.next, raft.config.append_bytes_max)) if has_entries else ()
+    if has_entries and not entries:
+        _want_snapshot(raft, peer, progress)  # the log was cut while we looked
+        return False
     raft.messages.append(AppendRequest(raft.id, peer, raft.term, prev_index, prev_term, commit, entries))
     progress.sent_commit = commit
     if progress.sending is Sending.PROBE:
@@ -196,11 +203,14 @@ def on_heartbeat_reply(raft: "Raft", reply: HeartbeatReply) -> None:
         return
     progress.active = True
     progress.silent_ticks = 0
-    progress.paused = False
-    if progress.sending is Sending.REPLICATE and progress.match < raft.log.last_index:
-        # If the last append or its answer was lost, nothing else would tell: ask again from where the follower is.
-        progress.sent_commit = NO_INDEX
-        progress.inflight.free_first_if_full()
+    if progress.may_ask_again:
+        # If the last append or its answer was lost, nothing else would tell: ask again from where the follower is. Once a heartbeat interval: the
+        # heartbeats of reads come as often as reads do, and a follower with a slow disk must not be sent the same entries with each.
+        progress.may_ask_again = False
+        progress.paused = False
+        if progress.sending is Sending.REPLICATE and progress.match < raft.log.last_index:
+            progress.sent_commit = NO_INDEX
+            progress.inflight.free_first_if_full()
     if reply.read_round > progress.read_round:
         progress.read_round = reply.read_round
         _confirm_reads(raft)
@@ -374,9 +384,12 @@ def _leave(raft: "Raft") -> None:
 
 
 def start_transfer(raft: "Raft", to: MemberId) -> None:
-    """Stop taking proposals, and tell `to` to campaign once it has everything (dissertation, 3.10)."""
+    """Stop taking proposals, and tell `to` to campaign once it has everything (dissertation, 3.10). The period of check-quorum goes on: whoever asks
+    for this again and again must not keep a leader in office that nobody follows."""
+    if raft.transferee == to:
+        return
     raft.transferee = to
-    raft.election_elapsed = 0
+    raft.transfer_elapsed = 0
     if raft.progress[to].match == raft.log.last_index:
         raft.messages.append(TimeoutNow(raft.id, to, raft.term))
 

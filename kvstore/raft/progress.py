@@ -63,6 +63,7 @@ class Progress:
         "inflight",
         "is_learner",
         "match",
+        "may_ask_again",
         "next",
         "offset",
         "paused",
@@ -85,6 +86,8 @@ class Progress:
         """PROBE: an append is out; wait for its answer or the next heartbeat's."""
         self.active = True
         """Heard from since the last check of the quorum."""
+        self.may_ask_again = True
+        """A heartbeat interval has passed since an answer last let us try again what may have been lost."""
         self.silent_ticks = 0
         """Since it was heard from."""
         self.sent_commit: Index = NO_INDEX

@@ -23,7 +23,8 @@ class Storage(Protocol):
         ...
 
     def entries(self, first: Index, last: Index, bytes_max: int) -> Sequence[Entry]:
-        """Entries first..last inclusive, at least one if held, cut where their data passes `bytes_max`."""
+        """Entries first..last inclusive, at least one if held, cut where their data passes `bytes_max`. Empty if the log was cut behind `first`
+        since it was asked where it begins: that is done by another thread."""
         ...
 
 

@@ -82,7 +82,7 @@ class RaftLog:
             txn.abort()
 
     def entries(self, first: Index, last: Index, bytes_max: int) -> Sequence[Entry]:
-        """Raises Corrupted if one that should be there is missing or damaged."""
+        """Raises Corrupted if one that should be there is missing or damaged. Empty: they were cut away meanwhile, by the disk's thread."""
         chosen: list[Entry] = []
         size = 0
         txn = self._engine.begin_read()
@@ -104,6 +104,9 @@ class RaftLog:
         finally:
             txn.abort()
         if not chosen:
+            # `cut` says first where the log begins and deletes then: who finds nothing and looks again knows which of the two it is.
+            if first <= self._snapshot.index:
+                return ()
             raise Corrupted(f"log: entry {first} is missing, though the log runs from {self._snapshot.index + 1} to {self._last_index}")
         return chosen
 

@@ -249,12 +249,20 @@ class World(ABC):
         timeline.run(options.hurt_s)
         self.heal_quorum()
         election_s = options.election_ticks * TICK_S
-        self._demand(PROGRESS_WITHIN_ELECTIONS * election_s + 5 * options.client_timeout_s, self._progressed(), "a healed quorum gets on")
+        within_s = PROGRESS_WITHIN_ELECTIONS * election_s + 5 * options.client_timeout_s + self._backlog_s()
+        self._demand(within_s, self._progressed(), "a healed quorum gets on")
         self.heal_all()
         self._demand(CONVERGE_WITHIN_S, self._progressed(), "a healed cluster gets on")
         self.stop_clients()
         self._demand(CONVERGE_WITHIN_S, self.converged, "a healed cluster converges")
         self.judge()
+
+    def _backlog_s(self) -> float:
+        """How long it may take to distribute what leaders took in while nobody followed, if each entry goes alone and waits for a disk and a wire."""
+        options = self.options
+        logs = [process.raft.log for process in self.running()]
+        entries = max(log.last_index for log in logs) - min(log.commit for log in logs)
+        return entries * 2 * (options.disk_s + options.latency_s + options.jitter_s)
 
     def _progressed(self) -> "Progressed":
         return Progressed(self)

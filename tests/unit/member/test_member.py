@@ -3,16 +3,29 @@
 from collections.abc import Callable
 from typing import Any
 
-from kvstore.errors import LeaderTransferTimeout, Stopped, StoreError
-from kvstore.ids import ClusterId, MemberId, Term
+from kvstore.errors import (
+    LeaderTransferTimeout,
+    LearnerNotReady,
+    MemberExists,
+    MemberNotFound,
+    PeerUrlExists,
+    Stopped,
+    StoreError,
+    TooManyLearners,
+    Unhealthy,
+)
+from kvstore.ids import ClusterId, Index, MemberId, RequestId, Term
 from kvstore.member.config import MemberConfig
 from kvstore.member.effects import CommitState, ExportState, HashState, Persist
 from kvstore.member.member import Member, encode_conf
+from kvstore.member.messages import ChangeAnswer, ChangeQuestion
+from kvstore.model import Member as MemberRecord
 from kvstore.model import Put
 from kvstore.raft.config import Config
-from kvstore.raft.messages import ConfState, PreVoteReply, VoteReply
-from kvstore.statemachine.commands import decode_command
+from kvstore.raft.messages import ConfState, ForwardProposals, Heartbeat, PreVoteReply, VoteReply
+from kvstore.statemachine.commands import decode_command, encode_command
 from kvstore.statemachine.machine import Machine
+from kvstore.statemachine.members import Action
 from kvstore.storage.memory_engine import MemoryEngine
 from kvstore.storage.raftlog import RaftLog
 
@@ -167,3 +180,66 @@ def test_a_member_is_ready_with_whichever_of_its_announcements_comes_back() -> N
     assert decode_command(member._proposals.unsent[-1]).request_id == first
     alone.pump()
     assert member.is_ready
+
+
+def test_what_is_no_command_does_not_get_into_the_log() -> None:
+    """Committed, it would stop every member, at every start anew."""
+    alone = Alone(voters=1).lead()
+    raft = alone.member.raft
+    last = raft.last_index
+    good = encode_command(RequestId(5), Put(b"key", b"value"))
+    for bad in (b"", b"\xff", b"\x93\x63\x01\xc0", good[:-1], good + b"\x00"):
+        alone.member.step(ForwardProposals(MemberId(2), MemberId(1), raft.term, (good, bad)))
+    alone.pump()
+    assert raft.last_index == last
+    alone.member.step(ForwardProposals(MemberId(2), MemberId(1), raft.term, (good,)))
+    alone.pump()
+    assert raft.last_index == last + 1
+
+
+def test_a_member_alone_grows_shrinks_and_remembers_whom_it_removed() -> None:
+    alone = Alone().lead()
+    member, second = alone.member, MemberId(2)
+    own = MemberRecord(MemberId(1), "m1", ("http://m1:2380",), ())
+    member.machine.put_member(own)
+
+    def change(action: Action, subject: MemberId, *urls: str) -> Any:
+        member.change_members(action, subject, urls, "change")
+        alone.tick(2)
+        alone.do_state_work()
+        alone.tick(2)
+        return alone.answers.pop("change")
+
+    learning = change(Action.ADD_LEARNER, second, "http://m2:2380")
+    assert [known.id for known in learning] == [1, second]
+    assert isinstance(change(Action.ADD_LEARNER, second, "http://m3:2380"), MemberExists | TooManyLearners)
+    assert isinstance(change(Action.ADD, MemberId(3), "http://m2:2380"), PeerUrlExists)
+    assert isinstance(change(Action.PROMOTE, second), LearnerNotReady)
+    assert isinstance(change(Action.UPDATE, MemberId(9), "http://m9:2380"), MemberNotFound)
+    assert change(Action.UPDATE, second, "http://other:2380")[1].peer_urls == ("http://other:2380",)
+    assert change(Action.REMOVE, second) == [own]
+    for action in (Action.ADD, Action.ADD_LEARNER, Action.REMOVE, Action.UPDATE):
+        assert isinstance(change(action, second, "http://m2:2380"), MemberNotFound), "its id is burnt"
+    alone.do_state_work()
+    assert Machine(alone.state).removed_members == {second}
+    assert member.raft.conf == ConfState((MemberId(1),))
+
+
+def test_a_change_asked_of_a_follower_travels_to_the_leader_and_is_asked_again_only_if_it_was_not_taken() -> None:
+    asker = Alone(voters=3)
+    member = asker.member
+    member.step(Heartbeat(MemberId(2), MemberId(1), Term(1), Index(0)))
+    member.change_members(Action.REMOVE, MemberId(3), (), "change")
+    member.pump()
+    [question] = [message for message in member.take_effects().messages if isinstance(message, ChangeQuestion)]
+    assert (question.receiver, question.action, question.subject) == (2, Action.REMOVE, 3)
+    member.step(ChangeAnswer(MemberId(2), MemberId(1), Term(1), question.request_id, ""))
+    member.pump()
+    assert not any(isinstance(message, ChangeQuestion) for message in member.take_effects().messages), "not before the next tick"
+    member.tick(0.1)
+    member.pump()
+    [again] = [message for message in member.take_effects().messages if isinstance(message, ChangeQuestion)]
+    assert again.request_id == question.request_id
+    member.step(ChangeAnswer(MemberId(2), MemberId(1), Term(1), question.request_id, "Unhealthy"))
+    [(_, refusal)] = [reply for reply in member.take_effects().replies if reply[0] == "change"]
+    assert isinstance(refusal, Unhealthy)

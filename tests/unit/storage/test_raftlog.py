@@ -95,3 +95,13 @@ def test_a_directory_of_something_else_is_refused(tmp_path):
     with pytest.raises(Corrupted, match="not a data directory of Keelson"):
         RaftLog(disk.open_log())
     disk.close()
+
+
+def test_what_was_cut_while_somebody_looked_is_gone_and_no_damage(engine):
+    """The leader asks where the log begins, the disk's thread cuts, the leader reads: it must send a snapshot then, and not stop."""
+    log = RaftLog(engine)
+    log.append(entries(1, 20), None)
+    log.cut(SnapshotMeta(10, 1, ConfState((1,))))
+    assert log.entries(5, 20, 1 << 20) == ()
+    assert log.entries(10, 20, 1 << 20) == ()
+    assert len(log.entries(11, 20, 1 << 20)) == 10

@@ -1,0 +1,32 @@
+"""What a follower does not take from anybody."""
+
+import pytest
+
+from kvstore.ids import Index, MemberId, Term
+from kvstore.raft.messages import AppendRequest, ConfState, Entry
+from tests.unit.raft.cluster import Node
+
+
+def entry(term: int, index: int) -> Entry:
+    return Entry(Term(term), Index(index), b"x")
+
+
+@pytest.mark.parametrize(
+    ("prev", "prev_term", "entries"),
+    [
+        (0, 0, [entry(1, 2)]),
+        (0, 0, [entry(1, 1), entry(1, 3)]),
+        (0, 0, [entry(1, 2), entry(1, 1)]),
+        (0, 0, [entry(1, 1), entry(1, 1)]),
+        (0, 0, [entry(2, 1), entry(1, 2)]),
+        (0, 0, [entry(4, 1)]),
+        (0, 1, [entry(1, 1)]),
+        (-1, 0, [entry(1, 0)]),
+        (5, 9, []),
+    ],
+)
+def test_an_append_that_is_not_in_one_piece_is_no_append(prev: int, prev_term: int, entries: list[Entry]) -> None:
+    node = Node(1, ConfState((MemberId(1), MemberId(2))), 1)
+    node.raft.step(AppendRequest(MemberId(2), MemberId(1), Term(3), Index(prev), Term(prev_term), Index(0), tuple(entries)))
+    assert node.work() == []
+    assert node.raft.last_index == 0
