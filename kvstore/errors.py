@@ -242,6 +242,14 @@ class LockReleased(StoreError):
     text = "mutex: lock has already been released"
 
 
+class BarrierHeld(StoreError):
+    text = "key already exists"
+
+
+class BarrierFull(StoreError):
+    text = "too many clients"
+
+
 class NotElected(StoreError):
     text = "election: not leader"
 

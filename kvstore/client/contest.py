@@ -10,15 +10,12 @@ import contextlib
 from typing import Any
 
 from kvstore.client.client import Client, prefix_end
-from kvstore.client.errors import WatchCompacted
 from kvstore.client.session import Session
+from kvstore.client.waiting import deleted_or_late
 from kvstore.errors import LeaseNotFound, SessionExpired, StoreError
 from kvstore.wire import messages
 
 _Compare, _Range = messages.Compare, messages.RangeRequest
-LOOK_AGAIN_S = 10.0
-"""A waiting contender looks by itself after this long: its watch may hang on a member that does not answer."""
-
 _TXN = "/etcdserverpb.KV/Txn"
 
 
@@ -144,16 +141,4 @@ async def _older_gone(client: Client, prefix: bytes, revision: int) -> None:
         found = await client.call("/etcdserverpb.KV/Range", request, is_read=True)
         if not found.kvs:
             return
-        # Missed history and a silent watch both mean: look again.
-        with contextlib.suppress(WatchCompacted, TimeoutError):
-            async with asyncio.timeout(LOOK_AGAIN_S):
-                await deleted(client, found.kvs[0].key, found.header.revision)
-
-
-async def deleted(client: Client, key: bytes, revision: int) -> None:
-    """Wait for the next deletion of `key` after `revision`. Raises WatchCompacted."""
-    watcher = client.watch(key, start_revision=revision + 1, filters=[messages.WatchCreateRequest.NOPUT])
-    async with contextlib.aclosing(aiter(watcher)) as responses:
-        async for response in responses:
-            if response.events:
-                return
+        await deleted_or_late(client, found.kvs[0].key, found.header.revision)

@@ -119,6 +119,8 @@ CODES: dict[type[StoreError], Code] = {
     errors.SessionExpired: Code.UNKNOWN,
     errors.LockedByAnother: Code.UNKNOWN,
     errors.LockReleased: Code.UNKNOWN,
+    errors.BarrierHeld: Code.UNKNOWN,
+    errors.BarrierFull: Code.UNKNOWN,
     errors.NotElected: Code.UNKNOWN,
     errors.NobodyElected: Code.UNKNOWN,
     errors.DiskTrouble: Code.UNKNOWN,

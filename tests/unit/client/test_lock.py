@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from kvstore.client import contest
+from kvstore.client import waiting
 from kvstore.client.client import Client
 from kvstore.client.lock import Mutex
 from kvstore.client.session import Session
@@ -117,7 +117,7 @@ def test_a_waiter_whose_key_was_taken_away_does_not_hold_the_lock(served: Served
 
 
 def test_a_silent_watch_does_not_keep_the_lock_from_a_waiter(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contest, "LOOK_AGAIN_S", 0.05)
+    monkeypatch.setattr(waiting, "LOOK_AGAIN_S", 0.05)
 
     async def scenario(client: Client) -> None:
         async with Session(client) as one, Session(client) as other:
