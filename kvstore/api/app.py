@@ -18,6 +18,7 @@ from kvstore.api.debug import DebugPages
 from kvstore.api.gateway_app import GatewayApp
 from kvstore.api.grpc_app import AsgiSend, Disconnected, GrpcApp, Receive, Scope, while_connected
 from kvstore.api.health import Answer, HealthPages
+from kvstore.api.held import Held
 from kvstore.api.rpc import Settings, Stats
 from kvstore.api.services import make_services
 from kvstore.described import quoted
@@ -53,13 +54,14 @@ class App:
 
     def __init__(self, backend: Backend, settings: Settings) -> None:
         self.stats = Stats()
+        self.held = Held(settings.held_bytes_max)
         unary, streams = make_services(backend, settings, self.stats)
         admission = Admission(backend, settings)
         self._backend = backend
         self._settings = settings
         calls = Calls(settings, self.stats, backend.name_of)
-        self._grpc = GrpcApp(unary, streams, admission, settings, self.stats, calls)
-        self._gateway = GatewayApp(unary, streams, admission, settings, self.stats, calls)
+        self._grpc = GrpcApp(unary, streams, admission, settings, self.stats, calls, self.held)
+        self._gateway = GatewayApp(unary, streams, admission, settings, self.stats, calls, self.held)
         self._health = HealthPages(backend, settings, self.stats)
         self._debug = DebugPages() if settings.debug_pages else None
         self._grpc_paths = frozenset(unary)

@@ -12,6 +12,7 @@ from typing import Any
 from kvstore.api.admission import Admission
 from kvstore.api.calls import Calls
 from kvstore.api.grpc_app import SILENT, STAYS_OPEN, AsgiSend, Disconnected, Receive, Scope, client_version, innermost
+from kvstore.api.held import Held, Share
 from kvstore.api.identity import AUTHORIZATION, common_name, credentials_of
 from kvstore.api.rpc import Context, Settings, Stats, Stream, Unary
 from kvstore.wire.gateway import PATHS, ObjectSplitter, error_object, parse_json, parse_request, write_json
@@ -29,8 +30,9 @@ _END = {"type": "http.response.body", "body": b"", "more_body": False}
 
 class GatewayApp:
     def __init__(
-        self, unary: dict[str, Unary], streams: dict[str, Stream], admission: Admission, settings: Settings, stats: Stats, calls: Calls
+        self, unary: dict[str, Unary], streams: dict[str, Stream], admission: Admission, settings: Settings, stats: Stats, calls: Calls, held: Held
     ) -> None:
+        self._held = held
         self._unary = unary
         self._streams = streams
         self._admission = admission
@@ -73,7 +75,8 @@ class GatewayApp:
                 context = await self._admission.authorize(path, context)
             async with asyncio.timeout(deadline_s):
                 if answer is None:
-                    request, given = await self._call_unary(method, context, receive, send)
+                    with Share(self._held, scope["client"]) as share:
+                        request, given = await self._call_unary(method, context, receive, send, share)
                 else:
                     # HTTP/2 tells when a client leaves. On HTTP/1.1 the server does not look before it has something to write.
                     silent = method.path in SILENT and scope["http_version"].startswith("1")
@@ -97,12 +100,18 @@ class GatewayApp:
                     scope, path, code, took_s, request if answer is None else None, given, (len(request), len(given)), context.credentials
                 )
 
-    async def _call_unary(self, method: Method, context: Context, receive: Receive, send: AsgiSend) -> tuple[bytes, bytes]:
+    async def _call_unary(self, method: Method, context: Context, receive: Receive, send: AsgiSend, share: Share) -> tuple[bytes, bytes]:
         """The request and the answer, as gRPC would have carried them."""
-        text = "".join([part async for part in self._body(receive)])
+        parts, size = [], 0
+        async for part in self._body(receive):
+            parts.append(part)
+            size += len(part)
+            share.set(size)
+        text = "".join(parts)
         request = parse_request(method.request, text).SerializeToString()
         answer = await self._unary[method.path](context, request)
         body = write_json(method.response.FromString(answer))
+        share.set(len(body))
         await send({"type": "http.response.start", "status": 200, "headers": [_JSON, _METADATA]})
         await send({"type": "http.response.body", "body": body})
         return request, answer

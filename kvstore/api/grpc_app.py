@@ -14,6 +14,7 @@ from typing import Any
 from kvstore.accounts import Credentials
 from kvstore.api.admission import Admission
 from kvstore.api.calls import Calls
+from kvstore.api.held import FREE_ANSWER_BYTES, Held, Share
 from kvstore.api.identity import AUTHORIZATION, TOKEN, common_name, credentials_of
 from kvstore.api.rpc import Context, Send, Settings, Stats, Stream, Unary
 from kvstore.errors import InvalidClientApiVersion
@@ -49,8 +50,9 @@ def while_connected(send: AsgiSend) -> AsgiSend:
 
 class GrpcApp:
     def __init__(
-        self, unary: dict[str, Unary], streams: dict[str, Stream], admission: Admission, settings: Settings, stats: Stats, calls: Calls
+        self, unary: dict[str, Unary], streams: dict[str, Stream], admission: Admission, settings: Settings, stats: Stats, calls: Calls, held: Held
     ) -> None:
+        self._held = held
         self._unary = unary
         self._streams = streams
         self._admission = admission
@@ -84,7 +86,7 @@ class GrpcApp:
             event = await receive()
             body = event.get("body", b"")
             if len(body) < PREFIX_BYTES or len(body) - PREFIX_BYTES < int.from_bytes(body[1:PREFIX_BYTES], "big"):
-                body = await self._rest_of(body, event, receive)
+                body = await self._rest_of(body, event, receive, scope)
             stats.received_bytes += len(body)
             end = PREFIX_BYTES + int.from_bytes(body[1:PREFIX_BYTES], "big")
             if end - PREFIX_BYTES > self._bytes_max:
@@ -107,9 +109,12 @@ class GrpcApp:
         else:
             code = "OK"
             stats.sent_bytes += len(answer)
-            await send(_START)
-            await send({"type": "http.response.body", "body": b"\x00" + len(answer).to_bytes(4, "big") + answer})
-            await send(_OK)
+            if len(answer) > FREE_ANSWER_BYTES:
+                await self._send_large(answer, scope, send)
+            else:
+                await send(_START)
+                await send({"type": "http.response.body", "body": b"\x00" + len(answer).to_bytes(4, "big") + answer})
+                await send(_OK)
         finally:
             stats.handled[path, code] += 1
             took_s = perf_counter() - began_s
@@ -119,9 +124,22 @@ class GrpcApp:
     async def _authorize(self, path: str, context: Context, scope: Scope) -> Context:
         return await self._admission.authorize(path, context, common_name(scope) if self._names_are_users else "")
 
-    async def _rest_of(self, begin: bytes, event: dict[str, Any], receive: Receive) -> bytes:
+    async def _send_large(self, answer: bytes, scope: Scope, send: AsgiSend) -> None:
+        """As any other, but counted as long as the client does not take it."""
+        with Share(self._held, scope["client"]) as share:
+            share.set(len(answer))
+            await send(_START)
+            # In two pieces: joined, there would be two of it.
+            await send({"type": "http.response.body", "body": b"\x00" + len(answer).to_bytes(4, "big"), "more_body": True})
+            await send({"type": "http.response.body", "body": answer})
+            await send(_OK)
+
+    async def _rest_of(self, begin: bytes, event: dict[str, Any], receive: Receive, scope: Scope) -> bytes:
         """At least one whole message; what comes after it does not matter. Refuses one that is too large before its bytes are collected."""
-        body = bytearray(begin)
+        with Share(self._held, scope["client"]) as share:
+            return await self._collected(bytearray(begin), event, receive, share)
+
+    async def _collected(self, body: bytearray, event: dict[str, Any], receive: Receive, share: Share) -> bytes:
         while True:
             if event["type"] == "http.disconnect":
                 raise Disconnected
@@ -133,6 +151,7 @@ class GrpcApp:
                     return bytes(body)
             if not event.get("more_body"):
                 raise RpcError(Code.INTERNAL, "grpc: the request ended before its message did")
+            share.set(len(body))
             event = await receive()
             body += event.get("body", b"")
 
@@ -146,6 +165,7 @@ class GrpcApp:
         started = False
         began_s = perf_counter()
         traffic = _Traffic()
+        untaken, incomplete = Share(self._held, scope["client"]), Share(self._held, scope["client"])
 
         async def send_messages(*messages: bytes) -> None:
             nonlocal started
@@ -156,10 +176,12 @@ class GrpcApp:
             stats.stream_messages_sent[path] += len(messages)
             stats.sent_bytes += len(body)
             traffic.sent_bytes += len(body)
+            untaken.set(len(body))
             await send({"type": "http.response.body", "body": body, "more_body": True})
+            untaken.set(0)
 
         try:
-            await self._call_stream(path, scope, receive, send_messages, traffic)
+            await self._call_stream(path, scope, receive, send_messages, traffic, incomplete)
             code = "OK"
             await _finish(send, started, _OK)
         except* Disconnected:
@@ -169,18 +191,20 @@ class GrpcApp:
             code = describe(error)[0].words
             await _fail(send, error, started)
         finally:
+            untaken.set(0)
+            incomplete.set(0)
             stats.handled[path, code] += 1
             took_s = perf_counter() - began_s
             if took_s > self._observed_from_s:
                 self._calls.ended(scope, path, code, took_s, None, b"", (traffic.received_bytes, traffic.sent_bytes), traffic.credentials)
 
-    async def _call_stream(self, path: str, scope: Scope, receive: Receive, send_messages: Send, traffic: "_Traffic") -> None:
+    async def _call_stream(self, path: str, scope: Scope, receive: Receive, send_messages: Send, traffic: "_Traffic", incomplete: Share) -> None:
         context, deadline_s, encoding = _metadata(scope["headers"], self._stats, True)
         self._admission.check(path, context)
         if self._admission.guarded():
             context = await self._authorize(path, context, scope)
         traffic.credentials = context.credentials
-        requests = _requests(receive, MessageReader(self._bytes_max, encoding), self._stats, path, traffic)
+        requests = _requests(receive, MessageReader(self._bytes_max, encoding), self._stats, path, traffic, incomplete)
         async with asyncio.timeout(deadline_s), contextlib.aclosing(requests):
             await self._admission.run_stream(context, self._streams[path](context, requests, send_messages))
 
@@ -226,7 +250,9 @@ SILENT = STAYS_OPEN | {"/v3electionpb.Election/Observe"}
 """Streams that may have nothing to send for days."""
 
 
-async def _requests(receive: Receive, reader: MessageReader, stats: Stats, path: str, traffic: _Traffic) -> AsyncGenerator[bytes, None]:
+async def _requests(
+    receive: Receive, reader: MessageReader, stats: Stats, path: str, traffic: _Traffic, incomplete: Share
+) -> AsyncGenerator[bytes, None]:
     """The client's messages."""
     while True:
         event = await receive()
@@ -239,6 +265,7 @@ async def _requests(receive: Receive, reader: MessageReader, stats: Stats, path:
             for message in reader.feed(body):
                 stats.stream_messages_received[path] += 1
                 yield message
+            incomplete.set(reader.held_bytes)
         if not event.get("more_body"):
             if reader.incomplete:
                 raise RpcError(Code.INTERNAL, "grpc: the request ended in the middle of a message")

@@ -50,6 +50,8 @@ class Settings(Struct, frozen=True):
     access_log: bool = False
     """One line a call to the logger "kvstore.access"."""
     extensive_metrics: bool = False
+    held_bytes_max: int = 256 << 20
+    """What connections may make us keep, all together (see held.py)."""
     metrics: Callable[[str], tuple[bytes, str]] | None = None
     """Renders the metrics for an Accept header: body and content type."""
 
@@ -89,6 +91,11 @@ class Stats:
     def note_check(self, page: str, name: str, passed: bool) -> None:
         self.checks[page, name, passed] += 1
         self.last_check[page, name] = passed
+
+    @property
+    def open_calls(self) -> int:
+        """Under way."""
+        return self.started.total() - self.handled.total()
 
     @property
     def messages_received(self) -> Counter[str]:

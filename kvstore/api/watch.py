@@ -25,6 +25,8 @@ from kvstore.wire.status import describe
 
 QUEUE_UPDATES_MAX = 128
 QUEUE_BYTES_MAX = 8 << 20
+QUEUES_BYTES_MAX = 128 << 20
+"""Of all streams together. Beyond it each keeps one answer, and their watchers read history when their clients have taken that."""
 BATCH_BYTES = 64 << 10
 SHARED_FRAMES_MAX = 64
 SHARED_FRAMES_BYTES_MAX = 4 << 20
@@ -43,6 +45,8 @@ class Watch(Service):
         self.stats = stats
         self._frames: dict[tuple[int, int, int, int], tuple[WatchUpdate, bytes]] = {}
         self._frames_bytes = 0
+        self.queued_bytes = 0
+        """What waits in the queues of all streams."""
 
     async def watch(self, context: Context, requests: Requests, send: Send) -> None:
         if context.credentials is not None:
@@ -160,7 +164,9 @@ class _Session:
 
     @property
     def full(self) -> bool:
-        return len(self._queue) >= QUEUE_UPDATES_MAX or self._queue_bytes >= QUEUE_BYTES_MAX
+        if len(self._queue) >= QUEUE_UPDATES_MAX or self._queue_bytes >= QUEUE_BYTES_MAX:
+            return True
+        return self._service.queued_bytes >= QUEUES_BYTES_MAX and bool(self._queue)
 
     async def room(self) -> None:
         """Wait until the client has taken what there was for it."""
@@ -169,6 +175,9 @@ class _Session:
 
     def close(self) -> None:
         self._service.stats.watch_queues.pop(id(self._queue), None)
+        self._service.queued_bytes -= self._queue_bytes
+        self._queue_bytes = 0
+        self._queue.clear()
         self._stream.close()
 
     # --- updates ------------------------------------------------------------------------------------------------------------
@@ -208,6 +217,7 @@ class _Session:
     def _put(self, encoded: bytes) -> None:
         self._queue.append(encoded)
         self._queue_bytes += len(encoded)
+        self._service.queued_bytes += len(encoded)
         idle = self._idle
         if idle is not None and not idle.done():
             idle.set_result(None)
@@ -236,6 +246,7 @@ class _Session:
             batch.append(queue.popleft())
             size += len(batch[-1])
         self._queue_bytes -= size
+        self._service.queued_bytes -= size
         return batch
 
     async def run_progress(self) -> None:

@@ -9,9 +9,8 @@ has for as long as they last. What h2corn cannot do (cipher suites, a highest or
 import asyncio
 import contextlib
 import logging
-import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +20,7 @@ import h2corn._lib
 
 from keelson.cogs.logs import fields
 from kvstore.api.app import Application
+from kvstore.server import connections
 from kvstore.server.terminator import Terminator
 from kvstore.server.tls import Material, TlsSettings
 
@@ -28,13 +28,25 @@ log = logging.getLogger("kvstore.server")
 
 HEADER_FIELDS_MAX = 100
 HEADER_BYTES_MAX = 64 << 10
-STREAMS_MAX = (1 << 32) - 1
+STREAMS_MAX = 10_000
+"""Of one connection at a time, whatever --max-concurrent-streams says: each costs 20 kB at least."""
+STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES = 2 << 20, 4 << 20
+"""What a client may send before somebody reads it: one request of the largest size, and a few."""
+BODY_IDLE_S = 30.0
+ANSWER_STALL_S = 60.0
+"""How long a unary call may stand still on its client's side before its stream is given up."""
 GRACE_S = 1.0
 """How long requests may still run when the member stops."""
 DRAIN_S = 1e8
 """How long a server whose certificate was replaced may still serve the streams that it has: years. the end of the member is theirs, too."""
 RELOAD_POLL_S = 0.5
 """How often changed files are looked for: four calls of stat, 10 us."""
+
+_POLICIES = tuple(
+    h2corn.RequestPolicy(path=path, max_request_body_size=0, timeout_request_body_idle=BODY_IDLE_S, h2_timeout_response_stall=ANSWER_STALL_S)
+    for path in ("/etcdserverpb.KV/*", "/etcdserverpb.Auth/*", "/etcdserverpb.Cluster/*")
+)
+"""Services whose calls are all unary; the others may be silent for days, in both directions."""
 
 # The server announces itself on standard error, which here belongs to the log.
 h2corn._lib.emit_banner = lambda *_: None
@@ -55,6 +67,8 @@ class ClientPort:
         self._helpers: list[asyncio.Task[None]] = []
         self._clear = [listener for url, listener in listening if urlsplit(url).scheme == "http"]
         self._secure = [listener for url, listener in listening if urlsplit(url).scheme == "https"]
+        self._ports = {listener.getsockname()[1] for _, listener in listening}
+        self.connections_max = connections.raise_limit()
         self._material = Material(tls, "client") if self._secure else None
         self._terminator = Terminator(self._secure, self._material) if self._material and not tls.is_plain else None
 
@@ -85,22 +99,24 @@ class ClientPort:
             return
         await asyncio.wait(tasks, timeout=grace_s)
         while any(not task.done() for task in tasks):
-            self._hang_up()
+            self.hang_up()
             await asyncio.wait(tasks, timeout=grace_s)
 
-    def _hang_up(self) -> None:
-        """Break the connections that are left: their clients see a server that went away, as with etcd, and come again elsewhere.
+    def hang_up(self, client: tuple[str, int] | None = None) -> None:
+        """Break a client's connection, or all: who is there sees a server that went away, as with etcd, and comes again."""
+        for wire in connections.to_ports(self._ports, client):
+            with wire, contextlib.suppress(OSError):
+                wire.shutdown(socket.SHUT_RDWR)
 
-        h2corn keeps its connections to itself, so they are found among the descriptors of this process.
-        """
-        if self._terminator is not None:
-            self._terminator.hang_up()
-        own = {listener.getsockname()[1] for listener in (*self._clear, *self._secure)}
-        for entry in Path("/proc/self/fd").iterdir():
-            # The copy holds the connection: its number cannot become another's meanwhile.
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(entry.name))) as wire:
-                if wire.family in (socket.AF_INET, socket.AF_INET6) and wire.getsockname()[1] in own and wire.getpeername():
+    def hang_up_idle(self, busy: Collection[Any]) -> int:
+        """Break the connections on which nothing is under way; how many."""
+        count = 0
+        for wire in connections.to_ports(self._ports):
+            with wire, contextlib.suppress(OSError):
+                if wire.getpeername()[:2] not in busy:
                     wire.shutdown(socket.SHUT_RDWR)
+                    count += 1
+        return count
 
     async def _start(self, app: Any, bind: tuple[str, ...], **more: Any) -> h2corn.Server:
         config = h2corn.Config(
@@ -114,6 +130,10 @@ class ClientPort:
             date_header=False,
             server_header="off",
             max_concurrent_streams=min(self._streams_max, STREAMS_MAX),
+            limit_connections=self.connections_max,
+            h2_initial_stream_window_size=STREAM_WINDOW_BYTES,
+            h2_initial_connection_window_size=CONNECTION_WINDOW_BYTES,
+            request_policies=_POLICIES,
             max_request_body_size=self._body_bytes_max,
             limit_request_fields=HEADER_FIELDS_MAX,
             h2_max_header_list_size=HEADER_BYTES_MAX,

@@ -33,6 +33,7 @@ from kvstore.server.backend import MemberBackend
 from kvstore.server.bootstrap import ConfigurationError, Opened, Removed, begin_cluster, begin_joining, continue_as_member, open_data, own_founder_id
 from kvstore.server.config import Config
 from kvstore.server.discovery import cluster_from_dns
+from kvstore.server.guard import Guard, held_bytes_max
 from kvstore.server.join import find_cluster, refuse_if_started_before, while_not_begun
 from kvstore.server.listeners import GRACE_S, ClientPort
 from kvstore.server.logins import Logins
@@ -251,8 +252,9 @@ async def _serve(config: Config, disk: LmdbDisk, opened: Opened, sockets: Socket
         waiting: list[asyncio.Future[Any]] = [stopping, failed]
         await asyncio.wait([*waiting, runner.ready], return_when=asyncio.FIRST_COMPLETED)
         if runner.ready.done() and not failed.done():
-            ports = await _open_services(config, runner, logins, transport, sockets, tracing, group)
+            ports, guarding = await _open_services(config, runner, logins, transport, sockets, tracing, group)
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            guarding.cancel()
         stopping.cancel()
         await _stop(runner, transport, ports, failed)
         logins.close()
@@ -273,7 +275,7 @@ async def _open_services(
     sockets: Sockets,
     tracing: Tracing | None,
     group: asyncio.TaskGroup,
-) -> list[ClientPort]:
+) -> tuple[list[ClientPort], asyncio.Task[None]]:
     metrics: Metrics | None = None
 
     def render(accept: str) -> tuple[bytes, str]:
@@ -296,6 +298,7 @@ async def _open_services(
         command_line=tuple(sys.argv),
         extensive_metrics=config.extensive_metrics,
         client_cert_auth=config.client_tls.require_client,
+        held_bytes_max=held_bytes_max(),
         metrics=render,
     )
     backend = MemberBackend(runner, logins)
@@ -316,7 +319,7 @@ async def _open_services(
         ports.append(port)
     for url, _ in sockets.client:
         log.info("ready to serve client requests", extra=fields(address=url))
-    return ports
+    return ports, group.create_task(Guard(app, ports).run(), name="guard")
 
 
 async def _stop(runner: Runner, transport: Transport, ports: list[ClientPort], failed: asyncio.Future[str]) -> None:

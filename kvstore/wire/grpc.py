@@ -80,6 +80,11 @@ class MessageReader:
         self._buffer = buffer[at:] if at else buffer
 
     @property
+    def held_bytes(self) -> int:
+        """Of an unfinished message."""
+        return len(self._buffer)
+
+    @property
     def incomplete(self) -> bool:
         """Bytes of an unfinished message are left."""
         return bool(self._buffer)

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from kvstore.api.app import App
 from kvstore.api.rpc import Settings
+from kvstore.server.guard import Guard
 from kvstore.server.listeners import ClientPort
 from kvstore.server.tls import TlsSettings
 from tests.model.backend import ModelBackend
@@ -68,8 +69,10 @@ class Served:
         port = ClientPort(self.app, listening, TlsSettings(), STREAMS_MAX, body_bytes_max)
         async with asyncio.TaskGroup() as group:
             await port.open(group)
+            guarding = group.create_task(Guard(self.app, [port]).run())
             self._started.set_result(None)
             await self._stop.wait()
+            guarding.cancel()
             port.stop()
             await port.finish()
 
