@@ -5,21 +5,25 @@ initial members' ids; so every member computes the same without asking. A data d
 the flags say later.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha1
 from pathlib import Path
 
 import msgspec
 
-from kvstore.ids import NO_INDEX, ClusterId, MemberId
+from kvstore.ids import NO_INDEX, ClusterId, Index, MemberId, RequestId
 from kvstore.member.changes import new_member_id
 from kvstore.member.member import decode_conf, encode_conf
 from kvstore.model import Member
-from kvstore.raft.messages import ConfState, SnapshotMeta
+from kvstore.raft.membership import Change, ChangeKind, changed, decode_change, encode_change
+from kvstore.raft.messages import ConfState, Entry, EntryKind, HardState, SnapshotMeta
 from kvstore.statemachine.machine import Machine
+from kvstore.statemachine.members import ChangeDetails, encode_details
 from kvstore.storage.engine import Corrupted
 from kvstore.storage.lmdb_engine import LmdbDisk, LmdbEngine
 from kvstore.storage.raftlog import RaftLog
+
+READ_BYTES = 4 << 20
 
 
 class ConfigurationError(Exception):
@@ -142,6 +146,42 @@ def continue_as_member(data: Data) -> Opened:
             "remove the directory and add this member anew, or restore the directory that belongs here"
         )
     return data.opened(identity)
+
+
+def force_new_cluster(data: Data) -> list[MemberId]:
+    """Before a start: from now on this member is the only one of its cluster; returns whom it left behind. Data, ids and log stay.
+
+    As etcd does it, removals of all others are put into the log as if they had been committed. But where etcd drops what it does not know to be
+    committed, everything in the log is kept: it may have been acknowledged, and there is nobody left who knows better. Raises
+    ConfigurationError if the state of the cluster never arrived here.
+    """
+    log, identity = data.log, data.identity
+    assert identity is not None, "somebody began it"
+    own_id, hard_state = MemberId(identity.member_id), log.hard_state()
+    conf = decode_conf(data.machine.conf)
+    if not conf.voters:
+        raise ConfigurationError(f"{data.directory}: this member had joined but not received the state yet: there is nothing to make a cluster of")
+    for entry in _entries_after(log, data.machine.applied_index):
+        if entry.kind == EntryKind.MEMBERSHIP:
+            conf = changed(conf, decode_change(entry.data))
+    left = [member for member in conf.voters + conf.learners if member != own_id]
+    kinds = [(ChangeKind.PROMOTE, own_id)] if own_id in conf.learners else []
+    kinds += [(ChangeKind.REMOVE, member) for member in left]
+    nobody_waits = encode_details(ChangeDetails(RequestId(0)))
+    entries = [
+        Entry(hard_state.term, Index(log.last_index() + number), encode_change(Change(kind, member, nobody_waits)), EntryKind.MEMBERSHIP)
+        for number, (kind, member) in enumerate(kinds, 1)
+    ]
+    log.append(entries, HardState(hard_state.term, hard_state.vote, Index(log.last_index() + len(entries))))
+    return left
+
+
+def _entries_after(log: RaftLog, applied: Index) -> Iterator[Entry]:
+    first = applied + 1
+    while first <= log.last_index():
+        entries = log.entries(Index(first), log.last_index(), READ_BYTES)
+        yield from entries
+        first = entries[-1].index + 1
 
 
 def _repair(log: RaftLog, machine: Machine) -> None:

@@ -60,6 +60,7 @@ class Config(Struct, frozen=True):
     """Domain whose DNS records take the place of `initial_cluster`, which is empty then."""
     discovery_srv_name: str
     strict_reconfiguration: bool
+    force_new_cluster: bool
     learners_max: int
     client_tls: TlsSettings
     peer_tls: TlsSettings
@@ -211,6 +212,7 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         discovery_srv_name=text("discovery-srv-name"),
         initial_cluster_existing=state == "existing",
         initial_cluster_token=text("initial-cluster-token"),
+        force_new_cluster=is_true(text("force-new-cluster")),
         strict_reconfiguration=is_true(text("strict-reconfig-check")),
         learners_max=number("max-learners"),
         client_tls=client_tls,

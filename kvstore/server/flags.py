@@ -160,6 +160,11 @@ FLAGS: dict[str, Flag] = {
                 ("enable-pprof", "false", "Serve /debug/profile, /debug/tasks and /debug/threads on the client URLs; /debug/pprof/ lists them."),
                 ("enable-grpc-reflection", "false", "Serve gRPC's server reflection, for tools such as grpcurl. Keelson's own."),
                 ("enable-log-rotation", "false", "Rotate the one file of --log-outputs by --log-rotation-config-json."),
+                (
+                    "force-new-cluster",
+                    "false",
+                    "Start as the only member, with the data there are; the others, who are lost, are removed.",
+                ),
                 ("strict-reconfig-check", "true", "Reject changes of the membership that would cause quorum loss; the leader's setting counts."),
                 ("pre-vote", "true", "Run an additional Raft election phase that keeps partitioned members from disrupting."),
                 ("client-cert-auth", "false", "Require client certificates (--trusted-ca-file does so, too)."),
@@ -270,13 +275,6 @@ FLAGS: dict[str, Flag] = {
                 ("experimental-enable-v2v3", "", "There is no v2 API here."),
                 ("ca-file", "", "Removed from etcd; use --trusted-ca-file and --client-cert-auth."),
                 ("peer-ca-file", "", "Removed from etcd; use --peer-trusted-ca-file and --peer-client-cert-auth."),
-            ],
-        ),
-        *_flags(
-            Fate.REFUSED,
-            _BOOL,
-            [
-                ("force-new-cluster", "false", "A new cluster from old data."),
             ],
         ),
         *_flags(Fate.REFUSED, _TIME, [("corrupt-check-time", "0s", "Periodic corruption checks.")]),

@@ -30,7 +30,17 @@ from kvstore.peer.frames import MessageCodec
 from kvstore.raft.config import Config as RaftConfig
 from kvstore.server import selfsigned
 from kvstore.server.backend import MemberBackend
-from kvstore.server.bootstrap import ConfigurationError, Opened, Removed, begin_cluster, begin_joining, continue_as_member, open_data, own_founder_id
+from kvstore.server.bootstrap import (
+    ConfigurationError,
+    Opened,
+    Removed,
+    begin_cluster,
+    begin_joining,
+    continue_as_member,
+    force_new_cluster,
+    open_data,
+    own_founder_id,
+)
 from kvstore.server.config import Config
 from kvstore.server.discovery import cluster_from_dns
 from kvstore.server.guard import Guard, held_bytes_max
@@ -107,7 +117,11 @@ async def _open(config: Config, disk: LmdbDisk, sockets: "Sockets") -> Opened:
     """The data directory; one that is empty is begun, as a founder or as one who joins. Raises ConfigurationError, EngineError, Removed."""
     data = open_data(disk)
     if data.identity is not None:
-        return continue_as_member(data)
+        opened = continue_as_member(data)
+        if config.force_new_cluster:
+            left = force_new_cluster(data)
+            log.warning("forced a new cluster of this member alone", extra=fields(left_behind=[f"{member:x}" for member in left]))
+        return opened
     name, initial_cluster = config.name, _first_cluster(config)
     material = Material(config.peer_tls, "peer") if config.peer_tls.given else None
     if config.initial_cluster_existing:

@@ -165,3 +165,31 @@ def test_changes_that_could_cost_the_quorum_are_refused(tmp_path: Path) -> None:
         not_ready = wire.call("Cluster/MemberPromote", pb.MemberPromoteRequest(ID=listed(cluster)[third.peer_url].ID))
         assert (not_ready.code, not_ready.text) == (9, "etcdserver: can only promote a learner member which is in sync with leader")
         wire.close()
+
+
+def test_a_new_cluster_is_forced_out_of_one_members_data(tmp_path: Path) -> None:
+    with Cluster(kinds.subject(), tmp_path, 3, None, AT_ONCE) as cluster:
+        wire = Wire(cluster.leader().endpoint)
+        for number in range(50):
+            wire.ask(pb.PutRequest(key=b"key/%d" % number, value=b"%d" % number))
+        wire.close()
+        check_same_everywhere(cluster)
+        survivor, *lost = cluster
+        for member in cluster:
+            member.kill()
+        for member in lost:
+            shutil.rmtree(member.data)
+            cluster.members.remove(member)
+        known = survivor.member_id()
+        survivor.flags.append("--force-new-cluster")
+        survivor.restart()
+        survivor.flags.pop()
+        assert [member.ID for member in listed(cluster).values()] == [int(known)], "it keeps its id"
+        wire = Wire(survivor.endpoint)
+        assert wire.ask(pb.RangeRequest(key=b"key/", range_end=b"key0", count_only=True)).count == 50
+        wire.ask(pb.PutRequest(key=b"after"))
+        wire.close()
+        survivor.kill()
+        survivor.restart()
+        add(cluster, "m4")
+        check_same_everywhere(cluster)
