@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from keelson.cogs import output
-from keelson.launcher import certs, down, drill, processes, status, supervisor, up
+from keelson.launcher import backup_drill, certs, down, drill, processes, status, supervisor, up
 from keelson.launcher import cluster as clusters
 from keelson.launcher.calls import Caller
 from keelson.launcher.cluster import Cluster, Refused
@@ -151,13 +151,20 @@ def env_command(folder: Path) -> None:
 
 
 @main.command("drill")
+@click.argument("what", required=False, type=click.Choice(["faults", "backup"]), default="faults")
 @data_dir
 @click.option("--fault", "faults", multiple=True, type=click.Choice(drill.FAULTS), help="Which, in this order; repeatable.  [default: each once]")
 @click.option("--writers", default=3, show_default=True, type=click.IntRange(1, 100), help="Clients that write meanwhile.")
 @click.option("-o", "--output", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def drill_command(folder: Path, faults: tuple[str, ...], writers: int, form: str) -> None:
-    """Break the running cluster on purpose; tell how long writes stood still. Exit status 1 if an acknowledged write is lost."""
+def drill_command(what: str, folder: Path, faults: tuple[str, ...], writers: int, form: str) -> None:
+    """Break the running cluster on purpose (faults, the default), or restore a backup of it beside it (backup).
+
+    Told is how long writes stood still. Exit status 1 if an acknowledged write is lost or the restored cluster differs.
+    """
     cluster = existing(folder)
+    if what == "backup":
+        _drill_backup(cluster, writers, form)
+        return
     with _one_line_errors():
         exercise = drill.Drill(cluster, writers, tell)
         outcomes = exercise.run(faults or drill.FAULTS)
@@ -185,6 +192,17 @@ def drill_command(folder: Path, faults: tuple[str, ...], writers: int, form: str
         click.echo(f"{count} writes acknowledged, {len(lost) or 'none'} of them lost")
     if lost:
         tell(f"lost: {', '.join(lost[:10])}{' ...' if len(lost) > 10 else ''} (what is left under {exercise.prefix} was not removed)")
+        sys.exit(1)
+
+
+def _drill_backup(cluster: Cluster, writers: int, form: str) -> None:
+    with _one_line_errors():
+        outcome = backup_drill.BackupDrill(cluster, writers, tell).run()
+    if form == "json":
+        click.echo(output.as_json({name: getattr(outcome, name) for name in outcome.__struct_fields__}))
+    else:
+        click.echo(output.table(backup_drill.HEADERS, backup_drill.rows(outcome), colour=output.colour_wanted()))
+    if not outcome.passed:
         sys.exit(1)
 
 

@@ -10,7 +10,7 @@ from kvstore.errors import InvalidAuthToken, UserEmpty
 from kvstore.ids import ClusterId, LeaseId, MemberId, Revision
 from kvstore.member.changes import new_member_id
 from kvstore.member.delivery import Deliver, Stream
-from kvstore.member.requests import Guarded, LeaseTime, ListLeases, ListMembers, RenewLease
+from kvstore.member.requests import Barrier, Guarded, LeaseTime, ListLeases, ListMembers, RenewLease
 from kvstore.model import (
     AlarmChange,
     AlarmMember,
@@ -82,7 +82,7 @@ class MemberBackend:
         self.cluster_id: ClusterId = self._member.config.cluster_id
         self.member_id: MemberId = self._member.id
         self.header = self._member.header
-        self._backups = Backups(lambda: self._ask(self._member.export_state))
+        self._backups = Backups(lambda: self._read(Barrier()), lambda: self._ask(self._member.export_state))
 
     def _propose(self, command: Any, who: Who = None) -> Awaitable[Any]:
         if who is not None or self._member.machine.accounts.enabled:

@@ -1,13 +1,16 @@
 """Copies of the state on their way to clients (`Maintenance.Snapshot`).
 
+A backup holds every write that was acknowledged before it was asked for, also a follower's, which asks the leader how far that is.
+
 A copy is a file beside the state, made by the state's thread at one commit. From then on it concerns nobody: a client may take its blobs as slowly
 as it likes, and commits, compactions and defragmentation go on. It is removed when its client has it or has left, whatever the moment.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from kvstore.errors import TooManyRequests
+from kvstore.errors import StoreError, TooManyRequests
 from kvstore.storage.engine import Export
 
 COPIES_MAX = 4
@@ -17,10 +20,16 @@ PIECE_BYTES = 256 << 10
 """Read at once, off the event loop."""
 
 
-class Backups:
-    """`ask` wants a copy of the state; the future is completed with an Export, or with a StoreError."""
+CATCH_UP_S = 2.0
+"""A member that cannot reach a quorum for so long gives what it has: a backup may be the last thing that is wanted of it."""
 
-    def __init__(self, ask: Callable[[], asyncio.Future[Export]]) -> None:
+
+class Backups:
+    """`catch_up` is done when everything has been applied here that was acknowledged anywhere before; `ask` wants a copy of the state, its
+    future is completed with an Export, or with a StoreError."""
+
+    def __init__(self, catch_up: Callable[[], Awaitable[object]], ask: Callable[[], asyncio.Future[Export]]) -> None:
+        self._catch_up = catch_up
         self._ask = ask
         self._under_way = 0
 
@@ -43,6 +52,9 @@ class Backups:
             self._under_way -= 1
 
     async def _copy(self) -> Export:
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(CATCH_UP_S):
+                await self._catch_up()
         asked = self._ask()
         try:
             return await asyncio.shield(asked)

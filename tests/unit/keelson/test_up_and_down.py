@@ -20,7 +20,7 @@ import pytest
 from keelson.launcher import cluster as clusters
 from keelson.launcher import processes, supervisor
 from keelson.launcher.processes import Identity
-from tests.support.kinds import distro_program, subject
+from tests.support.kinds import KEELSON, distro_program, subject
 from tests.support.members import wait_until
 from tests.support.ports import free_ports
 
@@ -106,6 +106,19 @@ def test_up_gives_a_healthy_tls_cluster_that_etcdctl_can_use(shell: Shell) -> No
 
     assert shell.keelson("up").returncode == 0
     assert in_a_shell(f"{etcdctl} get greeting") == "greeting\nhello\n"
+
+
+def test_a_drill_restores_a_backup_beside_the_running_cluster(shell: Shell) -> None:
+    if subject().name != KEELSON:
+        pytest.skip("backups are restored to Keelson's members only")
+    shell.up(1, "--insecure")
+    done = shell.keelson("drill", "backup", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert set(told["hashes"]) == {"running m1", "restored r1"} and len(set(told["hashes"].values())) == 1
+    assert told["acknowledged"] > 10 and told["missing"] == []
+    assert not (shell.data / "backup-drill").exists()
+    assert processes.with_arguments("--name=r1", f"--data-dir={shell.data}/backup-drill/cluster/r1") == []
 
 
 def test_a_drill_kills_the_leader_and_loses_nothing(shell: Shell) -> None:

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from kvstore.errors import TooManyRequests
+from kvstore.errors import RequestTimeout, StoreError, TooManyRequests
 from kvstore.server.backups import COPIES_MAX, PIECE_BYTES, Backups
 from kvstore.storage.engine import Export
 
@@ -30,7 +30,15 @@ class Asked:
 
     def __init__(self) -> None:
         self.futures: list[asyncio.Future[Export]] = []
-        self.backups = Backups(self._ask)
+        self.caught_up = 0
+        self.behind: StoreError | None = None
+        self.backups = Backups(self._catch_up, self._ask)
+
+    async def _catch_up(self) -> None:
+        assert self.caught_up == len(self.futures), "first catch up, then copy"
+        self.caught_up += 1
+        if self.behind is not None:
+            raise self.behind
 
     def _ask(self) -> asyncio.Future[Export]:
         self.futures.append(asyncio.get_running_loop().create_future())
@@ -57,6 +65,19 @@ def test_all_of_it_comes_and_then_it_is_given_back() -> None:
             got += piece
             assert remaining == len(CONTENT) - len(got)
         assert (got, copy.closed) == (CONTENT, 1)
+
+    asyncio.run(scene())
+
+
+def test_a_member_without_a_quorum_gives_what_it_has() -> None:
+    async def scene() -> None:
+        asked = Asked()
+        asked.behind = RequestTimeout()
+        reading = asyncio.ensure_future(first(asked.backups))  # noqa: TID251
+        await asyncio.sleep(0)
+        asked.futures[0].set_result(Copy())
+        await reading
+        assert asked.caught_up == 1
 
     asyncio.run(scene())
 
