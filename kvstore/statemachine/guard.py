@@ -73,8 +73,8 @@ class Guard:
         A put in it needs what it needs outside. Of etcd only 3.6's nested check is followed here; its put in a transaction shows the value before
         to whoever may only write, which is a hole.
         """
-        # One without compares and operations asks for nothing but the revision; nobody may do that unknown either.
-        access.check_user(self._accounts, caller)
+        if not (request.compare or request.success or request.failure):
+            access.check_user(self._accounts, caller)  # asks for nothing but the revision, which is still not for somebody unknown
         for compare in request.compare:
             access.check_read(self._accounts, caller, compare.key, compare.range_end)
         for operation in request.success + request.failure:

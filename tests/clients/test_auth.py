@@ -212,4 +212,4 @@ def test_a_session_looks_the_same(guarded: Pair, tmp_path: Path, request: pytest
         (session if "simple" in request.node.name else short_session)(ctl)
         transcripts.append(ctl.transcript)
     assert transcripts[1] == transcripts[0]
-    assert sum(code == 0 for _, code, _, _ in transcripts[1]) > 12, "most of it is allowed: a session of nothing but errors shows nothing"
+    assert sum(code == 0 for _, code, _, _ in transcripts[1]) >= 12, "most of it is allowed: a session of nothing but errors shows nothing"
