@@ -667,10 +667,21 @@ class Member:
             self.leader_changes += 1
             for number, asked in self._lease_asked.items():
                 self._send_lease_question(number, asked)
+        self._tell_of_leader(leader, term)
         self._leader, self._leader_term = leader, term
         if self._transfer is not None and leader == self._transfer[0]:
             self._reply(self._transfer[1], None)
             self._transfer = None
+
+    def _tell_of_leader(self, leader: MemberId, term: Term) -> None:
+        """In the words of etcd's raft/node.go, which operators look for."""
+        before = self._leader
+        if leader == NOBODY and before != NOBODY:
+            self._note(f"raft.node: {self.id:x} lost leader {before:x} at term {term}")
+        elif leader != NOBODY and before == NOBODY:
+            self._note(f"raft.node: {self.id:x} elected leader {leader:x} at term {term}")
+        elif leader not in (NOBODY, before):
+            self._note(f"raft.node: {self.id:x} changed leader from {before:x} to {leader:x} at term {term}")
 
     # --- the state ----------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from keelson.cogs.logs import duration, fields
@@ -28,6 +28,8 @@ from kvstore.member.effects import (
 )
 from kvstore.member.member import Member
 from kvstore.member.messages import AnyPeerMessage
+from kvstore.model import AlarmAction, AlarmChange, AlarmType
+from kvstore.model import Member as MemberRecord
 from kvstore.mvcc.hash import hash_everything, hash_kv
 from kvstore.raft.messages import SnapshotMeta
 from kvstore.server.disk import DiskThread
@@ -113,7 +115,7 @@ class Runner:
         self.member = member
         self.send = send
         self._measured(_sizes(self._state))
-        member.apply = Applying(self.observed, self.slow_apply_s, self._warn_slow_apply)
+        member.apply = Applying(self.observed, self.slow_apply_s, self._warn_slow_apply, self._tell_of_alarm)
         member.compact = Compacting(self.observed)
         self._next_tick_s = self.loop.time()
         self._ticked_s = time.perf_counter()
@@ -235,12 +237,34 @@ class Runner:
             self._die(effects.stop, removed=effects.removed)
             return
         if member.machine.members != self._members_seen:
+            self._tell_of_members(self._members_seen, member.machine.members)
             self._members_seen = dict(member.machine.members)
             self.members_changed()
         if member.is_ready and not self.ready.done():
+            log.info("published local member to cluster through raft", extra=fields(local_member_id=f"{member.id:x}"))
             self.ready.set_result(None)
         if member.has_work:
             self.wake()
+
+    @staticmethod
+    def _tell_of_members(before: Mapping[MemberId, MemberRecord], now: Mapping[MemberId, MemberRecord]) -> None:
+        for peer in now.keys() - before.keys():
+            record = now[peer]
+            log.info("added member", extra=fields(added_peer_id=f"{peer:x}", added_peer_peer_urls=record.peer_urls, learner=record.is_learner))
+        for peer in before.keys() - now.keys():
+            log.info("removed member", extra=fields(removed_remote_peer_id=f"{peer:x}", removed_remote_peer_urls=before[peer].peer_urls))
+        for peer in now.keys() & before.keys():
+            if before[peer].is_learner and not now[peer].is_learner:
+                log.info("promote member", extra=fields(promoted_member_id=f"{peer:x}"))
+            if before[peer].peer_urls != now[peer].peer_urls:
+                log.info("updated member", extra=fields(updated_remote_peer_id=f"{peer:x}", updated_remote_peer_urls=now[peer].peer_urls))
+
+    def _tell_of_alarm(self, change: AlarmChange) -> None:
+        told = fields(**{"alarm": AlarmType(change.alarm).name, "from": f"{change.member_id:x}"})
+        if change.action == AlarmAction.ACTIVATE:
+            log.warning("alarm raised", extra=told)
+        else:
+            log.warning("alarm disarmed", extra=told)
 
     def _die(self, reason: str, *, removed: bool = False) -> None:
         if not self._stopping:
@@ -442,6 +466,7 @@ class Runner:
             began = time.perf_counter()
             self.observed.defragmenting = True
             before = self._state.size_bytes()
+            log.info("defragmenting", extra=fields(path=str(self._state.path), current_db_size_bytes=before))
             machine.transaction.abort()
             self._state.close()
             error: Exception | None = None
@@ -455,7 +480,17 @@ class Runner:
             taken_s = time.perf_counter() - began
             self.observed.defragmented.observe(taken_s)
             self.observed.defragmenting = False
-            log.info("finished defragmenting", extra=fields(before=before, after=self._state.size_bytes(), took_s=round(taken_s, 3)))
+            after = self._state.size_bytes()
+            log.info(
+                "finished defragmenting directory",
+                extra=fields(
+                    path=str(self._state.path),
+                    current_db_size_bytes_diff=after - before,
+                    current_db_size_bytes=after,
+                    current_db_size_in_use_bytes=self._state.size_in_use_bytes(),
+                    took=duration(taken_s),
+                ),
+            )
             return error
 
         def done(error: Exception | None) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from keelson.cogs.logs import fields
+from keelson.cogs.readiness import notify_init_daemon
 from keelson.cogs.shutdown import StopAsked, stop_on_signals
 from kvstore.api.app import App
 from kvstore.api.rpc import Settings
@@ -225,7 +226,7 @@ async def _serve(config: Config, disk: LmdbDisk, opened: Opened, sockets: Socket
         now_s=time.monotonic(),
     )
     log.info(
-        "starting a member",
+        "starting an etcd server",
         extra=fields(
             name=config.name,
             local_member_id=f"{member.id:x}",
@@ -269,11 +270,16 @@ async def _serve(config: Config, disk: LmdbDisk, opened: Opened, sockets: Socket
             ports, guarding = await _open_services(config, runner, logins, transport, sockets, tracing, group)
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             guarding.cancel()
+        if (number := stop.number) is not None:
+            log.info("received signal; shutting down", extra=fields(signal=(signal.strsignal(number) or number.name).lower()))
+        told = fields(name=config.name, data_dir=str(config.data_dir), advertise_client_urls=config.advertise_client_urls)
+        log.info("closing etcd server", extra=told)
         stopping.cancel()
         await _stop(runner, transport, ports, failed)
         logins.close()
         if tracing is not None:
             await loop.run_in_executor(None, tracing.close)
+        log.info("closed etcd server", extra=told)
         if failed.done() and failed.exception() is None:
             raise Fatal(failed.result())
     if failed.done():
@@ -333,6 +339,11 @@ async def _open_services(
         ports.append(port)
     for url, _ in sockets.client:
         log.info("ready to serve client requests", extra=fields(address=url))
+        if urlsplit(url).scheme == "https":
+            log.info("serving client traffic securely", extra=fields(address=url))
+        else:
+            log.info("serving client traffic insecurely; this is strongly discouraged!", extra=fields(address=url))
+    notify_init_daemon()
     return ports, group.create_task(Guard(app, ports).run(), name="guard")
 
 
@@ -348,7 +359,6 @@ async def _stop(runner: Runner, transport: Transport, ports: list[ClientPort], f
     for port in ports:
         await port.finish(GRACE_S)
     await transport.close()
-    log.info("stopped")
 
 
 async def _finish_requests(member: RunningMember) -> None:
@@ -366,12 +376,14 @@ async def _hand_over(runner: Runner) -> None:
         return
     followers = [(known.match, peer) for peer, known in member.raft.status().followers.items() if peer != member.id and not known.is_learner]
     if not followers:
+        log.info("skipped leadership transfer for single voting member cluster", extra=fields(local_member_id=f"{member.id:x}"))
         return
     target = max(followers)[1]
     future = runner.loop.create_future()
     member.move_leader(target, future)
     runner.wake()
+    log.info("leadership transfer starting", extra=fields(local_member_id=f"{member.id:x}", transferee_member_id=f"{target:x}"))
     with contextlib.suppress(Exception):
         async with asyncio.timeout(member.config.election_timeout_s):
             await future
-    log.info("leadership transfer on stop", extra=fields(to=f"{target:x}", leader=f"{member.leader:x}"))
+    log.info("leadership transfer finished", extra=fields(transferee_member_id=f"{target:x}", current_leader_member_id=f"{member.leader:x}"))

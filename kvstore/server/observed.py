@@ -3,16 +3,20 @@
 The pure rooms have no clock: what they do is timed from outside (`Applying`, `Compacting`), what they count themselves are plain numbers of theirs.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
+from keelson.cogs.logs import duration, fields
 from keelson.cogs.metrics import Histogram, exponential
 from kvstore.errors import StoreError
 from kvstore.ids import Index, MemberId, Term
 from kvstore.model import AlarmChange, Compact, LeaseGrant, PublishMember
 from kvstore.statemachine.commands import Command, Envelope
 from kvstore.statemachine.machine import Machine
+
+log = logging.getLogger("kvstore.server")
 
 DISK = exponential(0.001, 2, 14)
 APPLY = exponential(0.0001, 2, 20)
@@ -81,13 +85,16 @@ def _note_snapshot(
         durations.setdefault(peer, Histogram(WHOLE_STATE)).observe(took_s)
 
 
+_LOOKED_AT = frozenset({LeaseGrant, AlarmChange})
+
 WarnSlow = Callable[[Command, Any, float], None]
 
 
 class Applying:
     """`Machine.apply` with a clock: 0.3 us more an entry. Who applies slowly is told to `warn` with command, outcome and seconds."""
 
-    def __init__(self, observed: Observed, slow_s: float, warn: WarnSlow) -> None:
+    def __init__(self, observed: Observed, slow_s: float, warn: WarnSlow, alarm_changed: Callable[[AlarmChange], None]) -> None:
+        self._alarm_changed = alarm_changed
         self._observed = observed
         self._slow_s = slow_s
         self._warn = warn
@@ -102,8 +109,11 @@ class Applying:
         if histogram is None:
             histogram = self._observed.applied[kind] = Histogram(APPLY)
         histogram.observe(took_s)
-        if kind[0] is LeaseGrant and kind[1]:
-            self._observed.lease_ttl.observe(outcome.ttl_s)
+        if kind[0] in _LOOKED_AT and kind[1]:
+            if kind[0] is LeaseGrant:
+                self._observed.lease_ttl.observe(outcome.ttl_s)
+            elif outcome.alarms:
+                self._alarm_changed(command)  # type: ignore[arg-type]
         if took_s > self._slow_s:
             self._observed.slow_applies += 1
             self._warn(command, outcome, took_s)
@@ -127,5 +137,7 @@ class Compacting:
         if not more:
             self._observed.compaction_total_ms.observe((now_s - self._began_s) * 1000)
             self._observed.compacted_at_s = time.time()
+            told = fields(compact_revision=machine.compacted_revision, took=duration(now_s - self._began_s))
+            log.info("finished scheduled compaction", extra=told)
             self._began_s = None
         return more

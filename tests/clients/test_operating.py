@@ -1,6 +1,7 @@
 """What operators set beside the store's own business: discovery by DNS, who may ask which port, where log lines go."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -105,3 +106,44 @@ def test_a_log_that_cannot_be_opened_is_said(tmp_path: Path) -> None:
     command = [*kinds.find(kinds.KEELSON).command, f"--log-outputs={tmp_path}/nowhere/m.log", f"--data-dir={tmp_path}/data"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert (done.returncode, "cannot open the log" in done.stderr) == (1, True)
+
+
+GREPPED = [
+    "starting an etcd server",
+    "added member",
+    "raft.node: ID elected leader ID at term N",
+    "published local member to cluster through raft",
+    "ready to serve client requests",
+    "serving client traffic insecurely; this is strongly discouraged!",
+    "finished scheduled compaction",
+    "defragmenting",
+    "finished defragmenting directory",
+    "alarm raised",
+    "alarm disarmed",
+    "received signal; shutting down",
+    "closing etcd server",
+    "skipped leadership transfer for single voting member cluster",
+    "closed etcd server",
+]
+"""What scripts and people look for in etcd's logs, in the order of a member's life."""
+
+
+@pytest.mark.parametrize("name", [kinds.ETCD, kinds.KEELSON])
+def test_key_messages_are_etcds(name: str, tmp_path: Path) -> None:
+    with Cluster(kinds.find(name), tmp_path, 1) as cluster:
+        [member] = cluster
+        post = member.http.post
+        for _ in range(3):
+            post("/v3/kv/put", {"key": "YQ=="})
+        post("/v3/kv/compaction", {"revision": 3, "physical": True})
+        post("/v3/maintenance/defragment", {})
+        for action in (1, 2):
+            post("/v3/maintenance/alarm", {"action": action, "memberID": "5", "alarm": 1})
+        member.terminate()
+        lines = [json.loads(line) for line in member.log().splitlines() if line.startswith("{")]
+    told = [re.sub(r"term \d+$", "term N", re.sub(r"\b[0-9a-f]{14,16}\b", "ID", line["msg"])) for line in lines]
+    assert [message for message in told if message in GREPPED] == GREPPED
+    fields = {line["msg"]: line for line in lines}
+    assert fields["finished scheduled compaction"]["compact-revision"] == 3
+    assert (fields["alarm raised"]["alarm"], fields["alarm raised"]["from"]) == ("NOSPACE", "5")
+    assert fields["received signal; shutting down"]["signal"] == "terminated"
