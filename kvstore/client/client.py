@@ -27,7 +27,7 @@ from kvstore.client.watch import Watcher
 from kvstore.errors import AuthNotEnabled, StoreError
 from kvstore.wire import messages
 from kvstore.wire.messages import METHODS
-from kvstore.wire.status import Code
+from kvstore.wire.status import CODES
 
 COMMAND_TIMEOUT_S = 5.0
 
@@ -113,7 +113,7 @@ class Client:
             except CallFailed as error:
                 raise LoginFailed(error.code, str(error)) from error
             except StoreError as error:
-                raise LoginFailed(Code.UNAUTHENTICATED, str(error)) from error
+                raise LoginFailed(CODES[type(error)], str(error)) from error
             self._logged_in = True
 
     async def renew(self, error: StoreError) -> bool:

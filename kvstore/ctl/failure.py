@@ -17,19 +17,29 @@ class Failure(Exception):
 
 
 def told(error: "StoreError") -> str:
-    """What etcdctl says of it. The reason for which a server could not be reached goes to standard error beside, as the Go client logs it."""
+    """What etcdctl says of it, perhaps inside a longer sentence. Raises Failure itself if the client could not log in: etcdctl does that first,
+    and no command has a word of its own for it. Why a server was not reached goes to standard error beside, as the Go client logs it."""
+    from kvstore.client.authentication import LoginFailed
+
+    text = _words(error)
+    if isinstance(error, LoginFailed):
+        raise Failure(BAD_CONNECTION, text) from error
+    return text
+
+
+def _words(error: "StoreError") -> str:
     import json
     import sys
 
-    from kvstore.client.authentication import LoginFailed
     from kvstore.client.errors import CallFailed, NotConnected
-    from kvstore.wire.status import Code
+    from kvstore.errors import StoreError
+    from kvstore.wire.status import CODES, Code
 
-    if not isinstance(error, CallFailed):
-        return str(error)
     if isinstance(error, NotConnected) or isinstance(error.__cause__, NotConnected):
         print(json.dumps({"level": "warn", "msg": "no connection", "error": str(error)}), file=sys.stderr)
         return "context deadline exceeded"
-    if error.code is Code.DEADLINE_EXCEEDED or (isinstance(error, LoginFailed) and str(error).startswith("etcdserver: ")):
+    code = error.code if isinstance(error, CallFailed) else CODES.get(type(error))
+    cause = type(error.__cause__) if isinstance(error.__cause__, StoreError) else type(error)
+    if code is None or code is Code.DEADLINE_EXCEEDED or (cause in CODES and str(error).startswith("etcdserver: ")):
         return str(error)
-    return f"rpc error: code = {error.code.words} desc = {error}"
+    return f"rpc error: code = {code.words} desc = {error}"

@@ -84,7 +84,11 @@ async def time_to_live(client: "Client", given: Given, printer: Printer) -> None
     if len(given.arguments) != 1:
         raise Failure(BAD_ARGUMENTS, "lease timetolive command needs lease ID as argument")
     with_keys = given.flags["keys"]
-    response = await client.lease_time_to_live(lease_id(given.arguments[0]), keys=with_keys)
+    number = lease_id(given.arguments[0])
+    try:
+        response = await client.lease_time_to_live(number, keys=with_keys)
+    except StoreError as error:
+        raise Failure(BAD_CONNECTION, told(error)) from error
 
     def simple() -> None:
         name = f"lease {unsigned(response.ID):016x}"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kvstore.ctl import commands
-from kvstore.ctl.failure import BAD_CONNECTION, ERROR, INTERRUPTED, SUCCESS, Failure
+from kvstore.ctl.failure import ERROR, INTERRUPTED, SUCCESS, Failure
 from kvstore.ctl.flags import HELP, BadFlag, Conflict, Given, NoSuchCommand, read_flags
 from kvstore.ctl.output import Printer, output_version
 
@@ -89,14 +89,10 @@ def _run(given: Given) -> int:
 
 def _told(error: BaseException) -> BaseException:
     """A refusal by a server as a failure of this program; anything else as it is."""
-    from kvstore.client.authentication import LoginFailed
     from kvstore.ctl.failure import told
     from kvstore.errors import StoreError
 
-    if not isinstance(error, StoreError):
-        return error
-    # etcdctl logs in while it makes its client: that is a connection it could not make.
-    return Failure(BAD_CONNECTION if isinstance(error, LoginFailed) else ERROR, told(error))
+    return Failure(ERROR, told(error)) if isinstance(error, StoreError) else error
 
 
 async def _run_command(command: "Command", given: Given, printer: Printer, connector: "Connector") -> None:

@@ -40,6 +40,8 @@ async def _each(client: "Client", given: Given, open_client: OpenClient) -> Asyn
 
 async def health(client: "Client", given: Given, printer: Printer, open_client: OpenClient) -> None:
     """A linearizable read of the key "health" proves a quorum."""
+    from kvstore.client.authentication import LoginFailed
+
     found: list[tuple[str, bool, str, str]] = []
     async for endpoint, single in _each(client, given, open_client):
         began = time.perf_counter()
@@ -51,11 +53,14 @@ async def health(client: "Client", given: Given, printer: Printer, open_client: 
                 raise Failure(ERROR, "Active Alarm(s): " + ", ".join(_ALARMS.get(raised.alarm, "UNKNOWN") for raised in alarms.alarms))
         except PermissionDenied:
             pass  # It took a quorum to find that out.
+        except LoginFailed as error:
+            began, error_text = 0.0, str(error)
         except StoreError as error:
             error_text = told(error)
         except Failure as error:
             error_text = str(error)
-        found.append((endpoint, not error_text, written(time.perf_counter() - began), error_text))
+        took = written(time.perf_counter() - began) if began else ""  # Nothing was asked, if it could not log in.
+        found.append((endpoint, not error_text, took, error_text))
 
     def simple() -> None:
         for endpoint, healthy, took, error in found:
@@ -139,6 +144,7 @@ def _status_row(endpoint: str, answer: Any) -> list[str]:
 async def status(client: "Client", given: Given, printer: Printer, open_client: OpenClient) -> None:
     found: list[tuple[str, Any]] = []
     failed: StoreError | None = None
+    await client.ready()
     async for endpoint, single in _each(client, given, open_client):
         try:
             found.append((endpoint, await single.status()))
@@ -190,6 +196,7 @@ async def hash_kv(client: "Client", given: Given, printer: Printer, open_client:
     found: list[tuple[str, Any]] = []
     failed: StoreError | None = None
     newer = printer.version >= (3, 6)
+    await client.ready()
     async for endpoint, single in _each(client, given, open_client):
         try:
             found.append((endpoint, await single.hash_kv(given.flags["rev"])))
@@ -265,6 +272,7 @@ async def defragment(client: "Client", given: Given, printer: Printer, open_clie
         offline.defragment(given.flags["data-dir"], printer)
         return
     failed = False
+    await client.ready()
     async for endpoint, single in _each(client, given, open_client):
         began = time.perf_counter()
         took, problem = "", ""

@@ -51,14 +51,18 @@ def _check_urls(urls: list[str]) -> None:
             host, colon, port = parts.netloc.rpartition(":")
             if not colon or not port or host.endswith(":"):
                 raise Failure(ERROR, f'URL address does not have the form "host:port": {url.strip()}')
+            if not port.isdigit():
+                raise Failure(ERROR, f'parse "{url.strip()}": invalid port ":{port}" after host')
             if parts.path:
                 raise Failure(ERROR, f"URL must not contain a path: {url.strip()}")
 
 
 async def add(client: "Client", given: Given, printer: Printer) -> None:
     """Ends with the settings that the new member is to be started with."""
-    if len(given.arguments) != 1:
+    if not given.arguments:
         raise Failure(BAD_ARGUMENTS, "member name not provided")
+    if len(given.arguments) > 1:
+        raise Failure(BAD_ARGUMENTS, "too many arguments")
     name = given.arguments[0]
     urls = _peer_urls(given)
     learner = given.flags["learner"]
@@ -74,7 +78,7 @@ async def add(client: "Client", given: Given, printer: Printer) -> None:
         printer.line()
         printer.line(f'ETCD_NAME="{name}"')
         printer.line(f'ETCD_INITIAL_CLUSTER="{",".join(initial)}"')
-        printer.line(f'ETCD_INITIAL_ADVERTISE_PEER_URLS="{",".join(added.peerURLs)}"')
+        printer.line(f'ETCD_INITIAL_ADVERTISE_PEER_URLS="{",".join(urls)}"')
         printer.line('ETCD_INITIAL_CLUSTER_STATE="existing"')
 
     _print(printer, response, simple)
@@ -103,8 +107,10 @@ async def promote(client: "Client", given: Given, printer: Printer) -> None:
 def _print(printer: Printer, response: Any, simple: Callable[[], None], fields: Callable[[], None] | None = None) -> None:
     if printer.form == "json" and printer.hex and (printer.version >= (3, 6) or fields is not None):
         shown = _with_hex_ids(response)
-        if printer.version < (3, 6):  # Which did it for lists alone, with a slip of the pen.
-            shown["members"] = [{"clientURLS" if name == "clientURLs" else name: value for name, value in one.items()} for one in shown["members"]]
+        if printer.version < (3, 6):  # Which does it for lists alone, with a record of its own.
+            names = {"ID": "ID", "name": "name", "peerURLs": "peerURLs", "clientURLS": "clientURLs"}
+            empty = {"name": ""}
+            shown["members"] = [{to: one.get(name, empty.get(name)) for to, name in names.items()} for one in shown["members"]]
         printer.line(go_json(shown))
     else:
         printer.message(response, simple=simple, fields=fields)

@@ -101,7 +101,8 @@ async def revoke_permission(client: "Client", given: Given, printer: Printer) ->
     response = await client.auth("RoleRevokePermission", role=name, key=key, range_end=end)
 
     def simple() -> None:
-        what = b"key " + key if not end else b"range " + _shown_range(key, end)
+        named = _bytes(rest[0])  # As it was typed: an empty key stands for the smallest.
+        what = b"key " + named if not end else b"range " + _shown_range(named, end)
         printer.raw(b"Permission of " + what + b" is revoked from role " + _bytes(name) + b"\n")
 
     printer.message(response, simple=simple, fields=lambda: printer.header_fields(response.header))

@@ -9,8 +9,8 @@
         formats: simple json      only these
         lines: 4                  it never ends: kill it after so many lines of output
 
-`{endpoint}` is the server, `{dead}` a port where nobody listens, `{member}` the server's id, `{folder}` an empty folder, `{rev+2}` the second
-revision that the script makes.
+`{endpoint}` is the server, `{dead}` a port where nobody listens, `{member}` the server's id, `{peer_url}` its peers' address, `{folder}` an empty
+folder, `{rev+2}` the second revision that the script makes.
 """
 
 import os
@@ -25,7 +25,7 @@ from threading import Timer
 
 from msgspec import Struct
 
-from tests.clients import kvctl
+from tests.clients.kvctl import Forks
 from tests.clients.masking import Masking, unnumbered_leases
 from tests.support.http import Http
 from tests.support.members import Cluster
@@ -83,8 +83,8 @@ def read(path: Path) -> list[Step]:
 class World:
     """One client with one server of its own."""
 
-    def __init__(self, program: str, cluster: Cluster, folder: Path) -> None:
-        """`program`: the path of an etcdctl, or "kvctl"."""
+    def __init__(self, program: "str | Forks", cluster: Cluster, folder: Path) -> None:
+        """`program`: the path of an etcdctl, or kvctl's server."""
         self.program, self.cluster, self.folder = program, cluster, folder
         self.masking = Masking(cluster)
         [self._member] = [number for number, name in self.masking.ids.items() if name != "CLUSTER"]
@@ -95,6 +95,7 @@ class World:
             "dead": DEAD,
             "member": f"{self._member:x}",
             "folder": str(self.folder),
+            "peer_url": self.cluster[0].peer_url,
             "rev": self._revision(),
         }
         for step in steps:
@@ -124,9 +125,9 @@ class World:
             endpoint = []
         arguments = [*arguments[:1], *endpoint, *arguments[1:]]
         environment = {"ETCDCTL_API": "3", "KVCTL_OUTPUT_VERSION": "3.5", **environment}
-        if self.program == "kvctl" and not step.lines:
-            return kvctl.run(arguments, step.stdin.encode(), environment)
-        program = [sys.executable, "-m", "kvstore.ctl.main"] if self.program == "kvctl" else [self.program]
+        if isinstance(self.program, Forks) and not step.lines:
+            return self.program.run(arguments, step.stdin.encode(), environment, str(self.folder))
+        program = [sys.executable, "-m", "kvstore.ctl.main"] if isinstance(self.program, Forks) else [self.program]
         with subprocess.Popen(
             [*program, *arguments],
             stdin=subprocess.PIPE,
@@ -155,19 +156,32 @@ class World:
         if text.startswith("NAME:\n"):
             return "usage of " + text.split(" - ")[0].split()[-1].replace("kvctl", "etcdctl")
         if form == "json" and code == 0 and text.startswith(("{", "[")):
-            return self.masking.parsed(text)
+            return [_in_order(document) for document in self.masking.parsed(text)]
         text = unnumbered_leases(self.masking.text(text))
+        text = re.sub(r"\b([Mm]ember|cluster) +", r"\1 ", text)  # Go's %16x leaves blanks for leading zeros.
         text = re.sub(r"(true|false), (true|false), \d+, \d+, \d+, ", r"\1, \2, TERM, INDEX, INDEX, ", text)
         text = re.sub(r"\| +\d+ \| +\d+ \| +\d+ \|( +)\|", r"| TERM | INDEX | INDEX |\1|", text)
         text = re.sub(r"^(\S+:PORT-\w+), \d+$", r"\1, HASH", text, flags=re.M)
         text = re.sub(r"^(\| \S+:PORT-\w+ \|) +\d+ \|$", r"\1 HASH |", text, flags=re.M)
-        return re.sub(r" {2,}|-{2,}", "  ", text) if form == "table" else text
+        text = re.sub(r'"raft_term":\d+', '"raft_term":TERM', re.sub(r" {2,}|-{2,}", " ", text) if form == "table" else text)
+        if any(f"{name}, " in text or f"{name} |" in text for name in self.masking.ids.values()):  # A list of members, sorted by ids.
+            text = "\n".join(sorted(text.splitlines()))
+        if text.count('\n"Name" : ') > 1:
+            text = "\n\n".join(sorted(text.replace('"ID" :', '\n"ID" :', 1).split("\n\n")))
+        return re.sub(r'(?<=INITIAL_CLUSTER=")[^"]*', lambda match: ",".join(sorted(match[0].split(","))), text)
 
     def _complaints(self, err: bytes) -> tuple[str, ...]:
         """Without log lines of the client (retries, with addresses and times), and what stty says where there is no terminal."""
         lines = err.decode(errors="surrogateescape").replace("kvctl", "etcdctl").splitlines()
         kept = [line for line in lines if not re.match(r'^\{"level"|^\d{4}[-/]|^stty: ', line)]
         return tuple(unnumbered_leases(self.masking.text("\n".join(kept))).split("\n"))
+
+
+def _in_order(document: object) -> object:
+    """Members are sorted by their ids, which differ from cluster to cluster."""
+    if isinstance(document, dict) and "members" in document:
+        return {**document, "members": sorted(document["members"], key=repr)}
+    return document
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:

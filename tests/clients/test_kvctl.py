@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients import kvctl
+from tests.clients.kvctl import Forks
 from tests.support import kinds
 from tests.support.members import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+FORKS = Forks()
+"""Ends with this process: its input does."""
 
 FORMATS = ["simple", "json", "fields"]
 
@@ -95,7 +98,7 @@ def programs(etcd: Cluster) -> dict[str, list[str]]:
 
 def run(program: list[str], arguments: list[str], stdin: str = "") -> tuple[int, str, str]:
     if Path(program[0]).name == "kvctl":
-        code, out, err = kvctl.run([*program[1:], *arguments], stdin.encode(), {"KVCTL_OUTPUT_VERSION": "3.5"})
+        code, out, err = FORKS.run([*program[1:], *arguments], stdin.encode(), {"KVCTL_OUTPUT_VERSION": "3.5"})
     else:
         done = subprocess.run([*program, *arguments], capture_output=True, input=stdin.encode(), timeout=20, check=False)
         code, out, err = done.returncode, done.stdout, done.stderr

