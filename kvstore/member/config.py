@@ -5,6 +5,7 @@ from msgspec import Struct
 from kvstore.ids import ClusterId
 from kvstore.member.changes import Rules
 from kvstore.member.compactor import AutoCompaction
+from kvstore.member.corruption import CorruptionChecks
 from kvstore.raft.config import Config as RaftConfig
 
 
@@ -29,6 +30,7 @@ class MemberConfig(Struct, frozen=True):
     unapplied_entries_max: int = 5_000
     """Committed but unapplied entries beyond which new proposals are refused (etcd's maxGapBetweenApplyAndCommitIndex)."""
     auto_compaction: AutoCompaction = AutoCompaction()
+    corruption_checks: CorruptionChecks = CorruptionChecks()
     commit_entries: int = 4_096
     """Applied entries after which the state is committed to disk."""
     commit_bytes: int = 8 << 20

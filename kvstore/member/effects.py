@@ -66,6 +66,15 @@ class HashState(Struct, frozen=True):
     token: Token
 
 
+class InspectState(Struct, frozen=True):
+    """Inspect the committed state at `revision` (0: its newest) and call `Member.state_inspected(self, Inspection | EngineError)`. Reads the file
+    for itself and may take long: other work on the state goes on meanwhile."""
+
+    revision: Revision
+    thorough: bool
+    token: Token
+
+
 class StoreChunk(Struct, frozen=True):
     """Keep this piece of an incoming state; offset 0 begins anew. Needs no answer; what goes wrong shows at `InstallState`."""
 
@@ -89,7 +98,7 @@ class DefragmentState(Struct, frozen=True):
     token: Token
 
 
-StateWork = CommitState | ExportState | HashState | StoreChunk | InstallState | DefragmentState
+StateWork = CommitState | ExportState | HashState | InspectState | StoreChunk | InstallState | DefragmentState
 
 
 class Note(Struct, frozen=True):

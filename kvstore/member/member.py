@@ -41,6 +41,8 @@ from kvstore.ids import NO_INDEX, NOBODY, Index, LeaseId, MemberId, RequestId, R
 from kvstore.member.changes import CHANGES_WAITING_MAX, REFUSALS, Changes, Standing, Wanted, why_refused
 from kvstore.member.compactor import make_compactor
 from kvstore.member.config import MemberConfig
+from kvstore.member.corruption import Answer, CorruptionChecker, Round, doubt, judge
+from kvstore.member.corruption import Kind as CheckKind
 from kvstore.member.delivery import Deliver, Delivery, Stream
 from kvstore.member.driver import Durable, LogWriter
 from kvstore.member.effects import (
@@ -51,6 +53,7 @@ from kvstore.member.effects import (
     Effects,
     ExportState,
     HashState,
+    InspectState,
     InstallState,
     Note,
     StateWork,
@@ -59,7 +62,7 @@ from kvstore.member.effects import (
 )
 from kvstore.member.gate import Gate
 from kvstore.member.lessor import Lessor
-from kvstore.member.messages import AnyPeerMessage, ChangeAnswer, ChangeQuestion, LeaseAnswer, LeaseQuestion
+from kvstore.member.messages import AnyPeerMessage, ChangeAnswer, ChangeQuestion, HashAnswer, HashQuestion, LeaseAnswer, LeaseQuestion
 from kvstore.member.proposals import Proposals
 from kvstore.member.quota import Quota
 from kvstore.member.raising import Raising
@@ -82,6 +85,7 @@ from kvstore.model import (
     Status,
     Txn,
 )
+from kvstore.mvcc.inspection import Inspection
 from kvstore.raft.core import Proposed, Raft
 from kvstore.raft.leader import may_change_membership
 from kvstore.raft.membership import Change, decode_change
@@ -106,6 +110,7 @@ HAND_OVERS_MAX = 3
 
 LEASE_TTL_MAX_S = 9_000_000_000
 PUBLISH_RETRY_TICKS = 10
+DAMAGE_TEXT_MAX = 500
 LEASE_QUESTION_RETRY_TICKS = 5
 
 _ACTIONS = frozenset(map(int, Action))
@@ -135,6 +140,13 @@ class _PeerToken:
     def __init__(self, sender: MemberId, number: int) -> None:
         self.sender = sender
         self.number = number
+
+
+class _HashAsked(msgspec.Struct, frozen=True):
+    """An inspection on behalf of another member."""
+
+    sender: MemberId
+    number: int
 
 
 class _OwnLeaseToken:
@@ -189,6 +201,7 @@ class Member:
         self._raising = Raising(config.request_timeout_s)
         self._compactor = make_compactor(config.auto_compaction, now_s, config.request_timeout_s)
         self._auto_compaction: RequestId | None = None
+        self._checker = CorruptionChecker(config.corruption_checks, now_s)
         self.gate = Gate(config.auth_token_ttl_s)
         self._effects = Effects([], [], [], [])
 
@@ -449,6 +462,7 @@ class Member:
         self._publish()
         self._compact_automatically()
         self._leave()
+        self._check_corruption()
         if self._lessor.active:
             for lease_id in self._lessor.expired(now_s):
                 self._revoke_expired(lease_id)
@@ -467,6 +481,10 @@ class Member:
             self._on_change_question(message)
         elif isinstance(message, ChangeAnswer):
             self._on_change_answer(message)
+        elif isinstance(message, HashQuestion):
+            self._on_hash_question(message)
+        elif isinstance(message, HashAnswer):
+            self._checker.answered(message.sender, message.number, Answer(message.hash, message.compacted, message.damage))
         else:
             self.raft.step(message)
 
@@ -514,6 +532,27 @@ class Member:
             return
         compacted = work.compacted_revision
         self._reply(work.token, HashKVResult(self.machine.revision, result, compacted if compacted > 0 else -1, work.revision))
+
+    def state_inspected(self, work: InspectState, result: Inspection | Exception) -> None:
+        self._state_out.remove(work)
+        if isinstance(result, Exception):
+            self._note("failed to inspect the state", is_warning=True, error=str(result))
+        elif result.damage:
+            self._note("the state of this member is corrupt", is_warning=True, damage=result.damage)
+        round_ = self._checker.round
+        if isinstance(work.token, _HashAsked):
+            if not isinstance(result, Exception):
+                self._effects.messages.append(
+                    HashAnswer(
+                        self.id, work.token.sender, self.raft.term, work.token.number, result.hash, result.compacted, result.damage[:DAMAGE_TEXT_MAX]
+                    )
+                )
+        elif round_ is not None and round_ is work.token:
+            if isinstance(result, Exception):
+                self._checker.round = None
+                self._reply(round_.token, DiskTrouble(str(result)))
+            else:
+                round_.begin(result, self.now_s)
 
     def state_installed(self, meta: SnapshotMeta, machine: Machine) -> None:
         """The received state is in place and on disk, the log begins behind it, and `machine` has it open with a write transaction."""
@@ -564,6 +603,9 @@ class Member:
         ]
         if self._transfer is not None:
             tokens.append(self._transfer[1])
+        if self._checker.round is not None and self._checker.round.token is not None:
+            tokens.append(self._checker.round.token)
+            self._checker.round = None
         for token in tokens:
             if not isinstance(token, _PeerToken | _OwnLeaseToken):
                 self._reply(token, Stopped())
@@ -855,6 +897,15 @@ class Member:
         self._effects.state_work.append(self._state_busy)
 
     def _hand_out(self, work: StateWork) -> None:
+        if isinstance(work, HashState) and work.revision >= 0:
+            # Compaction may have gone on since it was asked for.
+            if work.revision < self.machine.compacted_revision:
+                self._reply(work.token, Compacted())
+                return
+            work = HashState(work.revision, self.machine.compacted_revision, work.token)
+        if isinstance(work, ExportState) and work.receiver != NOBODY and self._is_corrupt():
+            self.raft.snapshot_failed(work.receiver)  # a healthy leader will send its own
+            return
         if isinstance(work, ExportState):
             work = ExportState(self._durable, work.receiver, work.token)
             self._exports_out += 1
@@ -1018,6 +1069,72 @@ class Member:
             asked.retry_ticks -= 1
             if asked.retry_ticks <= 0:
                 self._send_lease_question(number, asked)
+
+    # --- corruption ---------------------------------------------------------------------------------------------------
+
+    def check_initially(self, token: Token) -> None:
+        """Compare our state with the other members', before serving anybody. The answer says why we must not serve, "" that nothing was found."""
+        round_ = self._checker.start(CheckKind.INITIAL, Revision(0), token)
+        self._want(InspectState(Revision(0), False, round_))
+
+    def _others(self) -> set[MemberId]:
+        conf = self.raft.conf
+        return {*conf.voters, *conf.learners} - {self.id}
+
+    def _is_corrupt(self) -> bool:
+        return bool(self.machine.alarms) and AlarmMember(self.id, AlarmType.CORRUPT) in self.machine.alarms
+
+    def _check_corruption(self) -> None:
+        """The leader's round of the check that is due: begin it, ask, and judge when it is over."""
+        checker = self._checker
+        due = checker.due(self.now_s, self.machine.compacted_revision, self.is_leader)
+        if due is not None:
+            self._note(f"starting {due.kind.value} corruption check", revision=due.revision or self.machine.revision)
+            self._want(InspectState(due.revision, due.kind is CheckKind.PERIODIC, due))
+        if self.is_leader and self._is_corrupt():
+            self._leave_leadership()
+        round_ = checker.round
+        if round_ is None:
+            return
+        if round_.kind is not CheckKind.INITIAL and not self.is_leader:
+            checker.round = None
+            return
+        others = self._others()
+        if round_.is_over(others, self.now_s):
+            self._judge(round_, others)
+            return
+        for member in round_.to_ask(others, self.now_s):
+            question = HashQuestion(self.id, member, self.raft.term, round_.number, round_.revision, round_.kind is CheckKind.PERIODIC)
+            self._effects.messages.append(question)
+
+    def _judge(self, round_: Round, others: set[MemberId]) -> None:
+        self._checker.finish(others)
+        assert round_.own is not None, "over only after our own inspection"
+        answers = {member: answer for member, answer in round_.answers.items() if member in others}
+        if round_.kind is CheckKind.INITIAL:
+            self._reply(round_.token, doubt(self.id, round_.own, answers, len(others) + 1))
+            return
+        corrupt = judge(self.id, round_.own, answers, len(others) + 1)
+        for member, why in corrupt.items():
+            self._note("found a corrupt member", is_warning=True, member_id=f"{member:x}", revision=round_.revision, why=why)
+            if AlarmMember(member, AlarmType.CORRUPT) not in self.machine.alarms:
+                self._raise_alarm(member, AlarmType.CORRUPT)
+        self._note(f"finished {round_.kind.value} corruption check", revision=round_.revision, number_of_peers_checked=len(answers))
+
+    def _on_hash_question(self, question: HashQuestion) -> None:
+        """Inspect, unless we are not there yet, or at it already: then the asker asks again."""
+        asked = _HashAsked(question.sender, question.number)
+        at_it = any(isinstance(work, InspectState) and work.token == asked for work in [*self._state_wanted, *self._state_out])
+        if not at_it and question.revision <= self.machine.revision:
+            self._want(InspectState(Revision(question.revision), question.thorough, asked))
+
+    def _leave_leadership(self) -> None:
+        """A leader sends its state to others: a corrupt one must not."""
+        healthy = [
+            member for member in self.raft.conf.voters if member != self.id and AlarmMember(member, AlarmType.CORRUPT) not in self.machine.alarms
+        ]
+        if healthy:
+            self.raft.transfer_leadership(healthy[0])
 
     def _compact_automatically(self) -> None:
         """As with expired leases: only into our own log. If we lead no more, the new leader's compactor says what is due."""

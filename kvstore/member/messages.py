@@ -1,4 +1,5 @@
-"""What members say to each other beside Raft's messages: questions about leases and changes of the membership, which only the leader decides.
+"""What members say to each other beside Raft's messages: questions about leases and changes of the membership, which only the leader decides,
+and about hashes, by which they find out that one of them is corrupt.
 
 Same form as Raft's (`raft.messages.Message`), tags from 64 on. Lost questions about leases are asked again by the asker until its client's
 deadline; lost ones about members are not (`changes.py`).
@@ -44,4 +45,21 @@ class ChangeAnswer(Message, frozen=True, gc=False, array_like=True, tag=67):
     refusal: str
 
 
-AnyPeerMessage = AnyMessage | LeaseQuestion | LeaseAnswer | ChangeQuestion | ChangeAnswer
+class HashQuestion(Message, frozen=True, gc=False, array_like=True, tag=68):
+    """What is your hash at `revision`? `thorough`: and do your tables agree? Not answered while the receiver is not there yet; ask again."""
+
+    number: int
+    revision: int
+    thorough: bool
+
+
+class HashAnswer(Message, frozen=True, gc=False, array_like=True, tag=69):
+    """Computed with what was compacted up to `compacted`; `damage` says what is wrong with the sender's state, if it found that itself."""
+
+    number: int
+    hash: int
+    compacted: int
+    damage: str = ""
+
+
+AnyPeerMessage = AnyMessage | LeaseQuestion | LeaseAnswer | ChangeQuestion | ChangeAnswer | HashQuestion | HashAnswer

@@ -12,6 +12,7 @@ from kvstore.auth.passwords import COST_DEFAULT, COST_MAX, COST_MIN
 from kvstore.auth.signed import SignedTokens
 from kvstore.auth.tokens import TTL_DEFAULT_S
 from kvstore.member.compactor import AutoCompaction
+from kvstore.member.corruption import CorruptionChecks
 from kvstore.server import flags, tls_flags
 from kvstore.server.bootstrap import ConfigurationError
 from kvstore.server.flag_groups import GateConflict, gate_values, in_new_words
@@ -72,6 +73,9 @@ class Config(Struct, frozen=True):
     catchup_entries: int
     quota_bytes: int
     auto_compaction: AutoCompaction
+    corruption_checks: CorruptionChecks
+    initial_corruption_check: bool
+    defragment_at_start_mb: int
     txn_operations_max: int
     request_bytes_max: int
     concurrent_streams_max: int
@@ -224,6 +228,9 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         snapshot_entries=max(1, number("snapshot-count")),
         catchup_entries=max(1, number("snapshot-catchup-entries")),
         auto_compaction=_auto_compaction(text("auto-compaction-mode"), text("auto-compaction-retention")),
+        corruption_checks=_corruption_checks(text, gates),
+        initial_corruption_check=_is_open(gates, "InitialCorruptCheck"),
+        defragment_at_start_mb=max(0, number("bootstrap-defrag-threshold-megabytes")),
         quota_bytes=quota if quota > 0 else (DEFAULT_QUOTA_BYTES if quota == 0 else 0),
         txn_operations_max=number("max-txn-ops"),
         request_bytes_max=request_bytes,
@@ -263,6 +270,18 @@ def _tracing(text: Callable[[str], str]) -> TracingSettings:
 def _all_or(text: str) -> tuple[str, ...]:
     """A comma list of names; "*" for all, also if it is empty."""
     return tuple(filter(None, (part.strip() for part in text.split(",")))) or ("*",)
+
+
+def _is_open(gates: Mapping[str, bool], alpha_gate: str) -> bool:
+    """A gate that is named beats AllAlpha."""
+    return gates.get(alpha_gate, gates.get("AllAlpha", False))
+
+
+def _corruption_checks(text: Callable[[str], str], gates: Mapping[str, bool]) -> CorruptionChecks:
+    every_s, compacted_every_s = parse_duration(text("corrupt-check-time")), parse_duration(text("compact-hash-check-time"))
+    if compacted_every_s <= 0:
+        raise ConfigurationError(f"--compact-hash-check-time must be >0 (set to {text('compact-hash-check-time')})")
+    return CorruptionChecks(max(0.0, every_s), compacted_every_s if _is_open(gates, "CompactHashCheck") else 0.0)
 
 
 def _auto_compaction(mode: str, retention: str) -> AutoCompaction:

@@ -128,7 +128,11 @@ FLAGS: dict[str, Flag] = {
                 ("metrics", "basic", "'basic' or 'extensive'."),
                 ("auto-compaction-mode", "periodic", "'periodic' or 'revision': how the next flag is meant."),
                 ("auto-compaction-retention", "0", "Compact automatically: hours or a duration to keep, or revisions to keep. 0 is off."),
-                ("feature-gates", "", "Feature gates, name=true|false: StopGRPCServiceOnDefrag counts; of the others what is the default is built."),
+                (
+                    "feature-gates",
+                    "",
+                    "Feature gates, name=true|false: StopGRPCServiceOnDefrag, InitialCorruptCheck and CompactHashCheck count; others are names.",
+                ),
             ],
         ),
         *_flags(
@@ -143,6 +147,7 @@ FLAGS: dict[str, Flag] = {
                 ("quota-backend-bytes", "0", "Raise the alarm NOSPACE when the state's file exceeds this many bytes (0: 2 GiB; negative: no limit)."),
                 ("self-signed-cert-validity", "1", "Years that the certificates of --auto-tls and --peer-auto-tls are valid."),
                 ("max-learners", "1", "Maximum number of learners in the cluster; the leader's setting counts."),
+                ("bootstrap-defrag-threshold-megabytes", "0", "Defragment before serving if that frees at least so many megabytes; 0 is off."),
                 ("max-txn-ops", "128", "Maximum number of operations permitted in a transaction."),
                 ("max-request-bytes", "1572864", "Maximum client request size in bytes the server will accept."),
                 ("auth-token-ttl", "300", "Time of a simple token after its last use, in seconds."),
@@ -188,6 +193,8 @@ FLAGS: dict[str, Flag] = {
                 ),
                 ("grpc-keepalive-timeout", "20s", "Time after which a client's machine that does not answer is given up."),
                 ("watch-progress-notify-interval", "10m0s", "Duration of periodic watch progress notifications."),
+                ("corrupt-check-time", "0s", "Time between checks whether members hold the same, made by the leader; 0 is off."),
+                ("compact-hash-check-time", "1m0s", "Time between looks for a compaction to compare; needs the feature gate CompactHashCheck."),
                 ("warning-apply-duration", "100ms", "Time after which a warning is logged if applying a request takes longer."),
                 ("warning-unary-request-duration", "300ms", "Time after which a warning is logged if a unary request takes longer."),
             ],
@@ -216,7 +223,6 @@ FLAGS: dict[str, Flag] = {
                 ("max-wals", "5", "The log is one file."),
                 ("max-snapshots", "5", "The state is one file."),
                 ("backend-batch-limit", "0", "The state is committed by its own rule."),
-                ("bootstrap-defrag-threshold-megabytes", "0", "Defragment by command."),
                 ("compaction-batch-limit", "1000", "Compaction works in steps of its own size."),
             ],
         ),
@@ -251,7 +257,6 @@ FLAGS: dict[str, Flag] = {
                 ("raft-write-timeout", "5s", "Peers are not timed by writes."),
                 ("downgrade-check-time", "5s", "There is nothing to downgrade to."),
                 ("compaction-sleep-interval", "10ms", "Compaction works in steps between requests."),
-                ("compact-hash-check-time", "1m0s", "Comes with corruption checks."),
             ],
         ),
         *_flags(
@@ -277,7 +282,6 @@ FLAGS: dict[str, Flag] = {
                 ("peer-ca-file", "", "Removed from etcd; use --peer-trusted-ca-file and --peer-client-cert-auth."),
             ],
         ),
-        *_flags(Fate.REFUSED, _TIME, [("corrupt-check-time", "0s", "Periodic corruption checks.")]),
     ]
 }
 

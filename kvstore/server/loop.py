@@ -7,6 +7,7 @@ in the next (`_turn`): that is what batches proposals, reads and messages withou
 import asyncio
 import contextlib
 import logging
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,6 +23,7 @@ from kvstore.member.effects import (
     DefragmentState,
     ExportState,
     HashState,
+    InspectState,
     InstallState,
     Persist,
     StoreChunk,
@@ -31,7 +33,9 @@ from kvstore.member.messages import AnyPeerMessage
 from kvstore.model import AlarmAction, AlarmChange, AlarmType
 from kvstore.model import Member as MemberRecord
 from kvstore.mvcc.hash import hash_everything, hash_kv
+from kvstore.mvcc.inspection import Inspection
 from kvstore.raft.messages import SnapshotMeta
+from kvstore.server import inspector
 from kvstore.server.disk import DiskThread
 from kvstore.server.observed import Applying, Compacting, Observed
 from kvstore.statemachine.machine import Machine
@@ -89,6 +93,8 @@ class Runner:
         """Done when the member has caught up with what it had acknowledged, and published itself."""
         self.log_thread = DiskThread("log disk", loop, self._disk_failed)
         self.state_thread = DiskThread("state disk", loop, self._disk_failed)
+        self.inspection_thread = DiskThread("inspection", loop, self._disk_failed)
+        self._inspecting: list[subprocess.Popen[bytes]] = []
         self.member: Member
         self.send: Callable[[list[AnyPeerMessage]], None]
         self.members_changed: Callable[[], None] = lambda: None
@@ -108,6 +114,7 @@ class Runner:
             StoreChunk: self._store_chunk,
             InstallState: self._install_state,
             DefragmentState: self._defragment_state,
+            InspectState: self._inspect_state,
         }
 
     def start(self, member: Member, send: Callable[[list[AnyPeerMessage]], None]) -> None:
@@ -399,6 +406,23 @@ class Runner:
 
         self.state_thread.submit(job, done)
 
+    def _inspect_state(self, work: InspectState) -> None:
+        path = self._state.path
+
+        def job() -> Inspection | EngineError:
+            if self._stopping:
+                return EngineError("stopping")
+            try:
+                return inspector.run(path, work.revision, thorough=work.thorough, started=self._inspecting)
+            except (EngineError, OSError) as error:
+                return EngineError(f"{path}: could not be inspected: {error}")
+
+        def done(result: Inspection | EngineError) -> None:
+            if self._feed(self.member.state_inspected, work, result):
+                self.wake()
+
+        self.inspection_thread.submit(job, done)
+
     def _store_chunk(self, work: StoreChunk) -> None:
         chunk = work.chunk
         if chunk.offset == 0:
@@ -542,8 +566,10 @@ class Runner:
             with contextlib.suppress(EngineError, TimeoutError):
                 async with asyncio.timeout(STOP_TIMEOUT_S):
                     await thread.call(job)
-        self.log_thread.stop()
-        self.state_thread.stop()
+        for process in self._inspecting:
+            process.kill()
+        for ended in (self.log_thread, self.state_thread, self.inspection_thread):
+            ended.stop()
         for receiver in list(self._exports):
             self._forget_export(receiver)
 

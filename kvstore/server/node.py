@@ -42,6 +42,7 @@ from kvstore.server.bootstrap import (
     open_data,
     own_founder_id,
 )
+from kvstore.server.checking import check_files, compare_with_peers
 from kvstore.server.config import Config
 from kvstore.server.discovery import cluster_from_dns
 from kvstore.server.guard import Guard, held_bytes_max
@@ -84,6 +85,7 @@ async def run(config: Config) -> signal.Signals | None:
     _sign_for_ourselves(config)
     disk = LmdbDisk(config.data_dir / "member", _map_bytes(config.quota_bytes), sync=config.sync)
     try:
+        await asyncio.to_thread(check_files, disk, defragment_mb=config.defragment_at_start_mb, thorough=config.initial_corruption_check)
         opened = await _open(config, disk, sockets)
         with stop_on_signals() as stop:
             try:
@@ -184,6 +186,7 @@ def _member_config(config: Config, opened: Opened) -> MemberConfig:
         catchup_entries=config.catchup_entries,
         quota_bytes=config.quota_bytes,
         auto_compaction=config.auto_compaction,
+        corruption_checks=config.corruption_checks,
         auth_token_ttl_s=config.auth_token_ttl_s,
         reconfiguration=Rules(config.strict_reconfiguration, config.learners_max),
     )
@@ -266,7 +269,9 @@ async def _serve(config: Config, disk: LmdbDisk, opened: Opened, sockets: Socket
         stopping = group.create_task(stop.wait(), name="wait for a signal")
         waiting: list[asyncio.Future[Any]] = [stopping, failed]
         await asyncio.wait([*waiting, runner.ready], return_when=asyncio.FIRST_COMPLETED)
-        if runner.ready.done() and not failed.done():
+        if runner.ready.done() and not failed.done() and config.initial_corruption_check:
+            await compare_with_peers(runner, waiting, fatal)
+        if runner.ready.done() and not failed.done() and not stopping.done():
             ports, guarding = await _open_services(config, runner, logins, transport, sockets, tracing, group)
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             guarding.cancel()

@@ -112,7 +112,8 @@ class FileExport(Export):
 
 
 class LmdbEngine:
-    def __init__(self, path: Path, map_bytes: int, *, sync: bool = True) -> None:
+    def __init__(self, path: Path, map_bytes: int, *, sync: bool = True, readonly: bool = False) -> None:
+        """`readonly`: beside the process that owns the file, and trusting nothing: a file cut short is not looked for, reading it ends this one."""
         self.path = path
         self.closed = False
         self._exports = 0
@@ -131,7 +132,10 @@ class LmdbEngine:
                 sync=sync,
                 metasync=sync,
                 mode=0o600,
+                readonly=readonly,
             )
+        if readonly:
+            return
         try:
             self._check_length()
         except BaseException:
@@ -188,6 +192,10 @@ class LmdbEngine:
         """Entries of a table as of the last commit; costs nothing."""
         with self._env.begin() as txn:
             return int(txn.stat(table)["entries"])
+
+    def forget_dead_readers(self) -> None:
+        """A reader in another process that was killed would keep its pages from being used again."""
+        self._env.reader_check()
 
     def count_readers(self) -> int:
         """Read transactions open on this file, in any process."""

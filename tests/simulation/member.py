@@ -15,12 +15,13 @@ from kvstore.errors import StoreError
 from kvstore.ids import ClusterId, Index, MemberId, Revision, Term
 from kvstore.member.changes import Rules
 from kvstore.member.config import MemberConfig
-from kvstore.member.effects import CommitState, CutLog, ExportState, HashState, InstallState, LogWork, Persist, StateWork, StoreChunk
+from kvstore.member.effects import CommitState, CutLog, ExportState, HashState, InspectState, InstallState, LogWork, Persist, StateWork, StoreChunk
 from kvstore.member.member import Member, decode_conf, encode_conf
 from kvstore.model import LeaseRevoke
 from kvstore.model import Member as MemberRecord
 from kvstore.mvcc.events import RevisionEvents
 from kvstore.mvcc.hash import hash_kv
+from kvstore.mvcc.inspection import inspect
 from kvstore.raft.messages import ConfState, Message, SnapshotMeta
 from kvstore.raft.ready import Ready
 from kvstore.statemachine.commands import Command
@@ -309,6 +310,9 @@ class MemberProcess(RaftProcess):
         elif isinstance(work, HashState):
             txn = self.disk.state.begin_read()
             member.state_hashed(work, hash_kv(txn, self.machine.tables, work.revision, work.compacted_revision))
+        elif isinstance(work, InspectState):
+            txn = self.disk.state.begin_read()
+            member.state_inspected(work, inspect(txn, self.machine.tables, work.revision, thorough=work.thorough))
         elif isinstance(work, StoreChunk):
             self._store_chunk(work)
         else:

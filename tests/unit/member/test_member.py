@@ -73,6 +73,15 @@ class Alone:
                 self.member.state_exported(work, "the export")
         return done
 
+    def do_commits(self) -> None:
+        """As far as the first piece of work that is none."""
+        while self.work and isinstance(self.work[0], CommitState):
+            following = self.work[1:]
+            self.work = self.work[:1]
+            self.do_state_work()
+            self.work += following
+            self.pump()
+
     def tick(self, times: int, each: Callable[[], None] = lambda: None) -> None:
         for _ in range(times):
             self.now_s += self.member.config.tick_s
