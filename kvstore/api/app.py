@@ -28,6 +28,9 @@ log = logging.getLogger("kvstore.api")
 
 Application = Callable[[Scope, Receive, AsgiSend], Awaitable[None]]
 
+_TRAILERS = "http.response.trailers"
+"""ASGI's word for a request whose answer may end with a status: of HTTP/2, with `te: trailers`. Without that there is no gRPC."""
+_NO_TRAILERS: Answer = (400, "text/plain; charset=utf-8", b"gRPC needs the header te: trailers\n")
 _NOT_FOUND: Answer = (404, "text/plain; charset=utf-8", b"404 page not found\n")
 
 _REBINDING = """
@@ -74,7 +77,7 @@ class App:
             return
         try:
             # No other path looks like a gRPC method's, so the common case needs no look at the headers.
-            if scope["path"] in self._grpc_paths or _says_grpc(scope):
+            if (scope["path"] in self._grpc_paths or _says_grpc(scope)) and _TRAILERS in scope["extensions"]:
                 await self._grpc(scope, receive, send)
             else:
                 await self._serve_http(scope, receive, while_connected(send))
@@ -153,7 +156,7 @@ class App:
             (status, kind, body), more = swagger.answer(path)
             headers += more
         else:
-            status, kind, body = _NOT_FOUND
+            status, kind, body = _NO_TRAILERS if scope["http_version"] == "2" and _says_grpc(scope) else _NOT_FOUND
         headers.append((b"content-type", kind.encode()))
         if status == 405:
             headers.append((b"allow", b"GET"))

@@ -152,7 +152,7 @@ FLAGS: dict[str, Flag] = {
                 ("max-request-bytes", "1572864", "Maximum client request size in bytes the server will accept."),
                 ("auth-token-ttl", "300", "Time of a simple token after its last use, in seconds."),
                 ("bcrypt-cost", "10", "Cost of hashing a password, 4 to 31: one more doubles the time."),
-                ("max-concurrent-streams", "4294967295", "Maximum concurrent streams that each client can open at a time."),
+                ("max-concurrent-streams", "4294967295", "Maximum concurrent streams that each client can open at a time; here at most 4000."),
             ],
         ),
         *_flags(

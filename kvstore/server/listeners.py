@@ -28,8 +28,8 @@ log = logging.getLogger("kvstore.server")
 
 HEADER_FIELDS_MAX = 100
 HEADER_BYTES_MAX = 64 << 10
-STREAMS_MAX = 10_000
-"""Of one connection at a time, whatever --max-concurrent-streams says: each costs 20 kB at least."""
+STREAMS_MAX = 4_000
+"""Of one connection at a time, whatever --max-concurrent-streams says: each costs 20 kB, and 0.1 ms to begin, while others wait."""
 STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES = 2 << 20, 4 << 20
 """What a client may send before somebody reads it: one request of the largest size, and a few."""
 BODY_IDLE_S = 30.0

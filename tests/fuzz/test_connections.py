@@ -202,3 +202,28 @@ def secret(target: Target, port: int, context: ssl.SSLContext) -> bytes:
         return b""
     finally:
         raw.close()
+
+
+def test_handshakes_that_are_never_finished(either: Target) -> None:
+    """Half a hello on each of hundreds of connections: whoever means it is served at once, and they are given up after some seconds."""
+    if either.tls is None:
+        pytest.skip("there is no handshake")
+    hello = ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="x")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    half = hello.read()[:100]
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(contextlib.closing(either.connect(ports(either)[number % 2], secure=False))) for number in range(1400)]
+        for number, connection in enumerate(crowd):
+            with contextlib.suppress(OSError):
+                connection.sendall(half[: number % 100])
+        began_s = time.monotonic()
+        either.check()
+        assert secret(either, either.member.client_port, client_context(either.tls))
+        assert time.monotonic() - began_s < 5
+        for last in crowd[-2:]:
+            last.settimeout(10)
+            with contextlib.suppress(ConnectionResetError):
+                assert last.recv(1) == b"", "a handshake that is not finished is given up"
+    either.check()
