@@ -38,3 +38,11 @@ class LoginFailed(CallFailed):
 def wants_new_token(error: StoreError) -> bool:
     """The last is what a server says to a client without a token: authentication was enabled after the client looked."""
     return isinstance(error, InvalidAuthToken | AuthOldRevision | UserEmpty)
+
+
+def unwelcome(cancel_reason: str) -> StoreError | None:
+    """What it means for the login that a server ended a watch so: it says such things in the stream, in Go's words (clientv3's shouldRetryWatch)."""
+    for kind in (InvalidAuthToken, AuthOldRevision, UserEmpty):
+        if cancel_reason.startswith("rpc error: ") and cancel_reason.endswith(kind.text):
+            return kind()
+    return None

@@ -2,7 +2,7 @@
 
 import grpc
 
-from kvstore.errors import StoreError
+from kvstore.errors import Momentary, StoreError
 from kvstore.wire.status import Code, errors_by_text
 
 _BY_TEXT = errors_by_text()
@@ -64,4 +64,4 @@ def is_unavailable(error: StoreError) -> bool:
     """Another endpoint or another moment may do better."""
     if isinstance(error, CallFailed):
         return error.code is Code.UNAVAILABLE
-    return not error.deterministic
+    return isinstance(error, Momentary)

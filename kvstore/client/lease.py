@@ -54,8 +54,8 @@ async def renewals(client: "Client", lease_id: int) -> AsyncGenerator[Renewal, N
                     raise LeaseNotFound
                 yield Renewal(asked_at_s, answer)
                 await asyncio.sleep(answer.TTL / 3)
-        except TimeoutError:
-            pass
+        except (TimeoutError, asyncio.InvalidStateError):
+            pass  # no answer in time, or the stream ended while nobody looked: whatever its reason, a new one will tell
         except grpc.aio.AioRpcError as rpc_error:
             error = translate(rpc_error)
             if not is_unavailable(error) and not await client.renew(error):

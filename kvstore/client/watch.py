@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
+from kvstore.client.authentication import unwelcome
 from kvstore.client.errors import WatchCanceled, WatchCompacted, is_unavailable, translate
 from kvstore.client.retry import BACKOFF_S, BACKOFF_S_MAX
+from kvstore.errors import AuthOldRevision, InvalidAuthToken, UserEmpty
 from kvstore.wire import messages
 
 if TYPE_CHECKING:
@@ -53,6 +55,9 @@ class Watcher:
                 error = translate(rpc_error)
                 if not is_unavailable(error) and not await self._client.renew(error):
                     raise error from None
+            except (InvalidAuthToken, AuthOldRevision, UserEmpty) as error:
+                if not await self._client.renew(error):
+                    raise WatchCanceled(str(error)) from None
             finally:
                 self._stream = None
                 stream.cancel()
@@ -71,7 +76,7 @@ class Watcher:
         if response.compact_revision:
             raise WatchCompacted(response.compact_revision)
         if response.canceled:
-            raise WatchCanceled(response.cancel_reason or "watch canceled by the server")
+            raise unwelcome(response.cancel_reason) or WatchCanceled(response.cancel_reason or "watch canceled by the server")
         if response.created:
             if not self.next_revision:
                 self.next_revision = response.header.revision + 1
