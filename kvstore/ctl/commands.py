@@ -9,6 +9,7 @@ from kvstore.ctl.flags import Flag, find_command
 FILES = {
     "alarm": "maintenance",
     "auth": "auth",
+    "check": "check",
     "compaction": "kv",
     "completion": "about",
     "defrag": "maintenance",
@@ -37,6 +38,7 @@ FILES = {
 GROUPS = {
     "alarm": Group("Alarm related commands"),
     "auth": Group("Enable or disable authentication", "<enable or disable>"),
+    "check": Group("commands for checking properties of the etcd cluster"),
     "downgrade": Group("Downgrade related commands", "<TARGET_VERSION>"),
     "endpoint": Group("Endpoint related commands", flags=(Flag("cluster", False, "use all endpoints from the cluster member list"),)),
     "lease": Group("Lease related commands"),
