@@ -78,9 +78,8 @@ REQUESTS: dict[str, Message] = {
 }
 """What to ask of a method, by the end of its path; others are asked with an empty message."""
 
-EVERYBODYS = {"/etcdserverpb.Auth/Authenticate", "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"} | {
-    path for path in METHODS if path.startswith("/grpc.reflection.")
-}
+EVERYBODYS = {"/etcdserverpb.Auth/Authenticate"} | {path for path in METHODS if path.startswith("/grpc.")}
+"""gRPC's own services tell of health and of the API, not of what is stored."""
 EVERY_USERS = {"/etcdserverpb.Lease/LeaseGrant", "/etcdserverpb.Cluster/MemberList", "/etcdserverpb.Maintenance/Status"}
 GUARDED = sorted(set(METHODS) - EVERYBODYS - {"/etcdserverpb.KV/RangeStream"})
 """(RangeStream is not served.)"""
