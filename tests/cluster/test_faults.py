@@ -12,6 +12,7 @@ from tests.cluster.load import Load
 from tests.cluster.promises import check_history, check_same_everywhere
 from tests.support import kinds
 from tests.support.calls import Wire
+from tests.support.exposition import Exposition
 from tests.support.members import Cluster, wait_until
 from tests.support.tls import TlsFiles
 
@@ -85,6 +86,10 @@ def test_a_member_that_was_away_until_it_needs_a_snapshot(tmp_path: Path, files:
         judge(load, cluster)
         if kind.name == kinds.KEELSON:
             assert "applied snapshot" in away.log(), "it caught up from the log: this test tests nothing"
+            received = Exposition(away.http.get("/metrics").text())
+            sender = f"{int(cluster.leader().member_id()):x}"
+            assert received.value("etcd_network_snapshot_receive_success", From=sender) >= 1
+            assert received.value("etcd_snap_db_save_total_duration_seconds_count") >= 1
         own = Wire(away.endpoint, files)
         assert own.ask(pb.RangeRequest(key=b"away/49", serializable=True)).kvs[0].value == b"599" * 100
         assert own.ask(pb.LeaseTimeToLiveRequest(ID=77, keys=True)).keys == [b"away/leased"]
