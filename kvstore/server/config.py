@@ -28,6 +28,25 @@ REQUEST_BYTES_LIMIT = 10 << 20
 """More than this in one request and one log entry does not fit the peers' frames."""
 
 
+class DiscoverySettings(Struct, frozen=True):
+    """Another cluster at which the members of a new one find each other. Times in seconds."""
+
+    token: str
+    endpoints: tuple[str, ...]
+    request_timeout_s: float
+    keepalive_time_s: float
+    keepalive_timeout_s: float
+    insecure_transport: bool
+    cert: str
+    key: str
+    cacert: str
+    user: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"DiscoverySettings({self.endpoints!r})"
+
+
 class TracingSettings(Struct, frozen=True):
     """Where traces go, under which names, and how many of a million calls whose callers do not trace."""
 
@@ -57,6 +76,8 @@ class Config(Struct, frozen=True):
     initial_cluster: dict[str, list[str]]
     initial_cluster_existing: bool
     initial_cluster_token: str
+    discovery: DiscoverySettings | None
+    """Whom to ask instead."""
     discovery_srv: str
     """Domain whose DNS records take the place of `initial_cluster`, which is empty then."""
     discovery_srv_name: str
@@ -181,7 +202,7 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         raise ConfigurationError(f'unrecognized level: "{text("log-level")}"')
     if text("log-format") not in ("json", "console"):
         raise ConfigurationError(f'unknown log format "{text("log-format")}", supported values json, console')
-    bootstraps = [flag for flag in ("initial-cluster", "discovery-srv") if given.get(flag)]
+    bootstraps = [flag for flag in ("initial-cluster", "discovery-endpoints", "discovery-srv") if given.get(flag)]
     if len(bootstraps) > 1:
         raise ConfigurationError(
             'multiple discovery or bootstrap flags are set. Choose one of "initial-cluster", "discovery", "discovery-endpoints" or "discovery-srv"'
@@ -211,7 +232,10 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         listen_metrics_urls=urls(text("listen-metrics-urls"), "listen-metrics-urls", listening=True),
         advertise_client_urls=urls(text("advertise-client-urls"), "advertise-client-urls"),
         advertise_peer_urls=advertise_peer,
-        initial_cluster={} if text("discovery-srv") else initial_cluster(text("initial-cluster"), name, advertise_peer),
+        initial_cluster={}
+        if text("discovery-srv") or text("discovery-endpoints")
+        else initial_cluster(text("initial-cluster"), name, advertise_peer),
+        discovery=_discovery(text, name),
         discovery_srv=text("discovery-srv"),
         discovery_srv_name=text("discovery-srv-name"),
         initial_cluster_existing=state == "existing",
@@ -254,6 +278,30 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         auth_token_ttl_s=number("auth-token-ttl") or TTL_DEFAULT_S,
         bcrypt_cost=bcrypt_cost,
         notes=tuple(notes),
+    )
+
+
+def _discovery(text: Callable[[str], str], name: str) -> DiscoverySettings | None:
+    endpoints = tuple(filter(None, (part.strip() for part in text("discovery-endpoints").split(","))))
+    if bool(endpoints) != bool(text("discovery-token")):
+        raise ConfigurationError("--discovery-endpoints and --discovery-token belong together: give both or none")
+    if not endpoints:
+        return None
+    if name == FLAGS["name"].default:
+        raise ConfigurationError("--discovery-endpoints needs a --name of each member's own: the members tell each other their names")
+    user, colon, password = text("discovery-user").partition(":")
+    return DiscoverySettings(
+        token=text("discovery-token"),
+        endpoints=endpoints,
+        request_timeout_s=parse_duration(text("discovery-request-timeout")),
+        keepalive_time_s=parse_duration(text("discovery-keepalive-time")),
+        keepalive_timeout_s=parse_duration(text("discovery-keepalive-timeout")),
+        insecure_transport=is_true(text("discovery-insecure-transport")),
+        cert=text("discovery-cert"),
+        key=text("discovery-key"),
+        cacert=text("discovery-cacert"),
+        user=user,
+        password=password if colon else text("discovery-password"),
     )
 
 

@@ -89,6 +89,13 @@ FLAGS: dict[str, Flag] = {
                     '{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}',
                     "maxsize in MB; maxage in days and maxbackups: 0 is no limit.",
                 ),
+                ("discovery-token", "", "Token under which the members of a new cluster find each other at --discovery-endpoints."),
+                ("discovery-endpoints", "", "Comma-separated endpoints of another cluster, at which the members of a new one find each other."),
+                ("discovery-cert", "", "Certificate to show the discovery service."),
+                ("discovery-key", "", "The key of --discovery-cert."),
+                ("discovery-cacert", "", "CA to check the discovery service by."),
+                ("discovery-user", "", "User at the discovery service, or user:password."),
+                ("discovery-password", "", "Password of --discovery-user."),
                 ("discovery-srv", "", "DNS domain whose SRV records name the members of a new cluster."),
                 ("discovery-srv-name", "", "Suffix of the SRV service's name, for clusters that share a domain."),
                 ("name", "default", "Human-readable name for this member; must be one of --initial-cluster."),
@@ -159,6 +166,7 @@ FLAGS: dict[str, Flag] = {
             Fate.USED,
             _BOOL,
             [
+                ("discovery-insecure-transport", "true", "Ask the discovery service without TLS where its endpoint has no scheme."),
                 ("socket-reuse-port", "false", "Open ports with SO_REUSEPORT."),
                 ("socket-reuse-address", "false", "Open ports with SO_REUSEADDR, as is done anyway."),
                 ("enable-distributed-tracing", "false", "Send OpenTelemetry traces; needs the extra keelson[tracing]."),
@@ -192,6 +200,9 @@ FLAGS: dict[str, Flag] = {
                     "Ask a silent client's machine this often whether it is alive (0: never), by TCP's keep-alive.",
                 ),
                 ("grpc-keepalive-timeout", "20s", "Time after which a client's machine that does not answer is given up."),
+                ("discovery-request-timeout", "5s", "Time for one request to the discovery service."),
+                ("discovery-keepalive-time", "2s", "Ask a silent connection to the discovery service this often whether it is alive."),
+                ("discovery-keepalive-timeout", "6s", "Time after which such a connection is given up."),
                 ("watch-progress-notify-interval", "10m0s", "Duration of periodic watch progress notifications."),
                 ("corrupt-check-time", "0s", "Time between checks whether members hold the same, made by the leader; 0 is off."),
                 ("compact-hash-check-time", "1m0s", "Time between looks for a compaction to compare; needs the feature gate CompactHashCheck."),
@@ -230,8 +241,7 @@ FLAGS: dict[str, Flag] = {
             Fate.IGNORED,
             _BOOL,
             [
-                ("discovery-insecure-transport", "true", "See --discovery-endpoints."),
-                ("discovery-insecure-skip-tls-verify", "false", "See --discovery-endpoints."),
+                ("discovery-insecure-skip-tls-verify", "false", "Certificates of the discovery service are always checked."),
                 (
                     "memory-mlock",
                     "false",
@@ -246,15 +256,12 @@ FLAGS: dict[str, Flag] = {
             Fate.IGNORED,
             _TIME,
             [
-                ("discovery-dial-timeout", "2s", "See --discovery-endpoints."),
-                ("discovery-request-timeout", "5s", "See --discovery-endpoints."),
-                ("discovery-keepalive-time", "2s", "See --discovery-endpoints."),
-                ("discovery-keepalive-timeout", "6s", "See --discovery-endpoints."),
                 ("grpc-keepalive-min-time", "5s", "The HTTP/2 server bounds pings by itself."),
                 ("wait-cluster-ready-timeout", "5s", "A member serves when it has caught up, however long that takes."),
                 ("backend-batch-interval", "0s", "The state is committed by its own rule."),
                 ("raft-read-timeout", "5s", "Peers are not timed by reads."),
                 ("raft-write-timeout", "5s", "Peers are not timed by writes."),
+                ("discovery-dial-timeout", "2s", "Dialling is part of --discovery-request-timeout."),
                 ("downgrade-check-time", "5s", "There is nothing to downgrade to."),
                 ("compaction-sleep-interval", "10ms", "Compaction works in steps between requests."),
             ],
@@ -266,16 +273,9 @@ FLAGS: dict[str, Flag] = {
                 (
                     "discovery",
                     "",
-                    "The public v2 discovery service is gone, and etcd 3.6 has no client for it; use --initial-cluster or --discovery-srv.",
+                    "The public v2 discovery service is gone; use --initial-cluster, --discovery-srv or --discovery-endpoints.",
                 ),
                 ("discovery-proxy", "", "See --discovery."),
-                ("discovery-token", "", "Discovery by another etcd; use --initial-cluster or --discovery-srv."),
-                ("discovery-endpoints", "", "Discovery by another etcd; use --initial-cluster or --discovery-srv."),
-                ("discovery-cert", "", "See --discovery-endpoints."),
-                ("discovery-key", "", "See --discovery-endpoints."),
-                ("discovery-cacert", "", "See --discovery-endpoints."),
-                ("discovery-user", "", "See --discovery-endpoints."),
-                ("discovery-password", "", "See --discovery-endpoints."),
                 ("proxy", "off", "There is no proxy of the v2 API."),
                 ("experimental-enable-v2v3", "", "There is no v2 API here."),
                 ("ca-file", "", "Removed from etcd; use --trusted-ca-file and --client-cert-auth."),
@@ -375,7 +375,7 @@ def from_environment(environment: Mapping[str, str], given: Mapping[str, str]) -
     return found, unknown
 
 
-_TLS_SECTIONS = {"client-transport-security": "", "peer-transport-security": "peer-"}
+_TLS_SECTIONS = {"client-transport-security": "", "peer-transport-security": "peer-", "discovery-config": "discovery-"}
 _TLS_KEYS = {
     "": {"crl-file": "client-crl-file", "allowed-cn": "client-cert-allowed-cn", "allowed-hostname": "client-cert-allowed-hostname"},
     "peer-": {"allowed-cn": "peer-cert-allowed-cn", "allowed-hostname": "peer-cert-allowed-hostname"},
@@ -400,7 +400,7 @@ def from_file(text: str) -> dict[str, str]:
                 raise FlagError(f"invalid {key}")
             prefix = _TLS_SECTIONS[key]
             for inner, setting in (value or {}).items():
-                _take(found, _TLS_KEYS[prefix].get(str(inner), prefix + str(inner)), setting)
+                _take(found, _TLS_KEYS.get(prefix, {}).get(str(inner), prefix + str(inner)), setting)
         else:
             _take(found, str(key), value)
     return found

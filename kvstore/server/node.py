@@ -22,7 +22,7 @@ from keelson.cogs.shutdown import StopAsked, stop_on_signals
 from kvstore.api.app import App
 from kvstore.api.rpc import Settings
 from kvstore.ids import ClusterId, MemberId
-from kvstore.member.changes import Rules
+from kvstore.member.changes import Rules, new_member_id
 from kvstore.member.config import MemberConfig
 from kvstore.member.member import Member as RunningMember
 from kvstore.member.messages import AnyPeerMessage
@@ -43,7 +43,7 @@ from kvstore.server.bootstrap import (
     own_founder_id,
 )
 from kvstore.server.checking import check_files, compare_with_peers
-from kvstore.server.config import Config
+from kvstore.server.config import Config, initial_cluster
 from kvstore.server.discovery import cluster_from_dns
 from kvstore.server.guard import Guard, held_bytes_max
 from kvstore.server.join import find_cluster, refuse_if_started_before, while_not_begun
@@ -96,8 +96,15 @@ async def run(config: Config) -> signal.Signals | None:
         disk.close()
 
 
-def _first_cluster(config: Config) -> dict[str, list[str]]:
-    """The members to begin with. Only asked for an empty directory: who has data knows them, and does not depend on DNS for starting again."""
+async def _first_cluster(config: Config) -> dict[str, list[str]]:
+    """The members to begin with. Only asked for an empty directory: who has data knows them, and does not depend on others for starting again."""
+    if config.discovery is not None:
+        # Imported only here: gRPC's own client is heavy, and nothing else of a member needs it.
+        from kvstore.server.discovery_service import cluster_from_service
+
+        own_id = new_member_id(config.advertise_peer_urls, config.initial_cluster_token)
+        found = await cluster_from_service(config.discovery, own_id, config.name, config.advertise_peer_urls)
+        return initial_cluster(found, config.name, config.advertise_peer_urls)
     if not config.discovery_srv:
         return config.initial_cluster
     return cluster_from_dns(config.discovery_srv, config.discovery_srv_name, config.name, config.advertise_peer_urls)
@@ -125,16 +132,16 @@ async def _open(config: Config, disk: LmdbDisk, sockets: "Sockets") -> Opened:
             left = force_new_cluster(data)
             log.warning("forced a new cluster of this member alone", extra=fields(left_behind=[f"{member:x}" for member in left]))
         return opened
-    name, initial_cluster = config.name, _first_cluster(config)
+    name, first_cluster = config.name, await _first_cluster(config)
     material = Material(config.peer_tls, "peer") if config.peer_tls.given else None
     if config.initial_cluster_existing:
-        finding = find_cluster(name, initial_cluster, material)
+        finding = find_cluster(name, first_cluster, material)
         roster, own_id = await while_not_begun(sockets.peer, material, finding)
         members = [Member(MemberId(known.id), "", known.peer_urls, (), known.is_learner) for known in roster.members]
         return begin_joining(data, roster.cluster_id, members, own_id)
-    own_id = own_founder_id(name, initial_cluster, config.initial_cluster_token)
-    await while_not_begun(sockets.peer, material, refuse_if_started_before(name, own_id, initial_cluster, material))
-    return begin_cluster(data, name, initial_cluster, config.initial_cluster_token)
+    own_id = own_founder_id(name, first_cluster, config.initial_cluster_token)
+    await while_not_begun(sockets.peer, material, refuse_if_started_before(name, own_id, first_cluster, material))
+    return begin_cluster(data, name, first_cluster, config.initial_cluster_token)
 
 
 def _listen(config: Config, urls: Sequence[str], what: str) -> list[tuple[str, socket.socket]]:

@@ -1,5 +1,6 @@
 """What operators set beside the store's own business: discovery by DNS, who may ask which port, where log lines go."""
 
+import base64
 import json
 import re
 import subprocess
@@ -43,6 +44,41 @@ def test_members_find_each_other_by_dns(tmp_path: Path) -> None:
             server.records.clear()
             cluster[0].terminate()
             cluster[0].restart()
+
+
+@pytest.mark.parametrize("service", [kinds.ETCD, kinds.KEELSON])
+def test_members_find_each_other_at_another_cluster(service: str, tmp_path: Path) -> None:
+    """As etcd 3.6's do; the service is a real etcd, or one of ours."""
+    with Cluster(kinds.find(service), tmp_path / "service", 1) as others:
+        post = others[0].http.post
+        folder = "/_etcd/registry/token-1"
+        flags = [f"--discovery-endpoints={others[0].endpoint}", "--discovery-token=token-1"]
+        cluster = Cluster(kinds.find(kinds.KEELSON), tmp_path / "new", 3, flags=flags)
+        for member in cluster:
+            member.initial_cluster = ""
+        early, late = cluster[0], cluster[2]
+        early.start()
+        assert early.wait_exit() == 1
+        assert "discovery: size key not found" in early.log()
+        post("/v3/kv/put", {"key": encoded(f"{folder}/_config/size"), "value": encoded("2")})
+        cluster.members.pop()
+        with cluster:
+            listed = cluster.leader().http.post("/v3/cluster/member/list", {}).json()["members"]
+            assert sorted(member["name"] for member in listed) == ["m1", "m2"]
+            registered = post("/v3/kv/range", {"key": encoded(f"{folder}/members/"), "range_end": encoded(f"{folder}/members0")}).json()["kvs"]
+            told = {base64.b64decode(entry["key"]).decode(): base64.b64decode(entry["value"]).decode() for entry in registered}
+            assert told == {f"{folder}/members/{int(member['ID']):x}": f"{member['name']}={member['peerURLs'][0]}" for member in listed}
+            late.start()
+            assert late.wait_exit() == 1
+            assert "discovery: cluster is full" in late.log()
+            # Who has data does not ask again.
+            others[0].kill()
+            cluster[0].terminate()
+            cluster[0].restart()
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def test_ports_and_logs(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -202,7 +203,10 @@ def test_flags_of_long_ago_are_ignored() -> None:
     ("arguments", "text"),
     [
         (["--proxy=on"], "There is no proxy of the v2 API"),
-        (["--discovery=https://discovery.etcd.io/x"], "use --initial-cluster or --discovery-srv"),
+        (["--discovery=https://discovery.etcd.io/x"], "use --initial-cluster, --discovery-srv"),
+        (["--discovery-token=x"], "belong together"),
+        (["--discovery-token=x", "--discovery-endpoints=h:1"], "needs a --name of each member's own"),
+        (["--name=m1", "--discovery-token=x", "--discovery-endpoints=h:1", "--discovery-srv=x.com"], "multiple discovery or bootstrap flags are set"),
         (["--discovery-srv=example.com", "--initial-cluster=default=http://localhost:2380"], "multiple discovery or bootstrap flags are set"),
         (["--log-outputs=default,stdout"], 'multi logoutput for "default"'),
         (["--enable-log-rotation"], "requires a single file path"),
@@ -225,3 +229,15 @@ def test_tracing_settings() -> None:
     for rate, text in (("-1", "must be positive"), ("1000001", "must be less than 1000000")):
         with pytest.raises(ConfigurationError, match=text):
             load(["--enable-distributed-tracing", f"--distributed-tracing-sampling-rate={rate}"], {})
+
+
+def test_discovery_in_a_file_and_no_password_in_a_repr(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        "name: m1\ndiscovery-config: {token: t, endpoints: [http://a:1, http://b:1], request-timeout: 7000000000, user: 'u:secret-word'}\n"
+    )
+    discovery = load([f"--config-file={file}"], {}).discovery
+    assert discovery is not None
+    assert (discovery.endpoints, discovery.request_timeout_s) == (("http://a:1", "http://b:1"), 7.0)
+    assert (discovery.user, discovery.password) == ("u", "secret-word")
+    assert "secret-word" not in repr(discovery)
