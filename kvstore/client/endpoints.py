@@ -1,5 +1,6 @@
 """Endpoints: what a user writes, and the gRPC channels behind it."""
 
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
@@ -8,6 +9,8 @@ from urllib.parse import urlsplit
 import grpc
 import grpc.aio
 from msgspec import Struct
+
+from kvstore.client.tunnel import Tunnel
 
 MESSAGE_BYTES_MAX = (1 << 31) - 1
 REDIAL_MS_MIN, REDIAL_MS_MAX = 100, 1000
@@ -21,6 +24,18 @@ class TlsFiles(Struct, frozen=True):
     ca: str = ""
     cert: str = ""
     key: str = ""
+    skip_verify: bool = False
+    """Take any server's certificate (etcdctl's --insecure-skip-tls-verify): what is said is hidden from others, but not from whoever answers."""
+
+    def unchecking_context(self) -> ssl.SSLContext:
+        """Raises OSError."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.set_alpn_protocols(["h2"])
+        if self.cert:
+            context.load_cert_chain(self.cert, self.key)
+        return context
 
     def credentials(self) -> grpc.ChannelCredentials:
         def content(name: str) -> bytes | None:
@@ -76,6 +91,7 @@ class Channels:
         self._keepalive = (keepalive_time_s, keepalive_timeout_s)
         self._channels: dict[int, grpc.aio.Channel] = {}
         self._retired: list[grpc.aio.Channel] = []
+        self._tunnels: list[Tunnel] = []
         self._current = 0
         self._files = None if tls is None else tls.signature()
         self._look_s = 0.0
@@ -120,10 +136,17 @@ class Channels:
             options += [("grpc.keepalive_time_ms", int(interval_s * 1000)), ("grpc.keepalive_timeout_ms", int(timeout_s * 1000))]
         if not endpoint.secure:
             return grpc.aio.insecure_channel(endpoint.target, options=options)
+        if self._tls is not None and self._tls.skip_verify:
+            tunnel = Tunnel(endpoint.target, self._tls.unchecking_context())
+            self._tunnels.append(tunnel)
+            return grpc.aio.insecure_channel(f"unix:{tunnel.path}", options=[*options, ("grpc.default_authority", endpoint.target)])
         return grpc.aio.secure_channel(endpoint.target, (self._tls or TlsFiles()).credentials(), options=options)
 
     async def close(self) -> None:
         for channel in (*self._retired, *self._channels.values()):
             await channel.close()
+        for tunnel in self._tunnels:
+            await tunnel.close()
         self._retired.clear()
         self._channels.clear()
+        self._tunnels.clear()

@@ -109,13 +109,11 @@ def _tls(given: Given) -> "TlsFiles | None":
         if flags[name]:
             _must_open(flags[name])
     wanted = any(flags[name] for name in ("cert", "key", "cacert")) or not flags["insecure-transport"]
-    if flags["insecure-skip-tls-verify"] and (wanted or any(endpoint.startswith(("https:", "unixs:")) for endpoint in flags["endpoints"])):
-        raise Failure(BAD_ARGUMENTS, "--insecure-skip-tls-verify is not supported: give the server's CA with --cacert")
     if not wanted:
         return None
     from kvstore.client.endpoints import TlsFiles
 
-    return TlsFiles(flags["cacert"], flags["cert"], flags["key"])
+    return TlsFiles(flags["cacert"], flags["cert"], flags["key"], flags["insecure-skip-tls-verify"])
 
 
 def _must_open(name: str) -> None:

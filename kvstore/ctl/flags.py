@@ -34,7 +34,11 @@ GLOBAL_FLAGS = {
         Flag("endpoints", ["127.0.0.1:2379"], "gRPC endpoints"),
         Flag("hex", False, "print byte strings as hex encoded strings"),
         Flag("insecure-discovery", True, "accept insecure SRV records describing cluster endpoints"),
-        Flag("insecure-skip-tls-verify", False, "skip server certificate verification (not supported here: refused where it would matter)"),
+        Flag(
+            "insecure-skip-tls-verify",
+            False,
+            "skip server certificate verification (CAUTION: this option should be enabled only for testing purposes)",
+        ),
         Flag("insecure-transport", True, "disable transport security for client connections"),
         Flag("keepalive-time", Duration("2s"), "keepalive time for client connections"),
         Flag("keepalive-timeout", Duration("6s"), "keepalive timeout for client connections"),

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,11 @@ def etcdctl(endpoint: str, *words: str, stdin: str = "") -> subprocess.Completed
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ETCD")} | {"ETCDCTL_API": "3"}
     command = [program, f"--endpoints={endpoint}", "--command-timeout=2s", "--dial-timeout=1s", *words]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=30, check=False, input=stdin)
+
+
+def kvctl(endpoint: str, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kvstore.ctl.main", f"--endpoints={endpoint}", "--command-timeout=2s", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:
@@ -104,6 +110,10 @@ def test_auto_tls_is_checked_by_its_own_certificate_or_not_at_all(files: TlsFile
         assert said(etcdctl(member.client_url, f"--cacert={own}", "put", "a", "b")) == "OK\n"
         assert said(etcdctl(member.client_url, "--insecure-transport=false", "--insecure-skip-tls-verify", "get", "a")) == "a\nb\n"
         assert etcdctl(member.client_url, f"--cacert={files.ca}", "get", "a").returncode != 0
+        for words in ([f"--cacert={own}"], ["--insecure-transport=false", "--insecure-skip-tls-verify"]):
+            assert said(kvctl(member.client_url, *words, "get", "a")) == "a\nb\n"
+        assert kvctl(member.client_url, f"--cacert={files.ca}", "get", "a").returncode == 1
+        assert kvctl(member.client_url, "--insecure-skip-tls-verify", "get", "a").returncode == 1, "as etcdctl: it asks for no TLS"
     finally:
         member.stop()
 
