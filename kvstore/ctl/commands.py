@@ -1,4 +1,5 @@
-"""Which file knows which command, by its first word. A file is imported when its command is typed: starting is most of what `kvctl` costs."""
+"""Which file knows which command, by its first word. A file is imported when its command is typed: starting is most of what `kvctl` costs.
+Words of several files name them all, with blanks between."""
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -9,7 +10,7 @@ from kvstore.ctl.flags import Flag, find_command
 FILES = {
     "alarm": "maintenance",
     "auth": "auth",
-    "check": "check",
+    "check": "check offline",
     "compaction": "kv",
     "completion": "about",
     "defrag": "maintenance",
@@ -51,7 +52,9 @@ GROUPS = {
 
 def of_word(word: str) -> Mapping[str, Command]:
     """Every command that begins with `word`, by its whole name."""
-    listed: Mapping[str, Command] = import_module(f"kvstore.ctl.{FILES[word]}").COMMANDS
+    listed: dict[str, Command] = {}
+    for file in FILES[word].split():
+        listed |= import_module(f"kvstore.ctl.{file}").COMMANDS
     return {name: command for name, command in listed.items() if name.split()[0] == word}
 
 

@@ -1,4 +1,4 @@
-"""Commands for a member's files rather than for members: hashkv, and what defrag --data-dir does (etcdutl's)."""
+"""Commands for a member's files rather than for members: check data-dir, hashkv, and what defrag --data-dir does (etcdutl's)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -59,7 +59,34 @@ def defragment(data_dir: str, printer: Printer) -> None:
     printer.line(f"Finished defragmenting directory[{data_dir}]: {before} bytes before, {after} after")
 
 
+def check_data_dir(given: Given, printer: Printer) -> None:
+    if len(given.arguments) != 1:
+        raise Failure(BAD_ARGUMENTS, "check data-dir command needs exactly one argument: the data directory of a stopped member")
+    from kvstore.offline.datadir import check
+
+    found = tried(lambda: check(Path(given.arguments[0])))
+    as_json = {
+        "damage": found.damage,
+        "appliedIndex": found.applied,
+        "revision": found.revision,
+        "compactRevision": found.compacted or -1,
+        "hash": found.hash,
+    }
+    verdict = f"FAIL: {found.damage}" if found.damage else f"PASS: every entry of the log and every row of the state up to revision {found.revision}"
+    printer.list({"simple": lambda: printer.line(verdict), "json": lambda: printer.line(go_json(as_json))})
+    if found.damage:
+        raise Failure(ERROR, "")
+
+
 COMMANDS = {
+    "check data-dir": Command(
+        check_data_dir,
+        (),
+        "Checks the files of a stopped member for damage",
+        local=True,
+        use="<data directory>",
+        description="Reads every entry of the log with its checksum, and holds the tables of the state against each other.\n",
+    ),
     "hashkv": Command(
         hash_kv,
         (Flag("rev", 0, "maximum revision to hash (default: latest revision)"),),

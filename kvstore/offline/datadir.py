@@ -1,10 +1,12 @@
-"""A stopped member's data directory: found, locked against a start meanwhile, defragmented."""
+"""A stopped member's data directory: found, locked against a start meanwhile, checked, defragmented."""
 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from kvstore.mvcc.inspection import Inspection
 from kvstore.offline.snapshots import SnapshotRefused
+from kvstore.server import inspector
 from kvstore.storage.lmdb_engine import LmdbDisk
 
 
@@ -18,6 +20,13 @@ def stopped(data_dir: Path) -> Iterator[LmdbDisk]:
         yield disk
     finally:
         disk.close()
+
+
+def check(data_dir: Path) -> Inspection:
+    """Read all of log and state and hold it against itself; `damage` names file, table and key of what cannot be right. Raises SnapshotRefused,
+    EngineError if it cannot be looked at: there is none, or a member runs on it."""
+    with stopped(data_dir) as disk:
+        return inspector.run(disk.directory / "state.mdb", 0, thorough=True, log=disk.directory / "log.mdb")
 
 
 def defragment(data_dir: Path) -> tuple[int, int]:

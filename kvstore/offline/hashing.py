@@ -1,6 +1,7 @@
 """HashKV of a file: the number that a member with the same keys gives, so that a backup can be compared with what it is of."""
 
 import contextlib
+import struct
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +42,11 @@ def hash_file(path: Path, revision: int = 0) -> FileHash:
             raise SnapshotRefused(f"{path}: revision {at} is not there: the newest is {content.revision}")
         if at < content.compacted:
             raise SnapshotRefused(f"{path}: revision {at} has been compacted: the oldest is {content.compacted}")
-        return FileHash(hash_kv(content.txn, content.tables, at, content.compacted), at, content.compacted or -1)
+        try:
+            checksum = hash_kv(content.txn, content.tables, at, content.compacted)
+        except (IndexError, ValueError, struct.error) as error:  # lengths inside a row that lead outside of it
+            raise SnapshotRefused(f"{path}: damaged: a row cannot be read ({error})") from error
+        return FileHash(checksum, at, content.compacted or -1)
 
 
 @contextlib.contextmanager

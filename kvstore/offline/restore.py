@@ -29,8 +29,8 @@ from kvstore.member.member import encode_conf
 from kvstore.model import Member
 from kvstore.offline.migration import adopt
 from kvstore.offline.snapshots import Kind, SnapshotFile, SnapshotRefused, examine
-from kvstore.offline.view import open_view
 from kvstore.raft.messages import ConfState, HardState, SnapshotMeta
+from kvstore.server import inspector
 from kvstore.server.bootstrap import ConfigurationError, Identity
 from kvstore.server.config import initial_cluster, urls
 from kvstore.statemachine.machine import Machine
@@ -91,9 +91,8 @@ def restore(path: Path, data_dir: Path, cluster: NewCluster, *, skip_hash_check:
             return _found(disk, adopt(snapshot, disk.open_state()), cluster, digest, bump)
         copy = disk.directory / "state.mdb"
         digest = _copy(snapshot, copy, check=not skip_hash_check)
-        if skip_hash_check:
-            with open_view(copy, trusted=False):
-                pass
+        if skip_hash_check and (damage := inspector.run(copy, 0, thorough=True).damage):
+            raise SnapshotRefused(f"{path}: damaged: {damage.removeprefix(f'{copy}: ').removeprefix('damaged, ')}")
         return _found(disk, _open(disk), cluster, digest, bump)
 
 

@@ -1,18 +1,22 @@
 """What is told of a file is what it holds, and the file is as it was."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kvstore.ids import Index, Term
 from kvstore.model import Compact, Put
 from kvstore.mvcc.hash import hash_kv
 from kvstore.offline import Unusable
-from kvstore.offline.datadir import defragment
+from kvstore.offline.datadir import check, defragment
 from kvstore.offline.hashing import hash_file
 from kvstore.offline.snapshots import SnapshotRefused
 from kvstore.offline.status import status
+from kvstore.raft.messages import Entry
 from kvstore.storage.engine import EngineError
 from kvstore.storage.lmdb_engine import LmdbDisk
+from kvstore.storage.raftlog import RaftLog
 from kvstore.version import STORAGE_VERSION
 from tests.unit.offline.made import data_of, make_member, make_snapshot
 
@@ -64,6 +68,42 @@ def test_the_hash_of_a_file_is_that_of_its_member(tmp_path: Path) -> None:
     for at in (99, machine.revision + 1):
         with pytest.raises(SnapshotRefused, match="has been compacted" if at == 99 else "is not there"):
             hash_file(tmp_path / "s.db", at)
+
+
+def flipped(content: bytes, what: bytes) -> Iterator[bytes]:
+    """The content with one bit changed, at each place where `what` stands; some are in parts of pages that mean nothing."""
+    at = content.find(what)
+    while at >= 0:
+        yield content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+        at = content.find(what, at + 1)
+
+
+@pytest.mark.slow
+def test_a_flipped_bit_is_found_and_named(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    make_member(data / "member", tuple(Put(b"key/%d" % number, b"value of %d" % number) for number in range(50)))
+    disk = LmdbDisk(data / "member")
+    with pytest.raises(EngineError, match="another process"):
+        check(data)
+    engine = disk.open_log()
+    RaftLog(engine).append([Entry(Term(5), Index(number), b"command %d" % number) for number in range(1, 40)], None)
+    engine.close()
+    disk.close()
+    assert (check(data).damage, check(data).revision) == ("", 51)
+    for name, what, named in (
+        ("log.mdb", b"command 17", "entry 17 is damaged"),
+        ("state.mdb", b"value of 23", "key/23"),
+    ):
+        file = data / "member" / name
+        whole = file.read_bytes()
+        damages = set()
+        for content in flipped(whole, what):
+            file.write_bytes(content)
+            damages.add(check(data).damage)
+        file.write_bytes(whole)
+        assert all(name in damage for damage in damages - {""})
+        assert any(named in damage for damage in damages), damages
+    assert check(data).damage == ""
 
 
 @pytest.mark.slow

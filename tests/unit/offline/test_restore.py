@@ -1,5 +1,6 @@
 """A snapshot becomes a data directory: what stays, what is new, and that nothing half-made is ever left."""
 
+import random
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +14,7 @@ from kvstore.model import AlarmAction, AlarmChange, AlarmMember, AlarmType, Put,
 from kvstore.mvcc.hash import hash_kv
 from kvstore.offline import Unusable
 from kvstore.offline.restore import FIRST_INDEX, FIRST_TERM, NewCluster, Restored, restore
+from kvstore.offline.snapshots import SnapshotRefused
 from kvstore.server.bootstrap import ConfigurationError, Opened, continue_as_member, open_data
 from kvstore.storage.engine import EngineError
 from kvstore.storage.lmdb_engine import LmdbDisk
@@ -146,9 +148,34 @@ def test_without_its_checksum_a_file_is_read_to_its_end_first(tmp_path: Path, sn
     (tmp_path / "copied.db").write_bytes(content)
     assert restore(tmp_path / "copied.db", tmp_path / "m1", cluster("m1"), skip_hash_check=True).revision == 205
     (tmp_path / "cut.db").write_bytes(content[: len(content) // 2])
-    with pytest.raises(EngineError, match="damaged or cut short"):
+    with pytest.raises(SnapshotRefused, match=r"cut\.db: damaged: "):
         restore(tmp_path / "cut.db", tmp_path / "m2", cluster("m2"), skip_hash_check=True)
     assert not (tmp_path / "m2").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_without_its_checksum_damage_is_found_or_does_no_harm(tmp_path: Path, snapshot: Path, seed: int) -> None:
+    """Whatever the pages say, nothing but a refusal or the right keys may come of them."""
+    chance = random.Random(seed)
+    content = bytearray(snapshot.read_bytes()[:-32])
+    for _ in range(8):
+        at = chance.randrange(2 * 4096, len(content))
+        content[at] ^= 1 << chance.randrange(8)
+    (tmp_path / "damaged.db").write_bytes(content)
+    try:
+        restore(tmp_path / "damaged.db", tmp_path / "m1", cluster("m1"), skip_hash_check=True)
+    except Unusable as refused:
+        assert "damaged" in str(refused)
+        assert not (tmp_path / "m1").exists()
+        return
+    restore(snapshot, tmp_path / "whole", cluster("m1"))
+    everything = []
+    for name in ("m1", "whole"):
+        disk, found = opened(tmp_path / name)
+        everything.append(found.machine.range(Range(b"\0", b"\0")).kvs)
+        close(disk, found)
+    assert everything[0] == everything[1]
 
 
 def test_a_directory_with_anything_in_it_is_left_alone(tmp_path: Path, snapshot: Path) -> None:
