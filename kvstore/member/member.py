@@ -531,7 +531,7 @@ class Member:
             self._reply(work.token, _told(result))
             return
         compacted = work.compacted_revision
-        self._reply(work.token, HashKVResult(self.machine.revision, result, compacted if compacted > 0 else -1, work.revision))
+        self._reply(work.token, HashKVResult(self.machine.revision, result, compacted or self.machine.compact_revision, work.revision))
 
     def state_inspected(self, work: InspectState, result: Inspection | Exception) -> None:
         self._state_out.remove(work)

@@ -13,12 +13,13 @@ from kvstore.mvcc.store import Store
 
 
 def compact(store: Store, revision: int) -> None:
-    """Refuses what is compacted already and what is not there yet. Revision 0 of a store never compacted changes nothing (C-1)."""
-    if revision < 0 or (revision <= store.compacted and store.compacted > 0):
+    """Refuses what is compacted already and what is not there yet. Revision 0 of a store never compacted changes nothing, once (C-1)."""
+    if revision <= store.compact_revision:
         raise Compacted
     if revision > store.revision:
         raise FutureRevision
     store.compacted = Revision(revision)
+    store.compacted_at_zero = True
 
 
 def pending(store: Store) -> bool:

@@ -28,7 +28,7 @@ def hash_kv(txn: ReadTxn, tables: StateTables, revision: int, compacted: int) ->
                 break
             is_tombstone = row[HISTORY_SIZE - 1]
             encoded = row[HISTORY_SIZE:]
-            if main <= compacted and (is_tombstone or _is_superseded(txn, tables, at, encoded, line)):
+            if main <= compacted and (is_tombstone or is_superseded(txn, tables, at, encoded, line)):
                 continue
             # etcd's key of a revision: both numbers as 8 bytes with an underscore between, and a t behind a tombstone's.
             name = at[:8] + b"_" + sub.to_bytes(8, "big") + (b"t" if is_tombstone else b"")
@@ -48,14 +48,14 @@ def _anything_lives(txn: ReadTxn, tables: StateTables, revision: int) -> bool:
         for at, row in cursor.iternext():
             if REVISION.unpack(at)[0] > revision:
                 break
-            if not row[HISTORY_SIZE - 1] and not _is_superseded(txn, tables, at, row[HISTORY_SIZE:], revision):
+            if not row[HISTORY_SIZE - 1] and not is_superseded(txn, tables, at, row[HISTORY_SIZE:], revision):
                 found = True
                 break
     cursor.close()
     return found
 
 
-def _is_superseded(txn: ReadTxn, tables: StateTables, at: bytes, encoded: bytes, line: int) -> bool:
+def is_superseded(txn: ReadTxn, tables: StateTables, at: bytes, encoded: bytes, line: int) -> bool:
     """Did the key of this put change again up to revision `line`?"""
     cursor = txn.cursor(db=tables.revisions)
     try:

@@ -36,7 +36,9 @@ class Store:
         self.txn: WriteTxn
         self.revision = revision
         self.compacted = compacted
-        """Reads below are refused; 0: never compacted."""
+        """Reads below are refused; 0: never compacted, or only at 0, which changes nothing."""
+        self.compacted_at_zero = False
+        """Compacted at 0: once, that is no error (C-1)."""
         self.compaction_done = compaction_done
         """Up to here compaction has also deleted."""
         self.compaction_at = b""
@@ -63,6 +65,11 @@ class Store:
             self.told.append(RevisionEvents(self.revision, tuple(self.changes)))
             self.changes = []
         return self.revision
+
+    @property
+    def compact_revision(self) -> int:
+        """As etcd tells it: -1 if it was never compacted."""
+        return self.compacted if self.compacted or self.compacted_at_zero else -1
 
     def check_revision(self, revision: int) -> None:
         """Can this revision be read? (0 and below: the newest.) Raises FutureRevision or Compacted, in etcd's order."""

@@ -51,6 +51,8 @@ from kvstore.statemachine.guard import Guard
 from kvstore.storage.engine import Engine, ReadTxn, WriteTxn
 from kvstore.storage.tables import open_state_tables
 
+_COMPACTED_AT_ZERO = b"compacted_at_zero"
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode_member = msgspec.msgpack.Decoder(Member).decode
 
@@ -76,6 +78,7 @@ class Machine:
                 Revision(self._number(txn, _COMPACTED)),
                 Revision(self._number(txn, _COMPACTION_DONE)),
             )
+            self._store.compacted_at_zero = txn.get(_COMPACTED_AT_ZERO, db=self.tables.meta) is not None
             rows = txn.cursor(db=self.tables.members)
             self.members: dict[MemberId, Member] = {}
             if rows.first():
@@ -148,6 +151,8 @@ class Machine:
         put(_REVISION, store.revision.to_bytes(8, "big"), db=meta)
         put(_COMPACTED, store.compacted.to_bytes(8, "big"), db=meta)
         put(_COMPACTION_DONE, store.compaction_done.to_bytes(8, "big"), db=meta)
+        if store.compacted_at_zero:
+            put(_COMPACTED_AT_ZERO, b"\x01", db=meta)
         put(_CONF, self.conf, db=meta)
 
     # --- what is there ----------------------------------------------------------------------------------------------------
@@ -160,6 +165,11 @@ class Machine:
     @property
     def revision(self) -> Revision:
         return self._store.revision
+
+    @property
+    def compact_revision(self) -> int:
+        """For HashKV: -1 if it was never compacted."""
+        return self._store.compact_revision
 
     @property
     def compacted_revision(self) -> Revision:

@@ -1,7 +1,8 @@
 """The Raft log on an engine: what the core reads (`raft.storage.Storage`), and what the disk thread writes.
 
 Writes come from one thread (`append`, `cut`, `reset`), reads from another, each in a short read transaction of its own. Every entry carries
-a CRC-32, checked whenever it is read, so that a flipped byte is an error with a name and never a different command.
+a CRC-32, checked whenever it is read, so that a flipped byte is an error with a name and never a different command; so do the term, the vote, the
+beginning and the identity.
 """
 
 from collections.abc import Sequence
@@ -30,6 +31,23 @@ def _key(index: int) -> bytes:
     return index.to_bytes(8, "big")
 
 
+CHECKED = b"\xc1"
+"""Before a row's checksum; msgpack never begins so. Rows of the first releases have none, and are read as they are."""
+
+
+def _row(encoded: bytes) -> bytes:
+    """A row that says when it is damaged: a vote or a term that changed would break what was promised."""
+    return CHECKED + crc32(encoded).to_bytes(4, "big") + encoded
+
+
+def _content(stored: bytes, name: bytes) -> bytes:
+    if not stored.startswith(CHECKED):
+        return stored
+    if crc32(stored[5:]).to_bytes(4, "big") != stored[1:5]:
+        raise Corrupted(f"log: the row {name.decode()} is damaged (checksum): remove this member from the cluster and let it join again")
+    return stored[5:]
+
+
 def _value(entry: Entry) -> bytes:
     encoded = _encode(entry)
     return crc32(encoded).to_bytes(4, "big") + encoded
@@ -56,7 +74,7 @@ class RaftLog:
         if stored is None:
             return None
         try:
-            return msgspec.msgpack.decode(stored, type=kind)
+            return msgspec.msgpack.decode(_content(stored, name), type=kind)
         except msgspec.MsgspecError as error:
             raise Corrupted(f"log: the row {name.decode()} is damaged: {error}") from error
 
@@ -155,7 +173,7 @@ class RaftLog:
                 cursor.putmulti([(_key(entry.index), _value(entry)) for entry in entries], append=True)
                 cursor.close()
             if hard_state is not None:
-                txn.put(b"hard_state", _encode(hard_state), db=tables.meta)
+                txn.put(b"hard_state", _row(_encode(hard_state)), db=tables.meta)
             txn.commit()
         except BaseException:
             txn.abort()
@@ -168,7 +186,7 @@ class RaftLog:
         """
         with self._errors:
             txn = self._engine.begin_write()
-            txn.put(b"snapshot", _encode(meta), db=self._tables.meta)
+            txn.put(b"snapshot", _row(_encode(meta)), db=self._tables.meta)
             txn.commit()
             self._snapshot = meta
             first = self._first_stored()
@@ -182,7 +200,7 @@ class RaftLog:
         with self._errors:
             txn = self._engine.begin_write()
             self._delete(txn, 0, self._last_index, self._last_index)
-            txn.put(b"snapshot", _encode(meta), db=self._tables.meta)
+            txn.put(b"snapshot", _row(_encode(meta)), db=self._tables.meta)
             txn.commit()
         self._snapshot = meta
         self._last_index = meta.index
@@ -214,8 +232,8 @@ class RaftLog:
         """Begin the log of a new cluster: nothing stored, these voters, and `identity` (the member's own words)."""
         txn = self._engine.begin_write()
         meta = SnapshotMeta(NO_INDEX, NO_TERM, conf)
-        txn.put(b"snapshot", _encode(meta), db=self._tables.meta)
-        txn.put(b"identity", identity, db=self._tables.meta)
+        txn.put(b"snapshot", _row(_encode(meta)), db=self._tables.meta)
+        txn.put(b"identity", _row(identity), db=self._tables.meta)
         txn.commit()
         self._snapshot = meta
 
@@ -223,6 +241,7 @@ class RaftLog:
         """What `bootstrap` was told; None: this log was never bootstrapped."""
         txn = self._engine.begin_read()
         try:
-            return txn.get(b"identity", db=self._tables.meta)
+            stored = txn.get(b"identity", db=self._tables.meta)
+            return None if stored is None else _content(stored, b"identity")
         finally:
             txn.abort()

@@ -38,7 +38,7 @@ class StateTables(Struct, frozen=True):
     auth_roles: the same -> msgpack accounts.Role
     removed_members: member id (8) -> b"\\x01"
     meta:       b"applied" -> index (8) term (8); b"revision", b"compacted", b"compaction_done" -> number (8); b"conf" -> the member's own;
-                b"schema" -> version (4)
+                b"compacted_at_zero" -> b"\\x01", if compaction was ever asked for; b"schema" -> version (4)
     """
 
     newest: Table

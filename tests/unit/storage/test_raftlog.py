@@ -1,12 +1,14 @@
 """The log on an engine: what was appended is there, in the order, with the terms; damage is found and named."""
 
 import lmdb
+import msgspec
 import pytest
 
+from kvstore.ids import Index, MemberId, Term
 from kvstore.raft.messages import ConfState, Entry, HardState, SnapshotMeta
 from kvstore.storage.engine import Corrupted
 from kvstore.storage.lmdb_engine import LmdbDisk
-from kvstore.storage.memory_engine import MemoryDisk
+from kvstore.storage.memory_engine import MemoryDisk, MemoryEngine
 from kvstore.storage.raftlog import RaftLog
 
 
@@ -105,3 +107,30 @@ def test_what_was_cut_while_somebody_looked_is_gone_and_no_damage(engine):
     assert log.entries(5, 20, 1 << 20) == ()
     assert log.entries(10, 20, 1 << 20) == ()
     assert len(log.entries(11, 20, 1 << 20)) == 10
+
+
+@pytest.mark.parametrize("name", [b"hard_state", b"snapshot", b"identity"])
+def test_a_flipped_bit_in_a_term_a_vote_or_a_name_is_found(name: bytes) -> None:
+    for bit in range(0, 400, 7):
+        engine = MemoryEngine()
+        log = RaftLog(engine)
+        log.bootstrap(ConfState((MemberId(1), MemberId(2))), msgspec.msgpack.encode({"cluster_id": 7, "member_id": 1}))
+        log.append([], HardState(Term(5), MemberId(2), Index(0)))
+        rows = engine.tables[b"log_meta"].rows
+        row = bytearray(rows[name])
+        if bit >= 8 * len(row):
+            break
+        row[bit // 8] ^= 1 << bit % 8
+        rows[name] = bytes(row)
+        with pytest.raises((Corrupted, msgspec.MsgspecError)):
+            msgspec.msgpack.decode(RaftLog(engine).identity() or b"", type=dict[str, int])
+
+
+def test_rows_of_the_first_releases_are_read() -> None:
+    engine = MemoryEngine()
+    RaftLog(engine).bootstrap(ConfState(), b"me")
+    rows = engine.tables[b"log_meta"].rows
+    rows[b"hard_state"] = msgspec.msgpack.encode(HardState(Term(5), MemberId(2), Index(3)))
+    rows[b"identity"] = b"me"
+    log = RaftLog(engine)
+    assert (log.hard_state(), log.identity()) == (HardState(Term(5), MemberId(2), Index(3)), b"me")
