@@ -11,7 +11,7 @@ from typing import Any
 
 from sortedcontainers import SortedDict
 
-from kvstore.storage.engine import KEY_BYTES_MAX, Corrupted, EngineError, Export
+from kvstore.storage.engine import KEY_BYTES_MAX, Corrupted, DiskFull, EngineError, Export
 
 ROW_BYTES = 64
 """What a row counts for when somebody asks for the size."""
@@ -139,6 +139,16 @@ class MemoryCursor:
         return count, count
 
 
+class Room:
+    """Is there any on the disk? What its engines share."""
+
+    full = False
+
+    def check(self) -> None:
+        if self.full:
+            raise DiskFull("no room to write (simulated)")
+
+
 class MemoryTxn:
     def __init__(self, engine: "MemoryEngine", tables: dict[bytes, MemoryTable], write: bool) -> None:
         self._engine = engine
@@ -209,11 +219,18 @@ class MemoryTxn:
 
     def commit(self) -> None:
         self._open = False
-        self.undo.clear()
-        self._engine.ended(self)
+        try:
+            if self.undo:
+                self._engine.room.check()
+        except DiskFull:
+            self.roll_back()
+            raise
+        finally:
+            self.undo.clear()
+            self._engine.ended(self)
 
     def abort(self) -> None:
-        if self._write:
+        if self._write and self._open:
             self.roll_back()
             self._engine.ended(self)
         self._open = False
@@ -232,7 +249,8 @@ class MemoryExport(Export):
 
 
 class MemoryEngine:
-    def __init__(self) -> None:
+    def __init__(self, room: Room | None = None) -> None:
+        self.room = room or Room()
         self.tables: dict[bytes, MemoryTable] = {}
         self.closed = False
         self._writing: MemoryTxn | None = None
@@ -274,6 +292,7 @@ class MemoryEngine:
 
     def export(self) -> MemoryExport:
         rows = {name: (table.dupsort, list(table.rows.items())) for name, table in self._committed().items()}
+        self.room.check()
         return MemoryExport(pickle.dumps(rows))
 
     def errors(self) -> AbstractContextManager[None]:
@@ -290,6 +309,7 @@ class MemoryImporter:
         self._received = 0
 
     def write(self, offset: int, data: bytes) -> None:
+        self._disk.room.check()
         self._content[offset : offset + len(data)] = data
         self._received = max(self._received, offset + len(data))
 
@@ -306,7 +326,7 @@ class MemoryImporter:
 
     def finish(self) -> MemoryEngine:
         rows = self._rows()
-        engine = MemoryEngine()
+        engine = MemoryEngine(self._disk.room)
         for name, (dupsort, items) in rows.items():
             engine.open_table(name, dupsort=dupsort).rows.update(items)
         self._disk.state.close()
@@ -321,8 +341,9 @@ class MemoryDisk:
     """A member's two environments. They outlive the member: open them again after `crash`."""
 
     def __init__(self) -> None:
-        self.log = MemoryEngine()
-        self.state = MemoryEngine()
+        self.room = Room()
+        self.log = MemoryEngine(self.room)
+        self.state = MemoryEngine(self.room)
 
     def open_log(self) -> MemoryEngine:
         self.log.closed = False

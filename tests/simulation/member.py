@@ -26,7 +26,7 @@ from kvstore.raft.messages import ConfState, Message, SnapshotMeta
 from kvstore.raft.ready import Ready
 from kvstore.statemachine.commands import Command
 from kvstore.statemachine.machine import Machine
-from kvstore.storage.engine import Importer
+from kvstore.storage.engine import DiskFull, Importer
 from kvstore.storage.memory_engine import MemoryDisk, MemoryExport
 from kvstore.storage.raftlog import RaftLog
 from tests.simulation.process import TICK_S
@@ -110,8 +110,11 @@ class MemberProcess(RaftProcess):
         self._open_machine()
         machine, log = self.machine, self.log
         if log.term_at(machine.applied_index) != machine.applied_term:
-            # A crash came between installing the state and resetting the log (the server's bootstrap._repair).
+            # A crash came between installing the state and resetting the log (the server's bootstrap._repair). On a full disk that fails and is tried
+            # again, and nothing else happens meanwhile: as if there had been room at once.
+            full, self.disk_is_full = self.disk_is_full, False
             log.reset(SnapshotMeta(machine.applied_index, machine.applied_term, decode_conf(machine.conf)))
+            self.disk_is_full = full
         base = log.snapshot()
         terms = [term for index in range(base.index + 1, log.last_index() + 1) if (term := log.term_at(Index(index))) is not None]
         self.world.consensus.on_start(self.id, log.hard_state(), base.index, base.term, terms)
@@ -155,10 +158,24 @@ class MemberProcess(RaftProcess):
 
         raft.ready = ready  # type: ignore[method-assign]
 
+    @property
+    def disk_is_full(self) -> bool:
+        return self.disk.room.full
+
+    @disk_is_full.setter
+    def disk_is_full(self, full: bool) -> None:
+        self.disk.room.full = full
+
+    def _end_for_want_of_room(self) -> None:
+        """What the server does when its log or its state cannot be written; and what its supervisor does about it."""
+        self.timeline.say(f"{self.id} has no room to write")
+        self.crash()
+        self.timeline.after(self.rng.uniform(0.1, 2.0), self.start)
+
     def lose_power(self) -> None:
-        if self._log_busy is not None and self.rng.random() < 0.5:
+        if self._log_busy is not None and self.rng.random() < 0.5 and not self.disk_is_full:
             self._write_log(self._log_busy)
-        if isinstance(self._state_busy, CommitState) and self.rng.random() < 0.5:
+        if isinstance(self._state_busy, CommitState) and self.rng.random() < 0.5 and not self.disk_is_full:
             self.machine.transaction.commit()
         elif isinstance(self._state_busy, InstallState):
             # The state is put in place first, the log is reset after it: the crash may come before, between and behind the two.
@@ -166,7 +183,7 @@ class MemberProcess(RaftProcess):
             if step >= 1 and self._importer is not None:
                 self.disk.state.crash()
                 self._importer.finish()
-            if step == 2:
+            if step == 2 and not self.disk_is_full:
                 self.log.reset(self._state_busy.meta)
         self.disk.crash()
         for broken in self._connections.values():
@@ -286,7 +303,11 @@ class MemberProcess(RaftProcess):
     def _end_log_work(self) -> None:
         work, self._log_busy = self._log_busy, None
         assert work is not None
-        self._write_log(work)
+        try:
+            self._write_log(work)
+        except DiskFull:
+            self._end_for_want_of_room()
+            return
         if isinstance(work, CutLog):
             self.member.log_cut()
         else:
@@ -302,11 +323,15 @@ class MemberProcess(RaftProcess):
         work, self._state_busy = self._state_busy, None
         member = self.member
         if isinstance(work, CommitState):
-            self.machine.transaction.commit()
+            try:
+                self.machine.transaction.commit()
+            except DiskFull:
+                self._end_for_want_of_room()
+                return
             self.machine.begin(self.disk.state.begin_write())
             member.state_committed()
         elif isinstance(work, ExportState):
-            member.state_exported(work, FollowerExport(work.meta, self.disk.state.export()))
+            member.state_exported(work, self._export(work))
         elif isinstance(work, HashState):
             txn = self.disk.state.begin_read()
             member.state_hashed(work, hash_kv(txn, self.machine.tables, work.revision, work.compacted_revision))
@@ -320,16 +345,31 @@ class MemberProcess(RaftProcess):
             self._install(work)
         self.pump()
 
+    def _export(self, work: ExportState) -> FollowerExport | DiskFull:
+        try:
+            return FollowerExport(work.meta, self.disk.state.export())
+        except DiskFull as error:
+            return error
+
     def _store_chunk(self, work: StoreChunk) -> None:
         chunk = work.chunk
         if chunk.offset == 0:
             self._importer = self.disk.import_state(chunk.total_bytes)
-        assert self._importer is not None, "the first chunk comes first"
-        self._importer.write(chunk.offset, chunk.data)
+        if self._importer is None:
+            return  # an earlier piece did not fit
+        try:
+            self._importer.write(chunk.offset, chunk.data)
+        except DiskFull:
+            self._importer = None
 
     def _install(self, work: InstallState) -> None:
         importer, self._importer = self._importer, None
-        assert importer is not None
+        if importer is None:
+            self.member.state_refused(work.meta)
+            return
+        if self.disk_is_full:
+            self._end_for_want_of_room()  # at any step of it; a start finds out at which
+            return
         self.machine.transaction.abort()
         importer.finish()
         self._open_machine()

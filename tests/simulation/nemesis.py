@@ -38,6 +38,7 @@ class Nemesis:
             (options.crash_every_s, self._crash),
             (options.pause_every_s, self._pause),
             (options.slow_disk_every_s, self._slow_disk),
+            (options.disk_full_every_s, self._fill_disk),
             (options.transfer_every_s, cluster.transfer_leadership),
             (options.change_every_s, cluster.change_membership),
         ):
@@ -124,3 +125,17 @@ class Nemesis:
         if victim is not None:
             victim.slow_disk_until_s = self._timeline.now_s + self._lasting(self._options.slow_disk_s)
             self._timeline.say(f"{victim.id} has a slow disk until {victim.slow_disk_until_s:.3f}")
+
+    def _fill_disk(self) -> None:
+        """A process notices with its next write, and ends; a supervisor starts it again and again."""
+        everybody = self._rng.random() < self._options.disk_full_all
+        victim = self._victim(process for process in self._cluster.processes() if not process.disk_is_full)
+        for process in self._cluster.processes() if everybody else [] if victim is None else [victim]:
+            process.disk_is_full = True
+            self._timeline.say(f"{process.id} has a full disk")
+            self._timeline.after(self._lasting(self._options.disk_full_s), self._free_disk, process)
+
+    def _free_disk(self, process: Process) -> None:
+        if process.disk_is_full:
+            self._timeline.say(f"{process.id} has room on its disk")
+            process.disk_is_full = False

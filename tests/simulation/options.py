@@ -34,6 +34,9 @@ class Options(Struct):
     disk_s: float = 0.002
     slow_disk_every_s: float = 0.0
     slow_disk_s: float = 1.0
+    disk_full_every_s: float = 0.0
+    disk_full_s: float = 2.0
+    disk_full_all: float = 0.0
     skew: float = 0.0
 
     apply_lag_s: float = 0.0
@@ -132,4 +135,7 @@ def draw(rng: random.Random) -> Options:
         compact_every_s=sometimes(0.4, 2, 20),
         strict_changes=rng.random() < 0.3,
         hang_up=rng.random() < 0.5,
+        disk_full_every_s=sometimes(0.3, 3, 20),
+        disk_full_s=rng.choice((0.3, 2.0, 8.0)),
+        disk_full_all=rng.choice((0.0, 0.2, 0.6)),
     )

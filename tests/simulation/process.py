@@ -24,6 +24,7 @@ class Process:
         self.gone = False
         """Removed from the cluster for good: never started again."""
         self.slow_disk_until_s = 0.0
+        self.disk_is_full = False
         self.rng = timeline.random(f"process {member}")
         self.clock = clocks.draw(self.rng, skew)
         self._life = 0

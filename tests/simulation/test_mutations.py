@@ -4,6 +4,7 @@ Each mutation is a patch of one function for the time of a test. The first list 
 with pysyncobj 0.3.17 (found by trying it), which our core must be shown not to share.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,8 @@ from kvstore.raft import candidate, core, follower, leader
 from kvstore.raft.log import Log
 from kvstore.raft.messages import AppendReply
 from kvstore.statemachine.machine import Machine
+from kvstore.storage.engine import DiskFull
+from kvstore.storage.raftlog import RaftLog
 from tests.simulation.options import Options
 from tests.simulation.run import FLAVOURS
 
@@ -153,6 +156,16 @@ def _released_early(original: Callable[[core.Raft], Any]) -> Callable[[core.Raft
     return ready
 
 
+def a_write_without_room_counts_as_done(patch: pytest.MonkeyPatch) -> None:
+    original = RaftLog.append
+
+    def append(log: RaftLog, entries: Any, hard_state: Any) -> None:
+        with contextlib.suppress(DiskFull):
+            original(log, entries, hard_state)
+
+    patch.setattr(RaftLog, "append", append)
+
+
 def appends_that_overlap_delete_the_rest(patch: pytest.MonkeyPatch) -> None:
     """pysyncobj: a follower that gets an append which overlaps its log drops everything behind it, acknowledged or not."""
 
@@ -234,6 +247,8 @@ RESTARTING = {
     "disk_s": 0.001, "inflight_appends_max": 8,
 }  # fmt: skip
 
+FULL = {**STORMY, "members": 3, "disk_full_every_s": 1.0, "disk_full_s": 0.3, "disk_full_all": 0.3, "snapshot_entries": 20, "catchup_entries": 5}
+
 MUTATIONS: list[tuple[Patch, str, range, dict[str, Any]]] = [
     (old_terms_are_committed_by_counting, "bare", range(1, 201), STORMY),
     (votes_are_forgotten_in_memory, "bare", range(1, 31), {**STORMY, "pre_vote": False}),
@@ -254,6 +269,7 @@ MUTATIONS: list[tuple[Patch, str, range, dict[str, Any]]] = [
     (acknowledgements_count_in_any_term, "bare", range(40, 200), LATE),
     (two_membership_changes_at_once, "bare", range(1, 61), CHANGING),
     (campaigns_by_an_outdated_configuration, "bare", range(1, 61), CHANGING),
+    (a_write_without_room_counts_as_done, "store", range(1, 31), FULL),
     (snapshots_replace_what_was_acknowledged, "bare", range(1, 61), {**STORMY, "snapshot_entries": 5, "catchup_entries": 1, "commit_entries": 2}),
 ]
 
@@ -279,7 +295,9 @@ def test_a_mistake_is_found(
     print(mutation.__name__, found)
 
 
-@pytest.mark.parametrize("options", [STORMY, SPLIT, LATE, CHANGING, RESTARTING], ids=["stormy", "split", "late", "changing", "restarting"])
+@pytest.mark.parametrize(
+    "options", [STORMY, SPLIT, LATE, CHANGING, RESTARTING, FULL], ids=["stormy", "split", "late", "changing", "restarting", "full"]
+)
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_without_a_mistake_nothing_is_found(flavour: str, options: dict[str, Any]) -> None:
     assert find(flavour, range(1, 9), Options(**options)) is None

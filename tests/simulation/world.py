@@ -292,6 +292,7 @@ class World(ABC):
         self.network.heal()
         for process in self.processes():
             process.slow_disk_until_s = 0.0
+            process.disk_is_full = False
             if process.id in healed:
                 process.start()
             elif self.rng.random() < 0.5:
