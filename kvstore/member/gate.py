@@ -81,3 +81,8 @@ class Gate:
             self.tokens.forget_user(command.name)
         elif isinstance(command, AuthDisable):
             self.tokens.clear()
+
+    def state_replaced(self, old: Machine, new: Machine) -> None:
+        """The entries between the two were never applied here: whoever was deleted in them, or got another password, must not go on by his token."""
+        if old.accounts.revision != new.accounts.revision:
+            self.tokens.clear()

@@ -559,6 +559,7 @@ class Member:
         self._state_busy = None
         self._install = None
         machine.go_on_counting(self.machine.counts)
+        self.gate.state_replaced(self.machine, machine)
         self.machine = machine
         self._durable = SnapshotMeta(machine.applied_index, machine.applied_term, decode_conf(machine.conf))
         self._committed = deque(entry for entry in self._committed if entry.index > meta.index)

@@ -164,6 +164,8 @@ def session(ctl: Etcdctl) -> None:
     ctl("put", "before", "2")
     ctl("user", "list")
     ctl("user", "get", CAROL)
+    over_json = ctl.cluster[0].http.post("/v3/kv/range", {"key": "YmVmb3Jl"})
+    ctl.transcript.append(("the gateway, with a certificate", over_json.status, over_json.text(), []))
     with ctl.as_user(ROOT):
         ctl("user", "grant-role", CAROL, "root")
     ctl("user", "list")

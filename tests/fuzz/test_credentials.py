@@ -35,6 +35,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 USER_EMPTY, INVALID_TOKEN = (3, "etcdserver: user name is empty"), (16, "etcdserver: invalid auth token")
 DENIED, OLD = (7, "etcdserver: permission denied"), (3, "etcdserver: revision of auth store is old")
 LEASE = 77
+TALKATIVE = ("--log-level=debug", "--warning-unary-request-duration=1ms", "--warning-apply-duration=1us")
+"""What could tell a secret shall."""
 SECRET_KEY = b"secret/key"
 
 REQUESTS: dict[str, Message] = {
@@ -100,7 +102,7 @@ class Guarded:
     """A member with authentication on: root, bob with the secrets, and ann with nothing but keys of her own."""
 
     def __init__(self, folder: Path, *flags: str) -> None:
-        self.member = Member(kinds.subject(), "m1", folder, flags=["--bcrypt-cost=4", *flags])
+        self.member = Member(kinds.subject(), "m1", folder, flags=["--bcrypt-cost=4", *TALKATIVE, *flags])
         self.member.start()
         self.member.wait_ready()
         self.wire = Wire(self.member.endpoint)
@@ -354,11 +356,23 @@ def test_simple_tokens_end_by_themselves_and_with_their_user(simple: Guarded) ->
     wait_until(ended, 15, "a token of two seconds ends", pause_s=2.5)
 
 
+def test_guessing_waits_its_turn(simple: Guarded) -> None:
+    """Many logins at once leave the member answering others, and more than can wait are refused."""
+    stub = simple.wire.channel.unary_unary("/etcdserverpb.Auth/Authenticate", pb.AuthenticateRequest.SerializeToString, None)
+    guesses = [stub.future(pb.AuthenticateRequest(name="root", password=f"guess {number}"), timeout=30) for number in range(600)]
+    answered = simple.member.http.get("/health")
+    texts = {guess.exception().details() for guess in guesses}
+    assert answered.status == 200
+    assert texts <= {"etcdserver: authentication failed, invalid user ID or password", "etcdserver: too many requests"}
+    assert simple.log_in("root")
+
+
 def test_nothing_secret_is_in_the_log_or_the_metrics(simple: Guarded, signed: Guarded) -> None:
     for server in (simple, signed):
         token = server.log_in("root")
         server.call("/etcdserverpb.KV/Range", token)
         server.call("/etcdserverpb.KV/Range", token + "x")
+        server.call("/etcdserverpb.Auth/UserAdd", token, pb.AuthUserAddRequest(name="zoe", password="zoe-pw"))
         shown = server.member.log() + server.member.http.get("/metrics").text() + server.member.http.get("/debug/vars").text()
         for secret in ("-pw", token, "treasure", "BEGIN", "$2b$", "guessed"):
             assert secret not in shown, secret
@@ -370,14 +384,3 @@ def test_passwords_are_in_no_file_of_a_member(simple: Guarded) -> None:
     for path in files:
         content = path.read_bytes()
         assert b"-pw" not in content and b"guessed" not in content, path
-
-
-def test_guessing_waits_its_turn(simple: Guarded) -> None:
-    """Many logins at once leave the member answering others, and more than can wait are refused."""
-    stub = simple.wire.channel.unary_unary("/etcdserverpb.Auth/Authenticate", pb.AuthenticateRequest.SerializeToString, None)
-    guesses = [stub.future(pb.AuthenticateRequest(name="root", password=f"guess {number}"), timeout=30) for number in range(600)]
-    answered = simple.member.http.get("/health")
-    texts = {guess.exception().details() for guess in guesses}
-    assert answered.status == 200
-    assert texts <= {"etcdserver: authentication failed, invalid user ID or password", "etcdserver: too many requests"}
-    assert simple.log_in("root")

@@ -216,3 +216,17 @@ def test_a_state_that_was_copied_guards_at_once() -> None:
     ]:
         with pytest.raises(error):
             gate.admit(machine, request, 0.0)
+
+
+def test_tokens_of_before_changes_that_came_as_a_whole_state_are_gone() -> None:
+    """The member never applied the entry that deleted ann: it must not take her token for that."""
+    member, elsewhere = GuardedMember(), GuardedMember()
+    token = member.log_in("ann").token
+    assert token is not None
+    gate = member.member.gate
+    gate.state_replaced(member.member.machine, member.member.machine)
+    assert gate.tokens.user_of(token, 0.0) == "ann"
+    elsewhere.write(UserDelete("ann"))
+    gate.state_replaced(member.member.machine, elsewhere.member.machine)
+    with pytest.raises(errors.InvalidAuthToken):
+        gate.tokens.user_of(token, 0.0)
