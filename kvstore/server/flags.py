@@ -8,7 +8,7 @@ without meaning here is accepted and noted.
 
 import enum
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -419,6 +419,21 @@ def _take(found: dict[str, str], name: str, value: Any) -> None:
     else:
         text = str(value)
     found[name] = _checked(flag, text)
+
+
+_SECRET = frozenset({"discovery-password", "discovery-user"})
+
+
+def without_secrets(arguments: Sequence[str]) -> tuple[str, ...]:
+    """A command line as it may be shown."""
+    shown: list[str] = []
+    hide_next = False
+    for argument in arguments:
+        name, equals, _ = argument.lstrip("-").partition("=")
+        secret = argument.startswith("-") and name in _SECRET
+        shown.append("***" if hide_next else f"--{name}=***" if secret and equals else argument)
+        hide_next = secret and not equals
+    return tuple(shown)
 
 
 def is_true(text: str) -> bool:

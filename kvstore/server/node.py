@@ -45,6 +45,7 @@ from kvstore.server.bootstrap import (
 from kvstore.server.checking import check_files, compare_with_peers
 from kvstore.server.config import Config, initial_cluster
 from kvstore.server.discovery import cluster_from_dns
+from kvstore.server.flags import without_secrets
 from kvstore.server.guard import Guard, held_bytes_max
 from kvstore.server.join import find_cluster, refuse_if_started_before, while_not_begun
 from kvstore.server.listeners import GRACE_S, ClientPort
@@ -327,7 +328,7 @@ async def _open_services(
         stop_serving_on_defrag=config.stop_serving_on_defrag,
         reflection=config.reflection,
         debug_pages=config.debug_pages,
-        command_line=tuple(sys.argv),
+        command_line=without_secrets(sys.argv),
         extensive_metrics=config.extensive_metrics,
         client_cert_auth=config.client_tls.require_client,
         held_bytes_max=held_bytes_max(),

@@ -219,3 +219,27 @@ def test_a_profile_finds_who_is_busy_while_the_loop_goes_on() -> None:
     profile = next(profile for profile in json.loads(scope)["profiles"] if profile["name"] == "the busy one")
     assert len(profile["samples"]) == len(profile["weights"])
     assert sum(profile["weights"]) == pytest.approx(profile["endValue"])
+
+
+# --- the access log -------------------------------------------------------------------------------------------------------
+
+
+def test_the_access_log_names_the_user_and_never_his_token(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="kvstore.access")
+    with Served(Settings(access_log=True)) as served:
+        served.call_with_metadata("KV/Put", pb.PutRequest(key=b"secret-key", value=b"secret-value"), ("token", "alice"))
+        served.call_with_metadata("KV/Range", pb.RangeRequest(key=b"secret-key"))
+        served.call_with_metadata("KV/Put", pb.PutRequest(), ("token", "alice"))
+        stream = served.wire.keep_alive(7)
+        assert stream.code == 0
+        served.http.post("/v3/kv/range", {"key": "c2VjcmV0LWtleQ=="})
+    lines = [getattr(record, "fields", {}) for record in caplog.records if record.name == "kvstore.access"]
+    assert [(line["method"].rpartition("/")[2], line["user"], line["code"], line["transport"]) for line in lines] == [
+        ("Put", "alice", "OK", "grpc"),
+        ("Range", "", "OK", "grpc"),
+        ("Put", "alice", "InvalidArgument", "grpc"),
+        ("LeaseKeepAlive", "", "OK", "grpc"),
+        ("Range", "", "OK", "json"),
+    ]
+    assert all(line["response-bytes"] > 0 for line in lines if line["code"] == "OK")
+    assert "secret" not in str(lines)

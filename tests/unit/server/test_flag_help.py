@@ -241,3 +241,26 @@ def test_discovery_in_a_file_and_no_password_in_a_repr(tmp_path: Path) -> None:
     assert (discovery.endpoints, discovery.request_timeout_s) == (("http://a:1", "http://b:1"), 7.0)
     assert (discovery.user, discovery.password) == ("u", "secret-word")
     assert "secret-word" not in repr(discovery)
+
+
+def test_a_command_line_is_shown_without_its_secrets() -> None:
+    given = [
+        "kvstore",
+        "--name=m1",
+        "--discovery-password=hidden",
+        "-discovery-user",
+        "u:hidden",
+        "--discovery-token=t",
+        "--discovery-password",
+        "hidden",
+    ]
+    assert flags.without_secrets(given) == (
+        "kvstore",
+        "--name=m1",
+        "--discovery-password=***",
+        "-discovery-user",
+        "***",
+        "--discovery-token=t",
+        "--discovery-password",
+        "***",
+    )
