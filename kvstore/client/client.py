@@ -27,7 +27,7 @@ from kvstore.client.watch import Watcher
 from kvstore.errors import AuthNotEnabled, StoreError
 from kvstore.wire import messages
 from kvstore.wire.messages import METHODS
-from kvstore.wire.status import CODES
+from kvstore.wire.status import CODES, Code
 
 COMMAND_TIMEOUT_S = 5.0
 
@@ -45,9 +45,12 @@ class Client:
         keepalive_timeout_s: float = 20,
         identity: Identity = NOBODY,
         login_timeout_s: float | None = None,
+        request_bytes_max: int = 0,
+        response_bytes_max: int = 0,
     ) -> None:
-        """`login_timeout_s` bounds logging in where that is to be shorter or longer than a call."""
-        self.channels = Channels(endpoints, tls, keepalive_time_s, keepalive_timeout_s)
+        """`login_timeout_s` bounds logging in where that is to be shorter or longer than a call. Sizes of 0 leave the limit to the server."""
+        self.channels = Channels(endpoints, tls, keepalive_time_s, keepalive_timeout_s, response_bytes_max)
+        self.request_bytes_max = request_bytes_max
         self.timeout_s = timeout_s
         self.login_timeout_s = timeout_s if login_timeout_s is None else login_timeout_s
         self.identity = identity
@@ -124,6 +127,9 @@ class Client:
         return True
 
     async def _call(self, path: str, request: Any, timeout_s: float, *, is_read: bool) -> Any:
+        if self.request_bytes_max and (size := request.ByteSize()) > self.request_bytes_max:
+            text = f"trying to send message larger than max ({size} vs. {self.request_bytes_max})"
+            raise CallFailed(Code.RESOURCE_EXHAUSTED, text)
         deadline = asyncio.get_running_loop().time() + timeout_s
         attempt = 0
         while True:

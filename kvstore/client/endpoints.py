@@ -83,11 +83,19 @@ class Channels:
     When a certificate changes on disk, later calls get a new channel; the calls and streams of before go on with the old one.
     """
 
-    def __init__(self, endpoints: Sequence[str], tls: TlsFiles | None, keepalive_time_s: float = 0, keepalive_timeout_s: float = 20) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        tls: TlsFiles | None,
+        keepalive_time_s: float = 0,
+        keepalive_timeout_s: float = 20,
+        response_bytes_max: int = 0,
+    ) -> None:
         if not endpoints:
             raise ValueError("no endpoints: give at least one, for example 127.0.0.1:2379")
         self.endpoints = [parse_endpoint(text, tls=tls is not None) for text in endpoints]
         self._tls = tls
+        self._response_bytes_max = response_bytes_max or MESSAGE_BYTES_MAX
         self._keepalive = (keepalive_time_s, keepalive_timeout_s)
         self._channels: dict[int, grpc.aio.Channel] = {}
         self._retired: list[grpc.aio.Channel] = []
@@ -122,7 +130,7 @@ class Channels:
 
     def _connect(self, endpoint: Endpoint) -> grpc.aio.Channel:
         options = [
-            ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+            ("grpc.max_receive_message_length", self._response_bytes_max),
             ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
             ("grpc.initial_reconnect_backoff_ms", REDIAL_MS_MIN),
             ("grpc.min_reconnect_backoff_ms", REDIAL_MS_MIN),

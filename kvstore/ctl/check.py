@@ -241,11 +241,12 @@ async def datascale(client: "Client", given: Given, printer: Printer, open_clien
 
 async def _unused_prefix(client: "Client", given: Given) -> bytes:
     """Raises Failure if there are keys: they would be deleted in the end."""
-    name = given.flags["prefix"]
+    name, command = given.flags["prefix"], f"kvctl del --prefix {given.flags['prefix']}"
     prefix: bytes = name.encode("utf-8", "surrogateescape")
     found = await client.get(prefix or b"\0", prefix_end(prefix), limit=1)
     if found.kvs:
-        raise Failure(INVALID_INPUT, f"prefix {quoted(name)} has keys. Delete with 'kvctl del --prefix {name}' first")
+        shown = f"'{command}'" if given.command == "check perf" else command  # As etcdctl has it.
+        raise Failure(INVALID_INPUT, f"prefix {quoted(name)} has keys. Delete with {shown} first")
     return prefix
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from kvstore.client.client import Client
     from kvstore.client.endpoints import TlsFiles
 
+REQUEST_BYTES_MAX = 2 << 20
+"""What etcdctl sends at most unless told otherwise."""
+
 OpenClient = Callable[[list[str]], "Client"]
 
 
@@ -54,6 +57,8 @@ class Connector:
                 keepalive_timeout_s=flags["keepalive-timeout"],
                 identity=identity,
                 login_timeout_s=flags["dial-timeout"],
+                request_bytes_max=flags["max-request-bytes"] or REQUEST_BYTES_MAX,
+                response_bytes_max=flags["max-recv-bytes"],
             )
         except (ValueError, OSError) as error:
             raise Failure(BAD_ARGUMENTS, _go_error(error)) from error

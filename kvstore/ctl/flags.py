@@ -43,6 +43,8 @@ GLOBAL_FLAGS = {
         Flag("keepalive-time", Duration("2s"), "keepalive time for client connections"),
         Flag("keepalive-timeout", Duration("6s"), "keepalive timeout for client connections"),
         Flag("key", "", "identify secure client using this TLS key file"),
+        Flag("max-recv-bytes", 0, "client-side response receive limit in bytes (if 0, 2 GiB)"),
+        Flag("max-request-bytes", 0, "client-side request send limit in bytes (if 0, 2 MiB)"),
         Flag("password", "", "password for authentication (if this option is used, --user option shouldn't include password)"),
         Flag("user", "", "username[:password] for authentication (prompt if password is not supplied)"),
         Flag("write-out", "simple", "set the output format (fields, json, protobuf, simple, table)", "w"),

@@ -21,9 +21,16 @@ SUGGESTION_DISTANCE = 2
 """As many letters may be wrong for a command to be suggested."""
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Entry point."""
-    argv = list(sys.argv[1:] if arguments is None else arguments)
+def main() -> NoReturn:
+    """Entry point. Taking an interpreter apart costs as much as a call to a server, and nothing is left here that wants it."""
+    code = run(sys.argv[1:])
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code of a command line, everything printed."""
+    argv = list(arguments)
     argv = ["--write-out" + argument[2:] if argument.split("=")[0] == "-o" else argument for argument in argv]
     try:
         code = _main(argv)
@@ -38,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = ERROR
     except KeyboardInterrupt:
         code = INTERRUPTED
-    sys.exit(code)
+    return code
 
 
 def _main(argv: list[str]) -> int:

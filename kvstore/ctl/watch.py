@@ -1,8 +1,11 @@
 """watch: one key or range, or many interactively; optionally a command for each event."""
 
 import asyncio
+import contextlib
 import os
 import sys
+from collections.abc import AsyncIterator
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from kvstore.ctl.command import Command
@@ -60,11 +63,10 @@ def _watcher(client: "Client", arguments: list[str], flags: dict[str, Any]) -> "
 
 async def _interactive(client: "Client", printer: Printer, from_environment: list[str]) -> None:
     """Lines `watch [flags] key [end] [-- command]` on standard input, each another watcher; `progress` asks how far all of them are."""
-    loop = asyncio.get_running_loop()
     watchers: list[Watcher] = []
     await client.ready()
     async with asyncio.TaskGroup() as group:
-        while line := await loop.run_in_executor(None, sys.stdin.readline):
+        async for line in _typed_lines():
             typed = line.removesuffix("\n")
             words = split_words(typed)
             if not words:
@@ -81,6 +83,22 @@ async def _interactive(client: "Client", printer: Printer, from_environment: lis
                 watchers.append(_watcher(client, _arguments(given, from_environment), given.flags))
                 group.create_task(_follow(watchers[-1], given.after_dashes or [], printer), name=typed)
         raise Failure(INVALID_INPUT, "error reading watch request line: EOF")
+
+
+async def _typed_lines() -> AsyncIterator[str]:
+    """Standard input, by a thread that nobody waits for: it may sit in a read for ever."""
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[str] = asyncio.Queue()
+
+    def read() -> None:
+        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody wants to know any more.
+            while line := sys.stdin.readline():
+                loop.call_soon_threadsafe(lines.put_nowait, line)
+            loop.call_soon_threadsafe(lines.put_nowait, "")
+
+    Thread(target=read, name="standard input", daemon=True).start()
+    while line := await lines.get():
+        yield line
 
 
 def _typed(words: list[str]) -> Given:

@@ -14,14 +14,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-import traceback
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, NoReturn, Self
+from typing import NamedTuple, Self
 
 COMMAND_TIMEOUT_S = 30
+TRACEBACK = 99
+"""Exit code of a command that raised what it should have caught."""
 
 
 class Done(NamedTuple):
@@ -53,21 +53,6 @@ class Forks:
         return Done(code, base64.b64decode(out), base64.b64decode(err))
 
 
-def _end_with(run: Callable[[], object]) -> NoReturn:
-    """Run, and end this process without taking down an interpreter that is about to vanish anyway."""
-    code = 1
-    try:
-        run()
-    except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
 def _serve() -> None:
     import asyncio  # noqa: F401
 
@@ -91,7 +76,11 @@ def _serve() -> None:
                 os.environ.update(environment)
                 os.chdir(folder)
                 signal.alarm(COMMAND_TIMEOUT_S)
-                _end_with(partial(main.main, arguments))
+                sys.argv[1:] = arguments
+                try:
+                    main.main()
+                finally:
+                    os._exit(TRACEBACK)
             _pid, status = os.waitpid(child, 0)
             texts = []
             for file in (out, err):
