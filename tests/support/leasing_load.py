@@ -12,6 +12,8 @@ from kvstore.errors import StoreError
 from kvstore.wire import messages
 from tests.simulation.checkers.history import Delete, Get, Operation, Outcome, Put, Request, Version
 
+PAUSE_AFTER_ERROR_S = 0.1
+
 
 class Slow(Namespace):
     """A client whose requests and answers take their time: what happens in between is seen by the others first."""
@@ -63,6 +65,7 @@ class LeasingLoad:
             outcome = Outcome(await calls)
         except StoreError:
             self.operations.append(Operation(number, called, None, request, None))
+            await asyncio.sleep(PAUSE_AFTER_ERROR_S)
             return
         self.operations.append(Operation(number, called, next(self._stamp), request, outcome))
 
