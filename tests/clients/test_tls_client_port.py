@@ -29,8 +29,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
     return pki.make(tmp_path_factory.mktemp("certs"))
 
 
+OURS = kinds.subject().name == kinds.KEELSON
+
+
 @contextlib.contextmanager
 def serving(tmp_path: Path, files: TlsFiles, *flags: str) -> Iterator[Member]:
+    if not OURS and any(flag.startswith(("--tls-m", "--client-cert-allowed-cn")) for flag in flags):
+        pytest.skip("etcd 3.5.1 has no such flag")
     with Cluster(kinds.subject(), tmp_path, 1, files, flags) as cluster:
         yield cluster[0]
 
@@ -92,13 +97,13 @@ def test_revoked_certificates_and_names_that_are_not_allowed(files: TlsFiles, tm
         assert b" 200 " in knock(member.client_port, context(files, files.client_cert, files.client_key))
         crl.write_bytes(b"half a fi")
         is_refused(member, tls)  # what was revoked stays revoked
-        assert "staying with what they held before" in member.log()
+        if OURS:  # etcd then lets nobody in
+            assert b" 200 " in knock(member.client_port, context(files, files.client_cert, files.client_key))
+            assert "staying with what they held before" in member.log()
 
 
 @pytest.mark.parametrize(("flag", "fits"), [("hostname=robert.example", "robert"), ("cn=robert,charles", "charles")])
 def test_allowed_names(files: TlsFiles, tmp_path: Path, flag: str, fits: str) -> None:
-    if flag.startswith("cn") and kinds.subject().name != "keelson":
-        pytest.skip("etcd has this only in its file")
     good = pki.issue(files, tmp_path, fits, hosts=[f"{fits}.example"])
     with serving(tmp_path, good, f"--client-cert-allowed-{flag}") as member:
         assert b" 200 " in knock(member.client_port, context(files, good.client_cert, good.client_key))
@@ -134,10 +139,10 @@ def test_a_certificate_replaced_on_disk_is_served_next_and_old_connections_live_
         old = read_certificate(mine.server_cert)
         with open_channel(member.endpoint, mine) as channel, watching(channel) as events:
             new = pki.issue(files, tmp_path, "renewed", "server")
-            move(new.server_cert, mine.server_cert)  # without its key
             shown = lambda: served_certificate(member.client_port, tls)  # noqa: E731 - also what makes the checked way look
-            wait_until(lambda: shown() == der(old) and "staying with what they held before" in member.log(), 10, "the broken pair is noticed")
-            assert shown() == der(old)
+            move(new.server_cert, mine.server_cert)  # without its key
+            if OURS:  # etcd then refuses everybody
+                wait_until(lambda: shown() == der(old) and "staying with what they held before" in member.log(), 10, "the broken pair is noticed")
             move(new.server_key, mine.server_key)
             wait_until(lambda: shown() == der(read_certificate(new.server_cert)), 10, "the new one is served")
             member.http.close()  # it was idle, so the fast way has ended it; who has calls under way keeps the connection
