@@ -118,6 +118,7 @@ class _Listener(asyncio.Protocol):
             return
         owner.strangers.pop(self._transport, None)
         self._sender = MemberId(greeting.sender)
+        owner.supersede(self._sender)
         owner.incoming[self._transport] = self._sender
         self._reader.payload_bytes_max = FRAME_BYTES_MAX
         if self._deadline is not None:
@@ -320,6 +321,12 @@ class Transport:
 
     async def _welcome(self, _transport: asyncio.Transport) -> asyncio.Protocol:
         return _Listener(self)
+
+    def supersede(self, sender: MemberId) -> None:
+        """A member calls once: an older connection in its name is a dead one, or somebody else's who may only be as many as one."""
+        for older, known in list(self.incoming.items()):
+            if known == sender:
+                older.abort()
 
     def await_greeting(self, transport: asyncio.Transport) -> None:
         if len(self.strangers) >= STRANGERS_MAX:

@@ -112,3 +112,29 @@ def test_a_peer_with_the_right_greeting_and_nonsense_after_it(tmp_path: Path) ->
         for member in cluster:
             assert member.healthy()
         assert cluster.leader().http.post("/v3/kv/put", {"key": "YQ=="}).status == 200
+
+
+def test_many_connections_in_the_name_of_one_member(tmp_path: Path) -> None:
+    """Each with the beginning of the largest frame: the newest replaces the older ones, so that they cannot fill memory together."""
+    with Cluster(kinds.subject(), tmp_path, 3) as cluster, contextlib.ExitStack() as stack:
+        (cluster_id, first), (_, second) = ids_of(cluster[0]), ids_of(cluster[1])
+        hello = greeting(cluster_id=cluster_id, sender=second, receiver=first)
+        before = memory_bytes(cluster[0])
+        for _ in range(25):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", cluster[0].peer_port), 5))
+            connection.sendall(hello)
+            connection.recv(4096)
+            with contextlib.suppress(OSError):  # the member whose name it is has called meanwhile
+                connection.sendall(struct.pack(">II", 16 << 20, 0) + bytes(15 << 20))
+        assert memory_bytes(cluster[0]) - before < 200 << 20
+        assert cluster.leader().http.post("/v3/kv/put", {"key": "YQ=="}).status == 200
+        for member in cluster:
+            assert member.healthy()
+
+
+def memory_bytes(member: Member) -> int:
+    assert member.process is not None
+    for line in Path(f"/proc/{member.process.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("the process is gone")
