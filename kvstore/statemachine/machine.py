@@ -281,14 +281,15 @@ class Machine:
     # --- alarms -------------------------------------------------------------------------------------------------------------
 
     def _alarm_change(self, request: AlarmChange) -> AlarmResult:
-        """Raise or lift; what is so already answers with nothing (etcd A-5, A-6)."""
+        """Raise or lift. The answer names what stands now or is lifted; lifting what does not stand is answered with nothing."""
         alarm = AlarmMember(MemberId(request.member_id), AlarmType(request.alarm))
         key = alarm.member_id.to_bytes(8, "big") + bytes([alarm.alarm])
         changed = []
         if alarm.alarm != AlarmType.NONE:
-            if request.action == AlarmAction.ACTIVATE and alarm not in self.alarms:
-                self._store.txn.put(key, b"\x01", db=self.tables.alarms)
-                self.alarms = sorted([*self.alarms, alarm], key=lambda raised: (raised.member_id, raised.alarm))
+            if request.action == AlarmAction.ACTIVATE:
+                if alarm not in self.alarms:
+                    self._store.txn.put(key, b"\x01", db=self.tables.alarms)
+                    self.alarms = sorted([*self.alarms, alarm], key=lambda raised: (raised.member_id, raised.alarm))
                 changed = [alarm]
             elif request.action == AlarmAction.DEACTIVATE and alarm in self.alarms:
                 self._store.txn.delete(key, db=self.tables.alarms)

@@ -251,12 +251,14 @@ class Model:
         return [AlarmMember(MemberId(member), AlarmType(kind)) for member, kind in chosen]
 
     def change_alarm(self, request: AlarmChange) -> AlarmResult:
-        """Tells of what changed and of nothing else (A-6)."""
+        """Tells of what stands now, or was lifted; lifting what does not stand, of nothing."""
         pair = (request.member_id, request.alarm)
-        raising = request.action == 1
-        if raising == (pair in self.alarms):
+        if request.action == 1:
+            self.alarms.add(pair)
+        elif pair in self.alarms:
+            self.alarms.remove(pair)
+        else:
             return AlarmResult(self.revision, [])
-        self.alarms.symmetric_difference_update({pair})
         return AlarmResult(self.revision, [AlarmMember(MemberId(pair[0]), AlarmType(pair[1]))])
 
     def _check_sound(self) -> None:

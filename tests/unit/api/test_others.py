@@ -62,7 +62,7 @@ def test_alarms(served: Served) -> None:
     ask = served.wire.ask
     raised = pb.AlarmMember(memberID=MEMBER, alarm=1)
     assert ask(pb.AlarmRequest(action=1, memberID=MEMBER, alarm=1)).alarms == [raised]
-    assert ask(pb.AlarmRequest(action=1, memberID=MEMBER, alarm=1)).alarms == []
+    assert ask(pb.AlarmRequest(action=1, memberID=MEMBER, alarm=1)).alarms == [raised]
     assert ask(pb.AlarmRequest(action=1, memberID=MEMBER)).alarms == []
     assert ask(pb.AlarmRequest()).alarms == [raised]
     assert ask(pb.AlarmRequest(alarm=2)).alarms == []
