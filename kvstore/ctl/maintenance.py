@@ -1,9 +1,12 @@
 """endpoint, alarm, defrag, move-leader."""
 
+import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from kvstore.ctl.command import Command
 from kvstore.ctl.durations import written
@@ -38,58 +41,72 @@ async def _each(client: "Client", given: Given, open_client: OpenClient) -> Asyn
             yield endpoint, single
 
 
-async def health(client: "Client", given: Given, printer: Printer, open_client: OpenClient) -> None:
+class Health(Struct, frozen=True):
+    """`took`: nothing, if nothing was asked because it could not log in."""
+
+    endpoint: str
+    took: str
+    error: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        return not self.error
+
+
+async def _health_of(endpoint: str, open_client: OpenClient) -> Health:
     """A linearizable read of the key "health" proves a quorum."""
     from kvstore.client.authentication import LoginFailed
 
-    found: list[tuple[str, bool, str, str]] = []
-    async for endpoint, single in _each(client, given, open_client):
-        began = time.perf_counter()
-        error_text = ""
+    began = time.perf_counter()
+    error_text = ""
+    async with open_client([endpoint]) as client:
         try:
-            await single.get(b"health")
-            alarms = await single.alarms()
-            if alarms.alarms:
-                raise Failure(ERROR, "Active Alarm(s): " + ", ".join(_ALARMS.get(raised.alarm, "UNKNOWN") for raised in alarms.alarms))
+            await client.get(b"health")
+            if raised := (await client.alarms()).alarms:
+                error_text = "Active Alarm(s): " + ", ".join(_ALARMS.get(alarm.alarm, "UNKNOWN") for alarm in raised)
         except PermissionDenied:
             pass  # It took a quorum to find that out.
         except LoginFailed as error:
-            began, error_text = 0.0, str(error)
+            return Health(endpoint, "", str(error))
         except StoreError as error:
             error_text = told(error)
-        except Failure as error:
-            error_text = str(error)
-        took = written(time.perf_counter() - began) if began else ""  # Nothing was asked, if it could not log in.
-        found.append((endpoint, not error_text, took, error_text))
+    return Health(endpoint, written(time.perf_counter() - began), error_text)
+
+
+async def health(client: "Client", given: Given, printer: Printer, open_client: OpenClient) -> None:
+    """All endpoints at once: one that is away costs the time limit."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_health_of(endpoint, open_client), name=endpoint) for endpoint in await _endpoints(client, given)]
+    found = [task.result() for task in tasks]
 
     def simple() -> None:
-        for endpoint, healthy, took, error in found:
-            if healthy:
-                printer.line(f"{endpoint} is healthy: successfully committed proposal: took = {took}")
+        for one in found:
+            if one.is_good:
+                printer.line(f"{one.endpoint} is healthy: successfully committed proposal: took = {one.took}")
             else:
-                print(f"{endpoint} is unhealthy: failed to commit proposal: {error}", file=sys.stderr)
+                print(f"{one.endpoint} is unhealthy: failed to commit proposal: {one.error}", file=sys.stderr)
 
     def fields() -> None:
-        for endpoint, healthy, took, error in found:
-            printer.line(f'"Endpoint" : {quoted(endpoint)}')
-            printer.line(f'"Health" : {"true" if healthy else "false"}')
-            printer.line(f'"Took" : {took}')
-            printer.line(f'"Error" : {error}')
+        for one in found:
+            printer.line(f'"Endpoint" : {quoted(one.endpoint)}')
+            printer.line(f'"Health" : {_shown(one.is_good)}')
+            printer.line(f'"Took" : {one.took}')
+            printer.line(f'"Error" : {one.error}')
             printer.line()
 
     def as_json() -> None:
         answers = []
-        for endpoint, healthy, took, error in found:
-            answer: dict[str, Any] = {"endpoint": endpoint, "health": healthy, "took": took}
-            answers.append(answer | ({"error": error} if error else {}))
+        for one in found:
+            answer: dict[str, Any] = {"endpoint": one.endpoint, "health": one.is_good, "took": one.took}
+            answers.append(answer | ({"error": one.error} if one.error else {}))
         printer.line(go_json(answers))
 
     def as_table() -> None:
-        rows = [(endpoint, "true" if healthy else "false", took, error) for endpoint, healthy, took, error in found]
+        rows = [(one.endpoint, _shown(one.is_good), one.took, one.error) for one in found]
         printer.write(table(["ENDPOINT", "HEALTH", "TOOK", "ERROR"], rows))
 
     printer.list({"simple": simple, "fields": fields, "json": as_json, "table": as_table})
-    if not all(healthy for _, healthy, _, _ in found):
+    if not all(one.is_good for one in found):
         raise Failure(ERROR, "unhealthy cluster")
 
 
