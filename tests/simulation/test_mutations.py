@@ -8,16 +8,19 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
+from kvstore.errors import MemberNotFound
 from kvstore.ids import NO_TERM, NOBODY, Index
 from kvstore.member import driver
 from kvstore.member.member import Member
 from kvstore.member.reads import Reads
 from kvstore.raft import candidate, core, follower, leader
 from kvstore.raft.log import Log
-from kvstore.raft.messages import AppendReply
+from kvstore.raft.messages import AppendReply, ConfState
 from kvstore.statemachine.machine import Machine
+from kvstore.statemachine.members import Action
 from kvstore.storage.engine import DiskFull
 from kvstore.storage.raftlog import RaftLog
 from tests.simulation.options import Options
@@ -37,13 +40,15 @@ def votes_are_forgotten_in_memory(patch: pytest.MonkeyPatch) -> None:
 
 
 def votes_are_forgotten_in_a_crash(patch: pytest.MonkeyPatch) -> None:
-    original = core.Raft._hard_state_to_write
+    original = core.Raft.ready
 
-    def without_vote(raft: core.Raft, with_entries: bool) -> Any:
-        hard_state = original(raft, with_entries)
-        return None if hard_state is None else type(hard_state)(hard_state.term, NOBODY, hard_state.commit)
+    def without_vote(raft: core.Raft) -> Any:
+        taken = original(raft)
+        if taken is None or taken.hard_state is None:
+            return taken
+        return msgspec.structs.replace(taken, hard_state=msgspec.structs.replace(taken.hard_state, vote=NOBODY))
 
-    patch.setattr(core.Raft, "_hard_state_to_write", without_vote)
+    patch.setattr(core.Raft, "ready", without_vote)
 
 
 def votes_go_to_shorter_logs(patch: pytest.MonkeyPatch) -> None:
@@ -205,6 +210,61 @@ def campaigns_by_an_outdated_configuration(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(candidate, "awaits_change", lambda raft: False)
 
 
+def learners_count_in_the_quorum(patch: pytest.MonkeyPatch) -> None:
+    original = leader.committed_index
+
+    def counted(voters: Any, durable: Any) -> Any:
+        return original(tuple(voters) + tuple(member for member in durable if member not in voters), durable)
+
+    patch.setattr(leader, "committed_index", counted)
+
+
+def whoever_joins_counts_itself(patch: pytest.MonkeyPatch) -> None:
+    """Our own fourth mistake: a joiner took entries from the beginning, made a configuration up out of changes, and was its only voter."""
+
+    def takes_entries(raft: Any, request: Any) -> None:
+        if not raft.conf.voters:
+            raft.conf = ConfState((raft.id,))
+        original(raft, request)
+
+    original = follower.on_append
+    patch.setitem(follower.HANDLERS, follower.AppendRequest, takes_entries)
+
+
+def a_removed_leader_goes_on(patch: pytest.MonkeyPatch) -> None:
+    original = leader.conf_changed
+
+    def goes_on(raft: Any) -> None:
+        if raft.progress and raft.id not in raft.conf.voters:
+            raft.conf = ConfState((*raft.conf.voters, raft.id), raft.conf.learners)
+        original(raft)
+
+    patch.setattr(leader, "conf_changed", goes_on)
+
+
+def removed_ids_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Who is removed may come back under its old id where nobody has restarted since, and nowhere else."""
+    original = Machine.remove_member
+
+    def remove(machine: Machine, member_id: Any) -> None:
+        original(machine, member_id)
+        machine.removed_members.discard(member_id)
+
+    patch.setattr(Machine, "remove_member", remove)
+
+
+def changes_are_applied_by_what_each_member_happens_to_think(patch: pytest.MonkeyPatch) -> None:
+    """A rule that is not in the log, such as --max-learners, is kept when applying: members with other settings come to differ."""
+    original = Machine.change_members
+
+    def change(machine: Machine, action: int, subject: Any, peer_urls: Any) -> Any:
+        if action == Action.ADD_LEARNER and len(machine.members) >= machine.observer.id:  # type: ignore[attr-defined]
+            return MemberNotFound()
+        return original(machine, action, subject, peer_urls)
+
+    patch.setattr(Machine, "change_members", change)
+
+
 def snapshots_replace_what_was_acknowledged(patch: pytest.MonkeyPatch) -> None:
     """Our own first mistake (bare 36): a snapshot is installed though the log holds its last entry, and more."""
     original = follower.on_install_snapshot
@@ -259,7 +319,7 @@ MUTATIONS: list[tuple[Patch, str, range, dict[str, Any]]] = [
     (reads_without_a_quorum, "bare", range(1, 61), STORMY),
     (reads_confirmed_by_old_answers, "bare", range(1, 61), SPLIT),
     (reads_without_a_quorum, "store", range(1, 61), STORMY),
-    (read_rounds_are_numbered_anew_at_every_start, "store", range(25, 150), RESTARTING),
+    (read_rounds_are_numbered_anew_at_every_start, "store", range(150, 250), RESTARTING),
     (read_before_it_is_applied, "store", range(1, 31), STORMY),
     (conflicts_are_not_truncated, "bare", range(1, 61), STORMY),
     (applied_index_is_not_stored_with_the_state, "store", range(1, 31), {**STORMY, "commit_entries": 10}),
@@ -268,6 +328,13 @@ MUTATIONS: list[tuple[Patch, str, range, dict[str, Any]]] = [
     (appends_that_overlap_delete_the_rest, "bare", range(1, 31), {**STORMY, "duplicate": 0.1}),
     (acknowledgements_count_in_any_term, "bare", range(40, 200), LATE),
     (two_membership_changes_at_once, "bare", range(1, 61), CHANGING),
+    (learners_count_in_the_quorum, "bare", range(1, 61), CHANGING),
+    (learners_count_in_the_quorum, "store", range(1, 61), CHANGING),
+    (whoever_joins_counts_itself, "bare", range(1, 61), CHANGING),
+    (whoever_joins_counts_itself, "store", range(1, 61), CHANGING),
+    (a_removed_leader_goes_on, "bare", range(1, 61), CHANGING),
+    (removed_ids_are_forgotten, "store", range(1, 61), CHANGING),
+    (changes_are_applied_by_what_each_member_happens_to_think, "store", range(1, 61), CHANGING),
     (campaigns_by_an_outdated_configuration, "bare", range(1, 61), CHANGING),
     (a_write_without_room_counts_as_done, "store", range(1, 31), FULL),
     (snapshots_replace_what_was_acknowledged, "bare", range(1, 61), {**STORMY, "snapshot_entries": 5, "catchup_entries": 1, "commit_entries": 2}),
