@@ -11,6 +11,7 @@ from typing import Any
 
 from kvstore.api.admission import Admission
 from kvstore.api.calls import Calls
+from kvstore.api.departure import LOOK_S, Departed, noticed
 from kvstore.api.grpc_app import SILENT, STAYS_OPEN, AsgiSend, Disconnected, Receive, Scope, client_version, innermost
 from kvstore.api.held import Held, Share
 from kvstore.api.identity import AUTHORIZATION, common_name, credentials_of
@@ -39,6 +40,7 @@ class GatewayApp:
         self._stats = stats
         self._calls = calls
         self._heartbeat_s = settings.gateway_heartbeat_s
+        self._is_connected = settings.is_connected
         self._names_are_users = settings.client_cert_auth
         self._paths = PATHS if settings.gateway else {}
         # Base64 makes four bytes of three, and a body has names around them.
@@ -76,13 +78,14 @@ class GatewayApp:
             async with asyncio.timeout(deadline_s):
                 if answer is None:
                     with Share(self._held, scope["client"]) as share:
-                        request, given = await self._call_unary(method, context, receive, send, share)
+                        async with noticed(scope, path, self._is_connected, min(self._heartbeat_s, LOOK_S)):
+                            request, given = await self._call_unary(method, context, receive, send, share)
                 else:
                     # HTTP/2 tells when a client leaves. On HTTP/1.1 the server does not look before it has something to write.
                     silent = method.path in SILENT and scope["http_version"].startswith("1")
                     await self._call_stream(method, context, receive, answer, self._heartbeat_s if silent else None)
             code = "OK"
-        except* Disconnected:
+        except* (Disconnected, Departed):
             pass
         except* Exception as group:
             error = innermost(group)

@@ -1,6 +1,7 @@
 """The lock service over gRPC, on the model of etcd: keys, waiting, and who leaves while waiting."""
 
 import asyncio
+import socket
 
 import pytest
 
@@ -167,6 +168,30 @@ def test_over_the_gateway(service: Coordination) -> None:
     assert (answer.status, answer.json()) == (500, {"error": text, "code": 2, "message": text})
     assert service.served.http.post("/v3/lock/unlock", {"key": "ZG9vci9h"}).status == 200
     assert service.keys() == []
+
+
+def test_a_waiter_over_http_1_1_that_leaves_is_noticed(service: Coordination) -> None:
+    """Its server does not look by itself, so the machine's table of connections is asked."""
+    service.ask("Lock", pb.LockRequest(name=b"door", lease=0xA))
+    body = b'{"name":"ZG9vcg==","lease":"11"}'
+    with socket.create_connection(("127.0.0.1", service.served.port)) as connection:
+        connection.sendall(b"POST /v3/lock/lock HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        assert service.waits(1)
+        assert service.keys() == [b"door/a", b"door/b"]
+    assert service.waits(0)
+    assert service.served.wait_until(lambda _: service.served.app.stats.handled["/v3lockpb.Lock/Lock", "Canceled"] == 1)
+    assert service.keys() == [b"door/a"]
+
+
+def test_a_waiter_over_http_1_1_that_stays_gets_the_lock(service: Coordination) -> None:
+    service.ask("Lock", pb.LockRequest(name=b"door", lease=0xA))
+    body = b'{"name":"ZG9vcg==","lease":"11"}'
+    with socket.create_connection(("127.0.0.1", service.served.port)) as connection:
+        connection.sendall(b"POST /v3/lock/lock HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        assert service.waits(1)
+        service.ask("Unlock", pb.UnlockRequest(key=b"door/a"))
+        connection.settimeout(10)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
 
 
 def test_many_waiters_leave_nothing_behind(service: Coordination) -> None:
