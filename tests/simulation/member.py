@@ -343,7 +343,8 @@ class MemberProcess(RaftProcess):
         else:
             assert isinstance(work, InstallState), work
             self._install(work)
-        self.pump()
+        if self.running:
+            self.pump()
 
     def _export(self, work: ExportState) -> FollowerExport | DiskFull:
         try:
