@@ -37,12 +37,10 @@ from kvstore.errors import (
     TimeoutLeaderFailed,
     TooManyRequests,
 )
-from kvstore.ids import NO_INDEX, NOBODY, Index, LeaseId, MemberId, RequestId, Revision, Term
-from kvstore.member.changes import CHANGES_WAITING_MAX, REFUSALS, Changes, Standing, Wanted, why_refused
+from kvstore.ids import NOBODY, Index, LeaseId, MemberId, RequestId, Revision, Term
 from kvstore.member.compactor import make_compactor
 from kvstore.member.config import MemberConfig
-from kvstore.member.corruption import Answer, CorruptionChecker, Round, doubt, judge
-from kvstore.member.corruption import Kind as CheckKind
+from kvstore.member.corruption_rounds import CorruptionRounds
 from kvstore.member.delivery import Deliver, Delivery, Stream
 from kvstore.member.driver import Durable, LogWriter
 from kvstore.member.effects import (
@@ -61,12 +59,14 @@ from kvstore.member.effects import (
     Token,
 )
 from kvstore.member.gate import Gate
+from kvstore.member.leases import LeaseQuestions, OwnToken, PeerToken
 from kvstore.member.lessor import Lessor
 from kvstore.member.messages import AnyPeerMessage, ChangeAnswer, ChangeQuestion, HashAnswer, HashQuestion, LeaseAnswer, LeaseQuestion
 from kvstore.member.proposals import Proposals
 from kvstore.member.quota import Quota
 from kvstore.member.raising import Raising
 from kvstore.member.reads import Reads
+from kvstore.member.reconfiguration import Reconfiguration
 from kvstore.member.requests import AskLease, Barrier, Guarded, HashAt, LeaseTime, LeaseWithKeys, ListLeases, ListMembers, RenewLease
 from kvstore.model import (
     AlarmAction,
@@ -87,14 +87,13 @@ from kvstore.model import (
 )
 from kvstore.mvcc.inspection import Inspection
 from kvstore.raft.core import Proposed, Raft
-from kvstore.raft.leader import may_change_membership
 from kvstore.raft.membership import Change, decode_change
 from kvstore.raft.messages import ConfState, Entry, EntryKind, ForwardProposals, SnapshotMeta
 from kvstore.raft.ready import Ready, Role
 from kvstore.raft.storage import SnapshotSource, Storage
 from kvstore.statemachine.commands import Command, Envelope, UnknownCommand, decode_command, encode_command, is_command
 from kvstore.statemachine.machine import Machine
-from kvstore.statemachine.members import Action, ChangeDetails, check, decode_details, encode_details
+from kvstore.statemachine.members import Action, ChangeDetails, decode_details
 
 APPLY_ENTRIES_PER_PUMP = 256
 """Entries applied before the owner gets its turn back: about 3 ms."""
@@ -132,45 +131,6 @@ def _told(result: Any) -> Any:
     return DiskTrouble(str(result)) if isinstance(result, Exception) and not isinstance(result, StoreError) else result
 
 
-class _PeerToken:
-    """Waits for a lease read on behalf of another member."""
-
-    __slots__ = ("number", "sender")
-
-    def __init__(self, sender: MemberId, number: int) -> None:
-        self.sender = sender
-        self.number = number
-
-
-class _HashAsked(msgspec.Struct, frozen=True):
-    """An inspection on behalf of another member."""
-
-    sender: MemberId
-    number: int
-
-
-class _OwnLeaseToken:
-    """Waits for a lease read that we, the leader, do for a client of ours."""
-
-    __slots__ = ("number",)
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
-class _LeaseAsked:
-    """A lease question of a client of ours, on its way to the leader."""
-
-    __slots__ = ("deadline_s", "request", "retry_ticks", "token", "who")
-
-    def __init__(self, request: RenewLease | LeaseTime, who: Who, token: Token, deadline_s: float) -> None:
-        self.request = request
-        self.who = who
-        self.token = token
-        self.deadline_s = deadline_s
-        self.retry_ticks = 0
-
-
 class Member:
     """One member. `storage` is its log, `machine` its state with a write transaction begun; `draw(low, high)` is the only chance,
     `first_request_id` a random 64-bit number, new at every start."""
@@ -194,14 +154,15 @@ class Member:
         self.raft = Raft(config.raft, storage, machine.applied_index, conf, draw)
         self.delivery = Delivery(machine)
         self._writer = LogWriter(storage.hard_state())
-        self._proposals = Proposals(first_request_id, config.request_timeout_s)
-        self._reads = Reads(config.request_timeout_s, first_request_id)
-        self._lessor = Lessor()
+        self.proposals = Proposals(first_request_id, config.request_timeout_s)
+        self.reads = Reads(config.request_timeout_s, first_request_id)
+        self.lessor = Lessor()
         self.quota = Quota(config.quota_bytes)
         self._raising = Raising(config.request_timeout_s)
         self._compactor = make_compactor(config.auto_compaction, now_s, config.request_timeout_s)
         self._auto_compaction: RequestId | None = None
-        self._checker = CorruptionChecker(config.corruption_checks, now_s)
+        self._corruption = CorruptionRounds(self, config.corruption_checks, now_s)
+        self.check_initially = self._corruption.check_initially
         self.gate = Gate(config.auth_token_ttl_s)
         self._effects = Effects([], [], [], [])
 
@@ -223,12 +184,9 @@ class Member:
         self._long_reads: deque[tuple[Any, Token]] = deque()
         self._serializable: list[tuple[Any, Token]] = []
         self._physical_compactions: list[tuple[Revision, Any, Token]] = []
-        self._lease_asked: dict[int, _LeaseAsked] = {}
-        self._next_lease_number = 0
+        self._leases = LeaseQuestions(self)
         self._transfer: tuple[MemberId, Token, float] | None = None
-        self._changes = Changes(config.reconfiguration)
-        self._connected_since_s: dict[MemberId, float] = {}
-        self._hand_overs = 0
+        self._reconfiguration = Reconfiguration(self, config.reconfiguration)
         self._leaving_ticks = 0
         """We were removed, and stop when these have passed (etcd waits a second, too). Until then a member that has not heard of the removal can
         still get our vote, which by its configuration it may need."""
@@ -272,23 +230,23 @@ class Member:
 
     @property
     def proposals_pending(self) -> int:
-        return len(self._proposals)
+        return len(self.proposals)
 
     @property
     def read_rounds_failed(self) -> int:
-        return self._reads.rounds_failed
+        return self.reads.rounds_failed
 
     @property
     def read_rounds_timed_out(self) -> int:
-        return self._reads.rounds_timed_out
+        return self.reads.rounds_timed_out
 
     @property
     def lease_renewals(self) -> int:
-        return self._lessor.renewals
+        return self.lessor.renewals
 
     @property
     def lease_expirations(self) -> int:
-        return self._lessor.expirations
+        return self.lessor.expirations
 
     @property
     def installing(self) -> bool:
@@ -298,7 +256,7 @@ class Member:
     @property
     def requests_waiting(self) -> int:
         """Clients' requests that are not answered yet."""
-        return len(self._proposals) + len(self._reads)
+        return len(self.proposals) + len(self.reads)
 
     @property
     def has_work(self) -> bool:
@@ -308,7 +266,7 @@ class Member:
         return bool(
             self._committed
             or self._long_reads
-            or self._reads.has_due(self.machine.applied_index)
+            or self.reads.has_due(self.machine.applied_index)
             or self.machine.compaction_pending
             or self.delivery.behind
         )
@@ -343,38 +301,38 @@ class Member:
     def propose(self, command: Command, token: Token, caller: Caller = CLUSTER) -> None:
         """Write through the log. Answered with the outcome of applying it, or an error that says why not: the caller's permission is looked at
         when it is applied."""
-        if self._refuse(token):
+        if self.refuse(token):
             return
         if self.raft.commit_index - self.machine.applied_index > self.config.unapplied_entries_max:
-            self._reply(token, TooManyRequests())
+            self.reply(token, TooManyRequests())
             return
         if self.quota.near and not self._has_room(command, unsure=True):
             self._refuse_for_space(token)
             return
-        request_id = self._proposals.next_id()
-        self._proposals.wait(request_id, token, self.now_s)
-        self._proposals.unsent.append(encode_command(request_id, command, caller.name, caller.revision))
+        request_id = self.proposals.next_id()
+        self.proposals.wait(request_id, token, self.now_s)
+        self.proposals.unsent.append(encode_command(request_id, command, caller.name, caller.revision))
 
     def grant_lease(self, lease_id: int, ttl_s: int, token: Token, caller: Caller = CLUSTER) -> None:
         """Lease id 0: this member picks one. A TTL below the minimum is raised to it."""
         if ttl_s > LEASE_TTL_MAX_S:
-            self._reply(token, LeaseTtlTooLarge())
+            self.reply(token, LeaseTtlTooLarge())
             return
         while lease_id == 0:
             # Positive int63, as etcd's are; taken from the request ids, which are unique over members.
-            lease_id = self._proposals.next_id() & ((1 << 63) - 1)
+            lease_id = self.proposals.next_id() & ((1 << 63) - 1)
         self.propose(LeaseGrant(lease_id, max(ttl_s, self.config.lease_ttl_min_s)), token, caller)
 
     def read(self, request: Any, token: Token) -> None:
         """A linearizable read: a Range, a Txn that only reads, a question about accounts, or a request of `requests.py`; `Guarded` for a client
         who is known."""
-        if not self._refuse(token):
-            self._reads.add(request, token, self.now_s)
+        if not self.refuse(token):
+            self.reads.add(request, token, self.now_s)
 
     def read_serializable(self, request: Any, token: Token) -> None:
         """From what this member has applied, without asking anybody: may be stale, works without a quorum and on learners."""
         if self._stopped:
-            self._reply(token, Stopped())
+            self.reply(token, Stopped())
         elif self._state_busy is None:
             self._perform(request, token)
         else:
@@ -382,54 +340,47 @@ class Member:
 
     def ask_lease(self, request: RenewLease | LeaseTime, token: Token, who: Who = CLUSTER) -> None:
         """Only the leader counts lease time: answer here if we lead, else ask the leader, again and again until the client's deadline."""
-        if self._refuse(token):
+        if self.refuse(token):
             return
         if self.machine.accounts.enabled and who is not CLUSTER:
-            self.read_serializable(Guarded(AskLease(request), who), token)  # which comes back to `_begin_asking` if he may
+            self.read_serializable(Guarded(AskLease(request), who), token)  # which comes back to `LeaseQuestions.ask` if he may
         else:
-            self._begin_asking(request, who, token)
-
-    def _begin_asking(self, request: RenewLease | LeaseTime, who: Who, token: Token) -> None:
-        self._next_lease_number += 1
-        asked = _LeaseAsked(request, who, token, self.now_s + self.config.request_timeout_s)
-        self._lease_asked[self._next_lease_number] = asked
-        self._send_lease_question(self._next_lease_number, asked)
+            self._leases.ask(request, who, token)
 
     def move_leader(self, target: MemberId, token: Token) -> None:
         if not self.is_leader:
-            self._reply(token, NotLeader())
+            self.reply(token, NotLeader())
         elif target == self.id:
-            self._reply(token, None)
+            self.reply(token, None)
         elif target not in self.raft.conf.voters or not self.raft.transfer_leadership(target):
-            self._reply(token, BadLeaderTransferee())
+            self.reply(token, BadLeaderTransferee())
         else:
             if self._transfer is not None:
-                self._reply(self._transfer[1], LeaderTransferTimeout())  # a later order takes the place of an earlier one
+                self.reply(self._transfer[1], LeaderTransferTimeout())  # a later order takes the place of an earlier one
             self._transfer = (target, token, self.now_s + self.config.election_timeout_s)
 
     def change_members(self, action: Action, subject: MemberId, peer_urls: tuple[str, ...], token: Token) -> None:
         """Add (as voter or learner), remove, update or promote `subject`. Answered, when it is applied here, with all members by rising id, or with
         the error that says why not (`member/changes.py`)."""
-        if self._refuse(token):
+        if self.refuse(token):
             return
-        request_id = self._proposals.next_id()
-        self._proposals.wait(request_id, token, self.now_s)
-        deadline_s = self.now_s + self.config.request_timeout_s
-        self._changes.unsent.append(Wanted(request_id, self.id, action, subject, peer_urls, deadline_s))
+        request_id = self.proposals.next_id()
+        self.proposals.wait(request_id, token, self.now_s)
+        self._reconfiguration.ask(request_id, action, subject, peer_urls)
 
     def hash_kv(self, revision: Revision, token: Token) -> None:
         """HashKV at `revision` (0: current), computed off to the side over committed state."""
         self.read_serializable(HashAt(revision), token)
 
     def hash_everything(self, token: Token) -> None:
-        self._want(HashState(Revision(-1), Revision(0), token))
+        self.want(HashState(Revision(-1), Revision(0), token))
 
     def export_state(self, token: Token) -> None:
         """A consistent copy of the whole state, for a backup; the answer is an `Export`."""
-        self._want(ExportState(self._durable, NOBODY, token))
+        self.want(ExportState(self._durable, NOBODY, token))
 
     def defragment(self, token: Token) -> None:
-        self._want(DefragmentState(token))
+        self.want(DefragmentState(token))
 
     def identify(self, who: Who) -> Caller:
         """Whom a write is proposed for. Raises InvalidAuthToken; a name that comes of it need not be allowed anything."""
@@ -458,33 +409,33 @@ class Member:
         self.raft.tick()
         self._ticks_since_commit += 1
         self._expire()
-        self._ask_leases_again()
+        self._leases.tick()
         self._publish()
         self._compact_automatically()
         self._leave()
-        self._check_corruption()
-        if self._lessor.active:
-            for lease_id in self._lessor.expired(now_s):
+        self._corruption.tick()
+        if self.lessor.active:
+            for lease_id in self.lessor.expired(now_s):
                 self._revoke_expired(lease_id)
 
     def step(self, message: AnyPeerMessage) -> None:
         """A message from a peer."""
         if isinstance(message, LeaseQuestion):
-            self._on_lease_question(message)
+            self._leases.on_question(message)
         elif isinstance(message, LeaseAnswer):
-            self._on_lease_answer(message)
+            self._leases.on_answer(message)
         elif isinstance(message, ForwardProposals):
             # What no member can read would be committed, and then stop every member.
             if all(map(is_command, message.datas)):
                 self.raft.step(message)
         elif isinstance(message, ChangeQuestion):
-            self._on_change_question(message)
+            self._reconfiguration.on_question(message)
         elif isinstance(message, ChangeAnswer):
-            self._on_change_answer(message)
+            self._reconfiguration.on_answer(message)
         elif isinstance(message, HashQuestion):
-            self._on_hash_question(message)
+            self._corruption.on_question(message)
         elif isinstance(message, HashAnswer):
-            self._checker.answered(message.sender, message.number, Answer(message.hash, message.compacted, message.damage))
+            self._corruption.on_answer(message)
         else:
             self.raft.step(message)
 
@@ -507,7 +458,7 @@ class Member:
         self._state_busy = None
         for revision, outcome, token in self._physical_compactions:
             if not self.machine.compaction_pending or self.machine.compacted_revision > revision:
-                self._reply(token, outcome)
+                self.reply(token, outcome)
         self._physical_compactions = [
             waiting for waiting in self._physical_compactions if self.machine.compaction_pending and self.machine.compacted_revision <= waiting[0]
         ]
@@ -517,9 +468,9 @@ class Member:
         self._exports_out -= 1
         self._state_out.remove(export)
         if export.receiver == NOBODY:
-            self._reply(export.token, _told(result))
+            self.reply(export.token, _told(result))
         elif isinstance(result, Exception):
-            self._note("failed to copy the state for a follower", is_warning=True, to=f"{export.receiver:x}", error=str(result))
+            self.note("failed to copy the state for a follower", is_warning=True, to=f"{export.receiver:x}", error=str(result))
             self.raft.snapshot_failed(export.receiver)
         else:
             source: SnapshotSource = result
@@ -528,31 +479,18 @@ class Member:
     def state_hashed(self, work: HashState, result: int | Exception) -> None:
         self._state_out.remove(work)
         if isinstance(result, Exception) or work.revision == -1:
-            self._reply(work.token, _told(result))
+            self.reply(work.token, _told(result))
             return
         compacted = work.compacted_revision
-        self._reply(work.token, HashKVResult(self.machine.revision, result, compacted or self.machine.compact_revision, work.revision))
+        self.reply(work.token, HashKVResult(self.machine.revision, result, compacted or self.machine.compact_revision, work.revision))
 
     def state_inspected(self, work: InspectState, result: Inspection | Exception) -> None:
         self._state_out.remove(work)
         if isinstance(result, Exception):
-            self._note("failed to inspect the state", is_warning=True, error=str(result))
+            self.note("failed to inspect the state", is_warning=True, error=str(result))
         elif result.damage:
-            self._note("the state of this member is corrupt", is_warning=True, damage=result.damage)
-        round_ = self._checker.round
-        if isinstance(work.token, _HashAsked):
-            if not isinstance(result, Exception):
-                self._effects.messages.append(
-                    HashAnswer(
-                        self.id, work.token.sender, self.raft.term, work.token.number, result.hash, result.compacted, result.damage[:DAMAGE_TEXT_MAX]
-                    )
-                )
-        elif round_ is not None and round_ is work.token:
-            if isinstance(result, Exception):
-                self._checker.round = None
-                self._reply(round_.token, DiskTrouble(str(result)))
-            else:
-                round_.begin(result, self.now_s)
+            self.note("the state of this member is corrupt", is_warning=True, damage=result.damage)
+        self._corruption.inspected(work.token, result)
 
     def state_installed(self, meta: SnapshotMeta, machine: Machine) -> None:
         """The received state is in place and on disk, the log begins behind it, and `machine` has it open with a write transaction."""
@@ -579,40 +517,34 @@ class Member:
         if machine is not self.machine:
             self.machine = machine
             self.delivery.on_state_replaced(machine)
-        self._reply(work.token, _told(error))
+        self.reply(work.token, _told(error))
 
     def report_connected(self, peer: MemberId) -> None:
         """There is a connection to `peer`, on which it is welcome to answer."""
-        self._connected_since_s.setdefault(peer, self.now_s)
+        self._reconfiguration.connected(peer)
 
     def report_unreachable(self, peer: MemberId) -> None:
-        self._connected_since_s.pop(peer, None)
+        self._reconfiguration.unreachable(peer)
         self.raft.report_unreachable(peer)
 
     def stop(self) -> None:
         """Answer everybody who waits, and nothing any more from now on."""
         self._stopped = True
-        tokens = self._proposals.drain() + self._reads.drain() + self._raising.drain()
+        tokens = self.proposals.drain() + self.reads.drain() + self._raising.drain()
         tokens += [token for _, token in self._serializable] + [token for _, token in self._long_reads]
-        tokens += [asked.token for asked in self._lease_asked.values()]
+        tokens += self._leases.drain() + self._corruption.drain()
         tokens += [token for _, _, token in self._physical_compactions]
         # Work for a follower's snapshot has no token.
         tokens += [
-            work.token
-            for work in [*self._state_wanted, *self._state_out]
-            if isinstance(work, ExportState | HashState | DefragmentState) and work.token is not None
+            work.token for work in self.state_works() if isinstance(work, ExportState | HashState | DefragmentState) and work.token is not None
         ]
         if self._transfer is not None:
             tokens.append(self._transfer[1])
-        if self._checker.round is not None and self._checker.round.token is not None:
-            tokens.append(self._checker.round.token)
-            self._checker.round = None
         for token in tokens:
-            if not isinstance(token, _PeerToken | _OwnLeaseToken):
-                self._reply(token, Stopped())
+            if not isinstance(token, PeerToken | OwnToken):
+                self.reply(token, Stopped())
         self._serializable.clear()
         self._long_reads.clear()
-        self._lease_asked.clear()
         self._physical_compactions.clear()
         self._state_wanted.clear()
         self._state_out.clear()
@@ -625,9 +557,9 @@ class Member:
         if self._stopped:
             return
         self._send_proposals()
-        if self._changes:
-            self._advance_changes()
-        context = self._reads.next_round()
+        if self._reconfiguration.pending:
+            self._reconfiguration.advance()
+        context = self.reads.next_round()
         if context is not None:
             self.raft.read_index(context)
         self._take_readys()
@@ -641,20 +573,20 @@ class Member:
         return effects
 
     def _send_proposals(self) -> None:
-        while (batch := self._proposals.next_batch()) and self.raft.leader != NOBODY:
+        while (batch := self.proposals.next_batch()) and self.raft.leader != NOBODY:
             proposed = self.raft.propose(batch)
             if proposed is Proposed.TOO_MANY:
                 self._refuse_proposals(batch)
             elif proposed is not Proposed.ACCEPTED and proposed is not Proposed.FORWARDED:
                 return  # no leader, or it is changing: they wait for a later pump, and for their time-out
-            del self._proposals.unsent[: len(batch)]
+            del self.proposals.unsent[: len(batch)]
 
     def _refuse_proposals(self, datas: list[bytes]) -> None:
         for data in datas:
-            token = self._proposals.complete(decode_command(data).request_id)
+            token = self.proposals.complete(decode_command(data).request_id)
             if token is not None:
                 self.proposals_failed += 1
-                self._reply(token, TooManyRequests())
+                self.reply(token, TooManyRequests())
 
     def _take_readys(self) -> None:
         """Hand over what Raft has to say until it has nothing more, starting the next write of the log when the last one is done."""
@@ -684,11 +616,11 @@ class Member:
         if ready.committed:
             self._committed += ready.committed
         for read in ready.reads_ready:
-            self._reads.confirmed(read.context, read.index)
+            self.reads.confirmed(read.context, read.index)
         for context in ready.reads_failed:
-            self._reads.failed(context)
+            self.reads.failed(context)
         for wanted in ready.snapshot_wanted:
-            self._want(ExportState(self._durable, wanted.receiver))
+            self.want(ExportState(self._durable, wanted.receiver))
         for chunk in ready.snapshot_chunks:
             effects.state_work.append(StoreChunk(chunk))
             if chunk.done:
@@ -698,33 +630,32 @@ class Member:
         """React to a change of leader or of term: leases, waiting transfers, metrics, questions on their way to the old one."""
         leader, term = self.raft.leader, self.raft.term
         lead_now = self.is_leader
-        if lead_now and (not self._lessor.active or term != self._leader_term):
-            self._lessor.promote(self.machine.leases, self.now_s, self.config.election_timeout_s)
-        elif not lead_now and self._lessor.active:
-            self._lessor.demote()
+        if lead_now and (not self.lessor.active or term != self._leader_term):
+            self.lessor.promote(self.machine.leases, self.now_s, self.config.election_timeout_s)
+        elif not lead_now and self.lessor.active:
+            self.lessor.demote()
         if leader == self._leader and term == self._leader_term:
             return
         if leader == NOBODY and self._leader != NOBODY:
             self._leader_lost_at_s = self.now_s
         if leader not in (NOBODY, self._leader):
             self.leader_changes += 1
-            for number, asked in self._lease_asked.items():
-                self._send_lease_question(number, asked)
+            self._leases.leader_changed()
         self._tell_of_leader(leader, term)
         self._leader, self._leader_term = leader, term
         if self._transfer is not None and leader == self._transfer[0]:
-            self._reply(self._transfer[1], None)
+            self.reply(self._transfer[1], None)
             self._transfer = None
 
     def _tell_of_leader(self, leader: MemberId, term: Term) -> None:
         """In the words of etcd's raft/node.go, which operators look for."""
         before = self._leader
         if leader == NOBODY and before != NOBODY:
-            self._note(f"raft.node: {self.id:x} lost leader {before:x} at term {term}")
+            self.note(f"raft.node: {self.id:x} lost leader {before:x} at term {term}")
         elif leader != NOBODY and before == NOBODY:
-            self._note(f"raft.node: {self.id:x} elected leader {leader:x} at term {term}")
+            self.note(f"raft.node: {self.id:x} elected leader {leader:x} at term {term}")
         elif leader not in (NOBODY, before):
-            self._note(f"raft.node: {self.id:x} changed leader from {before:x} to {leader:x} at term {term}")
+            self.note(f"raft.node: {self.id:x} changed leader from {before:x} to {leader:x} at term {term}")
 
     # --- the state ----------------------------------------------------------------------------------------------------
 
@@ -738,8 +669,8 @@ class Member:
         if self._committed:
             self._apply_committed()
         applied = self.machine.applied_index
-        if self._reads.has_due(applied):
-            for request, token, _ in self._reads.due(applied):
+        if self.reads.has_due(applied):
+            for request, token, _ in self.reads.due(applied):
                 self._perform(request, token)
         if self._serializable:
             waiting, self._serializable = self._serializable, []
@@ -784,23 +715,23 @@ class Member:
             return
         command = envelope.command
         outcome = self.apply(machine, entry.index, entry.term, envelope)
-        token = self._proposals.complete(envelope.request_id)
+        token = self.proposals.complete(envelope.request_id)
         if self.quota.near:
             token = self._check_space(command, len(entry.data), outcome, token)
         if type(command) is not Put and type(command) is not Txn:
             token = self._after_command(envelope.request_id, command, outcome, token)
         if token is not None:
-            self._reply(token, outcome)
+            self.reply(token, outcome)
 
     def _after_command(self, request_id: int, command: Command, outcome: Any, token: Token) -> Token:
         """What applying a rarer command means beyond the state. Returns the token, or None if it is not to be answered yet."""
         failed = isinstance(outcome, StoreError)
         if isinstance(command, Compact) and request_id == self._auto_compaction:
             self._auto_compacted(Revision(command.revision), outcome)
-        if isinstance(command, LeaseGrant) and not failed and self._lessor.active:
-            self._lessor.granted(command.id, command.ttl_s + self.config.tick_s, self.now_s)
+        if isinstance(command, LeaseGrant) and not failed and self.lessor.active:
+            self.lessor.granted(command.id, command.ttl_s + self.config.tick_s, self.now_s)
         elif isinstance(command, LeaseRevoke) and not failed:
-            self._lessor.revoked(command.id)
+            self.lessor.revoked(command.id)
         elif isinstance(command, Compact) and not failed:
             self.delivery.on_compacted(Revision(command.revision))
             if command.physical and token is not None:
@@ -809,7 +740,7 @@ class Member:
                 return None
         elif isinstance(command, AlarmChange) and command.action == AlarmAction.ACTIVATE:
             for refused in self._raising.stands(command.member_id, command.alarm):
-                self._reply(refused, NoSpace())
+                self.reply(refused, NoSpace())
         elif isinstance(command, PublishMember) and request_id == self._publish_id:
             self._published = True
         else:
@@ -838,15 +769,15 @@ class Member:
     def _refuse_for_space(self, token: Token) -> None:
         """Raise our alarm, then tell whoever waits; while it stands already, tell at once."""
         if token is not None and AlarmMember(self.id, AlarmType.NOSPACE) in self.machine.alarms:
-            self._reply(token, NoSpace())
+            self.reply(token, NoSpace())
         else:
             self._commit_forced = True  # so that the size which the operator is shown is the one that was found too large
-            self._raise_alarm(self.id, AlarmType.NOSPACE, token)
+            self.raise_alarm(self.id, AlarmType.NOSPACE, token)
 
-    def _raise_alarm(self, member_id: MemberId, alarm: AlarmType, token: Token = None) -> None:
+    def raise_alarm(self, member_id: MemberId, alarm: AlarmType, token: Token = None) -> None:
         if self._raising.wanted(member_id, alarm, token, self.now_s):
             command = AlarmChange(AlarmAction.ACTIVATE, member_id, alarm)
-            self._proposals.unsent.append(encode_command(self._proposals.next_id(), command))
+            self.proposals.unsent.append(encode_command(self.proposals.next_id(), command))
 
     def _apply_change(self, entry: Entry) -> None:
         change: Change = decode_change(entry.data)
@@ -858,12 +789,12 @@ class Member:
             if change.kind == Action.REMOVE and change.member_id == self.id:
                 self._leaving_ticks = 2 * self.config.raft.election_ticks
         self.machine.note_applied(entry.index, entry.term)
-        token = self._proposals.complete(details.request_id)
-        self._changes.asked.pop(details.request_id, None)
+        token = self.proposals.complete(details.request_id)
+        self._reconfiguration.applied(details.request_id)
         if token is not None:
-            self._reply(token, outcome)
+            self.reply(token, outcome)
 
-    def _want(self, work: StateWork) -> None:
+    def want(self, work: StateWork) -> None:
         """Queue work for the state thread that needs the last commit to hold everything applied so far."""
         self._state_wanted.append(work)
         self._commit_forced = True
@@ -901,10 +832,10 @@ class Member:
         if isinstance(work, HashState) and work.revision >= 0:
             # Compaction may have gone on since it was asked for.
             if work.revision < self.machine.compacted_revision:
-                self._reply(work.token, Compacted())
+                self.reply(work.token, Compacted())
                 return
             work = HashState(work.revision, self.machine.compacted_revision, work.token)
-        if isinstance(work, ExportState) and work.receiver != NOBODY and self._is_corrupt():
+        if isinstance(work, ExportState) and work.receiver != NOBODY and self._corruption.is_corrupt():
             self.raft.snapshot_failed(work.receiver)  # a healthy leader will send its own
             return
         if isinstance(work, ExportState):
@@ -951,40 +882,40 @@ class Member:
                 who = request.who if type(request) is Guarded else None
                 request = self.gate.admit(machine, request, self.now_s)
                 if type(request) is AskLease:
-                    self._begin_asking(request.question, who, token)
+                    self._leases.ask(request.question, who, token)
                     return
             kind = type(request)
             if kind is Range:
                 steps = machine.range_steps(request)
                 if steps is None:
-                    self._reply(token, machine.range(request))
+                    self.reply(token, machine.range(request))
                 else:
                     self._long_reads.append((steps, token))
             elif kind is Txn:
-                self._reply(token, machine.read_txn(request))
+                self.reply(token, machine.read_txn(request))
             else:
                 self._perform_rare(request, token)
         except StoreError as error:
-            self._reply(token, error)
+            self.reply(token, error)
 
     def _perform_rare(self, request: Any, token: Token) -> None:
         if isinstance(request, RenewLease | LeaseTime):
-            self._answer_lease(request, token)
+            self._leases.answer(request, token)
         elif isinstance(request, LeaseWithKeys):
             keys = self.machine.lease_keys(request.id)
-            self._reply(token, LeaseTimeToLive(LeaseId(request.id), request.ttl_s, request.granted_ttl_s, keys))
+            self.reply(token, LeaseTimeToLive(LeaseId(request.id), request.ttl_s, request.granted_ttl_s, keys))
         elif isinstance(request, HashAt):
             revision = self.machine.check_hash_revision(request.revision)
-            self._want(HashState(revision, self.machine.compacted_revision, token))
+            self.want(HashState(revision, self.machine.compacted_revision, token))
         elif isinstance(request, ListLeases):
-            self._reply(token, sorted(self.machine.leases))
+            self.reply(token, sorted(self.machine.leases))
         elif type(request) in self.machine.account_answers:
-            self._reply(token, self.machine.account_answers[type(request)](request))
+            self.reply(token, self.machine.account_answers[type(request)](request))
         elif isinstance(request, ListMembers):
-            self._reply(token, self.machine.listed_members())
+            self.reply(token, self.machine.listed_members())
         else:
             assert isinstance(request, Barrier), request
-            self._reply(token, None)
+            self.reply(token, None)
 
     def _continue_long_read(self) -> None:
         """One step of one long read; they take turns."""
@@ -992,150 +923,14 @@ class Member:
         try:
             result = next(steps)
         except StoreError as error:
-            self._reply(token, error)
+            self.reply(token, error)
             return
         if result is None:
             self._long_reads.append((steps, token))
         else:
-            self._reply(token, result)
+            self.reply(token, result)
 
-    # --- leases -------------------------------------------------------------------------------------------------------
-
-    def _answer_lease(self, request: RenewLease | LeaseTime, token: Token) -> None:
-        """After a read round: we lead, or led when it was confirmed; a member that does not lead any more must not answer for leases."""
-        if not self._lessor.active:
-            if isinstance(token, _PeerToken):
-                self._answer_peer(token, 0, 0, refused=True)
-            return  # our own client's question stays in _lease_asked and is asked again
-        granted_s = self.machine.leases.get(request.id)
-        if isinstance(request, RenewLease):
-            # A tick of grace: the clock stands still between ticks, and a lease must never end before its TTL.
-            renewed = granted_s is not None and self._lessor.renew(request.id, granted_s + self.config.tick_s, self.now_s)
-            ttl_s = granted_s if renewed and granted_s is not None else 0
-        else:
-            remaining_s = self._lessor.remaining_s(request.id, self.now_s)
-            ttl_s = -1 if granted_s is None or remaining_s is None else int(remaining_s)
-        if isinstance(token, _PeerToken):
-            self._answer_peer(token, ttl_s, granted_s or 0)
-        else:
-            self._finish_lease(token.number, ttl_s, granted_s or 0)
-
-    def _answer_peer(self, token: _PeerToken, ttl_s: int, granted_s: int, refused: bool = False) -> None:
-        answer = LeaseAnswer(self.id, token.sender, self.raft.term, token.number, ttl_s, granted_s, refused)
-        self._effects.messages.append(answer)
-
-    def _send_lease_question(self, number: int, asked: _LeaseAsked) -> None:
-        asked.retry_ticks = LEASE_QUESTION_RETRY_TICKS
-        if self.is_leader:
-            self._reads.add(asked.request, _OwnLeaseToken(number), self.now_s)
-        elif self.raft.leader != NOBODY:
-            renew = isinstance(asked.request, RenewLease)
-            question = LeaseQuestion(self.id, self.raft.leader, self.raft.term, number, asked.request.id, renew)
-            self._effects.messages.append(question)
-
-    def _on_lease_question(self, question: LeaseQuestion) -> None:
-        token = _PeerToken(question.sender, question.number)
-        if not self.is_leader:
-            self._answer_peer(token, 0, 0, refused=True)
-            return
-        request = RenewLease(question.lease_id) if question.renew else LeaseTime(question.lease_id, False)
-        self._reads.add(request, token, self.now_s)
-
-    def _on_lease_answer(self, answer: LeaseAnswer) -> None:
-        if not answer.refused:
-            self._finish_lease(answer.number, answer.ttl_s, answer.granted_ttl_s)
-
-    def _finish_lease(self, number: int, ttl_s: int, granted_s: int) -> None:
-        asked = self._lease_asked.pop(number, None)
-        if asked is None:
-            return
-        if isinstance(asked.request, RenewLease):
-            self._reply(asked.token, ttl_s)
-            return
-        request = asked.request
-        if ttl_s < 0:
-            self._reply(asked.token, LeaseTimeToLive(LeaseId(request.id), -1, 0, []))
-        elif request.keys:
-            # The keys come from our own state; they are as of now, as etcd's are.
-            self.read_serializable(Guarded(LeaseWithKeys(request.id, ttl_s, granted_s), asked.who), asked.token)
-        else:
-            self._reply(asked.token, LeaseTimeToLive(LeaseId(request.id), ttl_s, granted_s, []))
-
-    def _ask_leases_again(self) -> None:
-        for number, asked in list(self._lease_asked.items()):
-            if asked.deadline_s <= self.now_s:
-                del self._lease_asked[number]
-                self._reply(asked.token, self._timeout())
-                continue
-            asked.retry_ticks -= 1
-            if asked.retry_ticks <= 0:
-                self._send_lease_question(number, asked)
-
-    # --- corruption ---------------------------------------------------------------------------------------------------
-
-    def check_initially(self, token: Token) -> None:
-        """Compare our state with the other members', before serving anybody. The answer says why we must not serve, "" that nothing was found."""
-        round_ = self._checker.start(CheckKind.INITIAL, Revision(0), token)
-        self._want(InspectState(Revision(0), False, round_))
-
-    def _others(self) -> set[MemberId]:
-        conf = self.raft.conf
-        return {*conf.voters, *conf.learners} - {self.id}
-
-    def _is_corrupt(self) -> bool:
-        return bool(self.machine.alarms) and AlarmMember(self.id, AlarmType.CORRUPT) in self.machine.alarms
-
-    def _check_corruption(self) -> None:
-        """The leader's round of the check that is due: begin it, ask, and judge when it is over."""
-        checker = self._checker
-        due = checker.due(self.now_s, self.machine.compacted_revision, self.is_leader)
-        if due is not None:
-            self._note(f"starting {due.kind.value} corruption check", revision=due.revision or self.machine.revision)
-            self._want(InspectState(due.revision, due.kind is CheckKind.PERIODIC, due))
-        if self.is_leader and self._is_corrupt():
-            self._leave_leadership()
-        round_ = checker.round
-        if round_ is None:
-            return
-        if round_.kind is not CheckKind.INITIAL and not self.is_leader:
-            checker.round = None
-            return
-        others = self._others()
-        if round_.is_over(others, self.now_s):
-            self._judge(round_, others)
-            return
-        for member in round_.to_ask(others, self.now_s):
-            question = HashQuestion(self.id, member, self.raft.term, round_.number, round_.revision, round_.kind is CheckKind.PERIODIC)
-            self._effects.messages.append(question)
-
-    def _judge(self, round_: Round, others: set[MemberId]) -> None:
-        self._checker.finish(others)
-        assert round_.own is not None, "over only after our own inspection"
-        answers = {member: answer for member, answer in round_.answers.items() if member in others}
-        if round_.kind is CheckKind.INITIAL:
-            self._reply(round_.token, doubt(self.id, round_.own, answers, len(others) + 1))
-            return
-        corrupt = judge(self.id, round_.own, answers, len(others) + 1)
-        for member, why in corrupt.items():
-            self._note("found a corrupt member", is_warning=True, member_id=f"{member:x}", revision=round_.revision, why=why)
-            if AlarmMember(member, AlarmType.CORRUPT) not in self.machine.alarms:
-                self._raise_alarm(member, AlarmType.CORRUPT)
-        self._note(f"finished {round_.kind.value} corruption check", revision=round_.revision, number_of_peers_checked=len(answers))
-
-    def _on_hash_question(self, question: HashQuestion) -> None:
-        """Inspect, unless we are not there yet, or at it already: then the asker asks again."""
-        asked = _HashAsked(question.sender, question.number)
-        at_it = any(isinstance(work, InspectState) and work.token == asked for work in [*self._state_wanted, *self._state_out])
-        if not at_it and question.revision <= self.machine.revision:
-            self._want(InspectState(Revision(question.revision), question.thorough, asked))
-
-    def _leave_leadership(self) -> None:
-        """A leader sends its state to others: a corrupt one must not."""
-        healthy = [
-            member for member in self.raft.conf.voters if member != self.id and AlarmMember(member, AlarmType.CORRUPT) not in self.machine.alarms
-        ]
-        if healthy:
-            self.raft.transfer_leadership(healthy[0])
+    # --- by itself ----------------------------------------------------------------------------------------------------
 
     def _compact_automatically(self) -> None:
         """As with expired leases: only into our own log. If we lead no more, the new leader's compactor says what is due."""
@@ -1143,9 +938,9 @@ class Member:
             return
         revision = self._compactor.due(self.now_s, self.machine.revision, self.is_leader)
         if revision is not None:
-            self._auto_compaction = self._proposals.next_id()
+            self._auto_compaction = self.proposals.next_id()
             self.raft.propose_as_leader([encode_command(self._auto_compaction, Compact(revision))])
-            self._note(f"starting auto {self._compactor.mode} compaction", revision=revision)
+            self.note(f"starting auto {self._compactor.mode} compaction", revision=revision)
 
     def _auto_compacted(self, revision: Revision, outcome: Any) -> None:
         assert self._compactor is not None, "nobody else proposes under this id"
@@ -1153,153 +948,61 @@ class Member:
         succeeded = not isinstance(outcome, StoreError) or isinstance(outcome, Compacted)
         self._compactor.finished(self.now_s, revision, succeeded)
         if succeeded:
-            self._note(f"completed auto {self._compactor.mode} compaction", revision=revision)
+            self.note(f"completed auto {self._compactor.mode} compaction", revision=revision)
         else:
-            self._note(f"failed auto {self._compactor.mode} compaction", is_warning=True, revision=revision, error=str(outcome))
+            self.note(f"failed auto {self._compactor.mode} compaction", is_warning=True, revision=revision, error=str(outcome))
 
     def _revoke_expired(self, lease_id: int) -> None:
         """Only into our own log, never forwarded: if we lead no more the entry dies with our term, and the new leader's clock counts."""
-        self.raft.propose_as_leader([encode_command(self._proposals.next_id(), LeaseRevoke(lease_id))])
+        self.raft.propose_as_leader([encode_command(self.proposals.next_id(), LeaseRevoke(lease_id))])
 
-    # --- changes of the membership --------------------------------------------------------------------------------------
+    # --- the rest -----------------------------------------------------------------------------------------------------
 
-    def _advance_changes(self) -> None:
-        """Pass on to the leader what was asked here; as the leader, propose the next change if the one before is done."""
-        changes = self._changes
-        if not self.is_leader:
-            self._hand_overs = 0
-            for wanted in changes.waiting:
-                self._hand_back(wanted)
-            changes.waiting.clear()
-            if self.raft.leader != NOBODY:
-                self._ask_leader()
-            return
-        changes.waiting += changes.unsent
-        changes.unsent = []
-        while changes.waiting and may_change_membership(self.raft) and self.raft.transferee == NOBODY:
-            wanted = changes.waiting[0]
-            refusal = self._why_refused(wanted)
-            if refusal is None and self._hand_over_first(wanted):
-                return
-            changes.waiting.popleft()
-            if refusal is not None:
-                self._refuse_change(wanted, refusal.__name__)
-                continue
-            details = encode_details(ChangeDetails(wanted.request_id, wanted.peer_urls))
-            proposed = self.raft.propose_change(Change(wanted.action, wanted.subject, details))
-            assert proposed is Proposed.ACCEPTED, proposed
-
-    def _ask_leader(self) -> None:
-        for wanted in self._changes.unsent:
-            self._changes.asked[wanted.request_id] = wanted
-            leader, term = self.raft.leader, self.raft.term
-            question = ChangeQuestion(self.id, leader, term, wanted.request_id, wanted.action, wanted.subject, wanted.peer_urls)
-            self._effects.messages.append(question)
-        self._changes.unsent = []
-
-    def _hand_back(self, wanted: Wanted) -> None:
-        """We do not lead (any more), and nothing was done: another leader may do it."""
-        if wanted.asker == self.id:
-            self._changes.returned.append(wanted)
+    def refuse(self, token: Token) -> bool:
+        if self._stopped:
+            self.reply(token, Stopped())
+        elif self.is_learner:
+            self.reply(token, NotSupportedForLearner())
         else:
-            self._refuse_change(wanted, "")
-
-    def _why_refused(self, wanted: Wanted) -> type[StoreError] | None:
-        machine = self.machine
-        refusal = why_refused(wanted, self.id, self.raft.last_index, machine.members, self._standing, self._changes.rules)
-        if refusal is None:
-            try:
-                check(machine.members, machine.removed_members, wanted.action, wanted.subject, wanted.peer_urls)
-            except StoreError as error:
-                return type(error)
-        return refusal
-
-    def _standing(self, member: MemberId) -> Standing:
-        progress = self.raft.progress.get(member)
-        since_s = self._connected_since_s.get(member)
-        if progress is None or since_s is None or progress.silent_ticks > self.config.raft.election_ticks:
-            return Standing(None, progress.match if progress is not None else NO_INDEX)
-        return Standing(self.now_s - since_s, progress.match)
-
-    def _refuse_change(self, wanted: Wanted, refusal: str) -> None:
-        if wanted.asker == self.id:
-            self._finish_change(wanted.request_id, REFUSALS[refusal]())
-        else:
-            self._effects.messages.append(ChangeAnswer(self.id, wanted.asker, self.raft.term, wanted.request_id, refusal))
-
-    def _finish_change(self, request_id: RequestId, refusal: StoreError) -> None:
-        token = self._proposals.complete(request_id)
-        if token is not None:
-            self._reply(token, refusal)
-
-    def _hand_over_first(self, wanted: Wanted) -> bool:
-        """Before a leader is removed another one takes over, and then removes it: nobody has to miss it first, and whoever is left knows best what is
-        committed (dissertation, 4.2.2). True: it is being tried, the change waits."""
-        if wanted.subject != self.id or wanted.action != Action.REMOVE or self._hand_overs >= HAND_OVERS_MAX:
             return False
-        known = [(standing.match, voter) for voter in self.raft.conf.voters if (standing := self._standing(voter)).connected_s is not None]
-        if not known or not self.raft.transfer_leadership(max(known)[1]):
-            return False
-        self._hand_overs += 1
         return True
+
+    def reply(self, token: Token, outcome: Any) -> None:
+        self._effects.replies.append((token, outcome))
+
+    def send(self, message: AnyPeerMessage) -> None:
+        self._effects.messages.append(message)
+
+    def state_works(self) -> list[StateWork]:
+        """What the state thread is at or is to do."""
+        return [*self._state_wanted, *self._state_out]
+
+    def note(self, text: str, *, is_warning: bool = False, **fields: Any) -> None:
+        self._effects.notes.append(Note(text, fields, is_warning))
+
+    def timeout(self) -> StoreError:
+        """Which of etcd's time-outs fits: a leader lost within the request's time explains it."""
+        lost_recently = self.now_s - self._leader_lost_at_s <= self.config.request_timeout_s
+        return TimeoutLeaderFailed() if lost_recently else RequestTimeout()
+
+    def _expire(self) -> None:
+        expired = self.proposals.expire(self.now_s)
+        self.proposals_failed += len(expired)
+        for token in expired + self.reads.tick(self.now_s):
+            if not isinstance(token, PeerToken | OwnToken):  # those who asked about a lease have deadlines of their own
+                self.reply(token, self.timeout())
+        for token in self._raising.expire(self.now_s):
+            self.reply(token, NoSpace())
+        if self._transfer is not None and self._transfer[2] <= self.now_s:
+            self.reply(self._transfer[1], LeaderTransferTimeout())
+            self._transfer = None
+        self._reconfiguration.tick()
 
     def _leave(self) -> None:
         if self._leaving_ticks:
             self._leaving_ticks -= 1
             if not self._leaving_ticks:
                 self._effects.stop, self._effects.removed = REMOVED, True
-
-    def _on_change_question(self, question: ChangeQuestion) -> None:
-        deadline_s = self.now_s + self.config.request_timeout_s
-        wanted = Wanted(RequestId(question.request_id), question.sender, question.action, question.subject, question.peer_urls, deadline_s)
-        if question.action not in _ACTIONS or len(self._changes.waiting) >= CHANGES_WAITING_MAX:
-            self._refuse_change(wanted, TooManyRequests.__name__)
-        else:
-            self._changes.waiting.append(wanted)
-
-    def _on_change_answer(self, answer: ChangeAnswer) -> None:
-        wanted = self._changes.asked.pop(RequestId(answer.request_id), None)
-        if wanted is None:
-            return
-        if answer.refusal in REFUSALS:
-            self._finish_change(wanted.request_id, REFUSALS[answer.refusal]())
-        else:
-            self._changes.returned.append(wanted)
-
-    # --- the rest -----------------------------------------------------------------------------------------------------
-
-    def _refuse(self, token: Token) -> bool:
-        if self._stopped:
-            self._reply(token, Stopped())
-        elif self.is_learner:
-            self._reply(token, NotSupportedForLearner())
-        else:
-            return False
-        return True
-
-    def _reply(self, token: Token, outcome: Any) -> None:
-        self._effects.replies.append((token, outcome))
-
-    def _note(self, text: str, *, is_warning: bool = False, **fields: Any) -> None:
-        self._effects.notes.append(Note(text, fields, is_warning))
-
-    def _timeout(self) -> StoreError:
-        """Which of etcd's time-outs fits: a leader lost within the request's time explains it."""
-        lost_recently = self.now_s - self._leader_lost_at_s <= self.config.request_timeout_s
-        return TimeoutLeaderFailed() if lost_recently else RequestTimeout()
-
-    def _expire(self) -> None:
-        expired = self._proposals.expire(self.now_s)
-        self.proposals_failed += len(expired)
-        for token in expired + self._reads.tick(self.now_s):
-            if not isinstance(token, _PeerToken | _OwnLeaseToken):  # those who asked about a lease have deadlines of their own
-                self._reply(token, self._timeout())
-        for token in self._raising.expire(self.now_s):
-            self._reply(token, NoSpace())
-        if self._transfer is not None and self._transfer[2] <= self.now_s:
-            self._reply(self._transfer[1], LeaderTransferTimeout())
-            self._transfer = None
-        self._changes.tick(self.now_s)
 
     def _publish(self) -> None:
         """Tell the cluster our name and client URLs, again and again until the entry comes back to us: then we are up to date and ready."""
@@ -1308,6 +1011,6 @@ class Member:
             return
         self._publish_in_ticks = PUBLISH_RETRY_TICKS
         # The same id every time: any of them that comes back will do, however slow the cluster is.
-        self._publish_id = self._publish_id or self._proposals.next_id()
+        self._publish_id = self._publish_id or self.proposals.next_id()
         command = PublishMember(self.id, self.config.name, self.config.client_urls)
-        self._proposals.unsent.append(encode_command(self._publish_id, command))
+        self.proposals.unsent.append(encode_command(self._publish_id, command))

@@ -120,7 +120,7 @@ def test_a_leader_asks_all_and_asks_again_who_is_silent() -> None:
     asked = leader.questions()
     assert [(question.receiver, question.revision) for question in asked] == [(TWO, 1), (THREE, 1)]
     leader.member.step(HashAnswer(TWO, ONE, Term(1), asked[0].number, 5, 0))
-    round_ = leader.member._checker.round
+    round_ = leader.member._corruption._checker.round
     assert round_ is not None
     assert round_.to_ask({TWO, THREE}, leader.now_s + 1.0) == []
     assert round_.to_ask({TWO, THREE}, leader.now_s + ASK_AGAIN_S) == [THREE]

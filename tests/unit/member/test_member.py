@@ -121,7 +121,7 @@ def test_a_proposal_that_was_given_up_is_not_sent_when_a_leader_is_found_at_last
     alone.tick(10)
     assert isinstance(alone.answers["old"], StoreError)
     assert "young" not in alone.answers
-    assert len(alone.member._proposals.unsent) == 1
+    assert len(alone.member.proposals.unsent) == 1
 
 
 def test_whoever_waits_is_told_when_the_member_stops() -> None:
@@ -186,7 +186,7 @@ def test_a_member_is_ready_with_whichever_of_its_announcements_comes_back() -> N
     assert not member.is_ready
     member._publish_in_ticks = 0
     member.tick(alone.now_s)
-    assert decode_command(member._proposals.unsent[-1]).request_id == first
+    assert decode_command(member.proposals.unsent[-1]).request_id == first
     alone.pump()
     assert member.is_ready
 
