@@ -97,11 +97,12 @@ def why_refused(
         return _why_not_add(wanted.action == Action.ADD_LEARNER, own_id, members, voters, standing, rules)
     if wanted.action == Action.REMOVE and subject is not None and not subject.is_learner:
         return _why_not_remove(subject, own_id, voters, standing, rules)
-    if wanted.action == Action.PROMOTE and subject is not None and subject.is_learner:
+    if wanted.action == Action.PROMOTE and subject is not None:
+        # Of a voter, too, etcd says first that it is behind, and only then that it is no learner.
         known = standing(subject.id)
-        if known.connected_s is None or known.match < last_index * LEARNER_READY_SHARE:
+        if known.match < last_index * LEARNER_READY_SHARE or (subject.is_learner and known.connected_s is None):
             return LearnerNotReady
-        if rules.strict and _started(voters) + 1 < _majority(len(voters) + 1):
+        if subject.is_learner and rules.strict and _started(voters) + 1 < _majority(len(voters) + 1):
             return NotEnoughStartedMembers
     return None
 
