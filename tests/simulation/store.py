@@ -52,7 +52,11 @@ class StoreWorld(World):
     # --- what clients can do
 
     def client_members(self) -> list[MemberId]:
-        return [process.id for process in self.processes()]
+        """While things go wrong, whoever ever was there; later, when progress is demanded, a client has learned who is in the cluster."""
+        if not self.healed:
+            return [process.id for process in self.processes()]
+        conf = self.membership()
+        return [*conf.voters, *conf.learners]
 
     def ask(self, member: MemberId, request: object, answered: Answered) -> None:
         self.timeline.after(self._client_latency_s(), self._arrive, member, request, answered)

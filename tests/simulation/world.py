@@ -74,8 +74,10 @@ class RaftProcess(Process):
         """Called after each input: did the member's role or term change?"""
         now = (self.raft.term, self.raft.role)
         if now == self._seen:
-            if now[1] is Role.LEADER and self.raft.commit_index != self._led_commit:
-                self._observe_commit()
+            if now[1] is Role.LEADER:
+                if self.raft.commit_index != self._led_commit:
+                    self._observe_commit()
+                self._led_conf = self.raft.conf
             return
         term, role = self._seen = now
         self.timeline.say(f"{self.id} is {role.value} in term {term}")
@@ -89,7 +91,7 @@ class RaftProcess(Process):
         """The leader moved its commit index: was it entitled to?"""
         raft, members = self.raft, self.world.members
         index, confs = raft.commit_index, (self._led_conf, raft.conf)
-        self._led_commit, self._led_conf = index, raft.conf
+        self._led_commit = index
         # Of both configurations if one has just been replaced: the commit may have come before.
         holders = [{voter: members[voter].stored_term_at(index) for voter in conf.voters} for conf in confs]
         self.world.consensus.on_leader_commit(self.id, raft.term, index, raft.log.term_at(index), holders)
@@ -124,6 +126,7 @@ class World(ABC):
         for member in voters:
             self.add(member, ConfState(voters))
         self.nemesis = Nemesis(self.timeline, self.options, self.network, self)
+        self.healed = False
 
     # --- what a flavour does
 
@@ -285,6 +288,7 @@ class World(ABC):
     def heal_quorum(self) -> None:
         """The adversary stops. Members that are a quorum in every configuration anybody may be in are connected, the others stay away."""
         self.nemesis.stop()
+        self.healed = True
         for process in self.running():
             process.resume()
         healed = self._draw_quorum()
