@@ -220,7 +220,8 @@ class Peer:
             try:
                 await self._connect_and_wait(url)
                 delay_s, reason = REDIAL_S_MIN, ""
-            except (OSError, ConnectionError, TimeoutError, ssl.SSLError) as error:
+            except (OSError, ConnectionError, TimeoutError, ssl.SSLError, ValueError) as error:
+                # ValueError: a host that cannot even be asked for, like "a..b". It is in the members' table of all of us, and must end none.
                 if str(error) != reason:
                     reason = str(error)
                     log.warning("cannot reach peer", extra=fields(peer=f"{self.id:x}", url=url, error=reason))

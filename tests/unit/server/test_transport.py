@@ -59,3 +59,22 @@ def test_a_message_arrives_and_a_silent_wire_is_given_up_early(loop_factory: Cal
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(scenario())
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("host", ["a..b", "a" * 64, "a\0b", "%zz"])
+def test_a_peer_url_that_no_resolver_takes_ends_nobody(host: str, loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """Whoever may add members could otherwise end all of them for good, by a slip of the finger."""
+
+    async def scenario() -> None:
+        failed = asyncio.Event()
+        here = make(FIRST, lambda _: None)
+        here.unreachable = lambda _: failed.set()
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            here.set_peers({SECOND: [f"http://{host}:1"]}, group)
+            await failed.wait()
+            assert not here.peers[SECOND].active
+            await here.close()
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(scenario())
