@@ -339,9 +339,3 @@ class DiskTrouble(Momentary):
     """A copy of the state could not be made, for want of space or worse; the text says which file. Nothing was lost."""
 
     text = "keelson: the disk failed"
-
-
-class NotImplementedYet(Momentary):
-    """A part of etcd's API that Keelson does not have yet; the text names it."""
-
-    text = "keelson: not implemented"

@@ -52,11 +52,6 @@ class CompareTarget(enum.IntEnum):
     LEASE = 4
 
 
-class EventType(enum.IntEnum):
-    PUT = 0
-    DELETE = 1
-
-
 class AlarmType(enum.IntEnum):
     NONE = 0
     NOSPACE = 1

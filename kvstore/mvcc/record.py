@@ -34,11 +34,6 @@ def table_key(key: bytes) -> bytes:
     return key[:SHORT_KEY_BYTES] + b"\x00" + sha256(key).digest()
 
 
-def is_long(stored_key: bytes) -> bool:
-    """Does this table key stand for a key longer than itself?"""
-    return len(stored_key) > SHORT_KEY_BYTES
-
-
 def key_of(encoded: bytes) -> bytes:
     """The key in an encoded key-value: its first field."""
     size, at = read_varint(encoded, 1)

@@ -2,7 +2,7 @@
 
 `-x` and `--x` are the same; `--f=v` or `--f v`; booleans only `--b` or `--b=false`; the last of repeated flags wins; durations `1h30m`, `100ms`.
 Environment: `ETCD_` and the name in capitals; the same setting by flag and by environment is an error. A configuration file (YAML or JSON)
-replaces both. A flag of etcd's that this server does not have yet is refused by name when it is set to anything but its default, and a flag
+replaces both. A flag of etcd's that this server does not have is refused by name when it is set to anything but its default, and a flag
 without meaning here is accepted and noted.
 """
 
@@ -31,7 +31,7 @@ class Fate(enum.Enum):
 
     USED = ""
     IGNORED = "accepted, without effect here"
-    REFUSED = "not implemented yet"
+    REFUSED = "refused"
 
 
 class Flag(Struct, frozen=True):

@@ -11,7 +11,6 @@ Rules of use:
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, Protocol
 
 KEY_BYTES_MAX = 511
@@ -130,6 +129,3 @@ class Disk(Protocol):
     def defragment_state(self) -> Engine:
         """Rewrite the state compactly and put it in place; the old engine must be closed by the caller before. Returns the new one."""
         ...
-
-
-PathLike = Path

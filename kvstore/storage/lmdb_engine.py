@@ -193,10 +193,6 @@ class LmdbEngine:
         with self._env.begin() as txn:
             return int(txn.stat(table)["entries"])
 
-    def forget_dead_readers(self) -> None:
-        """A reader in another process that was killed would keep its pages from being used again."""
-        self._env.reader_check()
-
     def count_readers(self) -> int:
         """Read transactions open on this file, in any process."""
         lines = str(self._env.readers()).splitlines()[1:]

@@ -127,7 +127,6 @@ CODES: dict[type[StoreError], Code] = {
     errors.Unhealthy: Code.UNAVAILABLE,
     errors.NotSupportedForLearner: Code.FAILED_PRECONDITION,
     errors.BadLeaderTransferee: Code.FAILED_PRECONDITION,
-    errors.NotImplementedYet: Code.UNIMPLEMENTED,
 }
 
 
