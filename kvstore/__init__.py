@@ -2,9 +2,11 @@
 
 Rooms, from the ground up (imports only go down; `lint-imports` checks it):
 
-* `ids`, `model`, `errors`, `encoding`, `version`: the shared words;
+* `ids`, `model`, `errors`, `encoding`, `version`: the shared words; `accounts`: those of users, roles and callers; `checks`: what is wrong with
+  a request, whatever the state; `described`: a request in words, for the log;
 * `raft`: consensus, sans-IO; `storage`: LMDB behind a small protocol, and the Raft log on it;
-* `mvcc`: the keys with their revisions, leases and watch sets; `statemachine`: one committed command in, one result out;
+* `mvcc`: the keys with their revisions, leases and watch sets; `auth`: users, roles, permissions, tokens;
+* `statemachine`: one committed command in, one result out;
 * `member`: the whole member, pure: what the simulator runs and the server drives;
 * `wire`, `api`: etcd's protocol, and its services as an ASGI application over `api.backend.Backend`;
 * `peer`: the members' own protocol; `server`: the shell with the event loop, sockets and files;
