@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from kvstore.ctl.durations import Duration
-from kvstore.ctl.failure import ERROR, Failure
+from kvstore.ctl.failure import BAD_ARGUMENTS, ERROR, Failure
 
 
 class Flag(Struct, frozen=True):
@@ -72,6 +72,12 @@ class Given(Struct):
     def words(self) -> list[str]:
         """Every argument, whichever side of a `--` it stood."""
         return self.arguments + (self.after_dashes or [])
+
+    def exactly(self, count: int, otherwise: str) -> list[str]:
+        """The arguments, if there are so many. Raises Failure with the text `otherwise`."""
+        if len(self.arguments) != count:
+            raise Failure(BAD_ARGUMENTS, otherwise)
+        return self.arguments
 
 
 class NoSuchCommand(Exception):

@@ -189,10 +189,9 @@ def _print_delete(printer: Printer, response: Any) -> None:
 
 
 async def compaction(client: "Client", given: Given, printer: Printer) -> None:
-    if len(given.arguments) != 1:
-        raise Failure(BAD_ARGUMENTS, "compaction command needs 1 argument")
+    [typed] = given.exactly(1, "compaction command needs 1 argument")
     try:
-        revision = integer(given.arguments[0])
+        revision = integer(typed)
     except ValueError as error:
         raise Failure(ERROR, str(error)) from None
     await client.compact(revision, physical=given.flags["physical"])

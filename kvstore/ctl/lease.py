@@ -41,10 +41,9 @@ def _header(response: Any) -> dict[str, Any]:
 
 
 async def grant(client: "Client", given: Given, printer: Printer) -> None:
-    if len(given.arguments) != 1:
-        raise Failure(BAD_ARGUMENTS, "lease grant command needs TTL argument")
+    [typed] = given.exactly(1, "lease grant command needs TTL argument")
     try:
-        ttl_s = integer(given.arguments[0])
+        ttl_s = integer(typed)
     except ValueError as error:
         raise Failure(BAD_ARGUMENTS, f"bad TTL ({error})") from None
     try:
@@ -66,9 +65,8 @@ async def grant(client: "Client", given: Given, printer: Printer) -> None:
 
 
 async def revoke(client: "Client", given: Given, printer: Printer) -> None:
-    if len(given.arguments) != 1:
-        raise Failure(BAD_ARGUMENTS, "lease revoke command needs 1 argument")
-    number = lease_id(given.arguments[0])
+    [typed] = given.exactly(1, "lease revoke command needs 1 argument")
+    number = lease_id(typed)
     try:
         response = await client.lease_revoke(number)
     except StoreError as error:
@@ -81,10 +79,9 @@ async def revoke(client: "Client", given: Given, printer: Printer) -> None:
 
 
 async def time_to_live(client: "Client", given: Given, printer: Printer) -> None:
-    if len(given.arguments) != 1:
-        raise Failure(BAD_ARGUMENTS, "lease timetolive command needs lease ID as argument")
+    [typed] = given.exactly(1, "lease timetolive command needs lease ID as argument")
     with_keys = given.flags["keys"]
-    number = lease_id(given.arguments[0])
+    number = lease_id(typed)
     try:
         response = await client.lease_time_to_live(number, keys=with_keys)
     except StoreError as error:
@@ -131,9 +128,8 @@ async def leases(client: "Client", _given: Given, printer: Printer) -> None:
 
 
 async def keep_alive(client: "Client", given: Given, printer: Printer) -> None:
-    if len(given.arguments) != 1:
-        raise Failure(BAD_ARGUMENTS, "lease keep-alive command needs lease ID as argument")
-    number = lease_id(given.arguments[0])
+    [typed] = given.exactly(1, "lease keep-alive command needs lease ID as argument")
+    number = lease_id(typed)
     if given.flags["once"]:
         response = await client.keep_alive_once(number)
         if response.TTL <= 0:

@@ -314,10 +314,9 @@ async def _move(client: "Client", leader: int, target: int, printer: Printer) ->
 
 async def move_leader(client: "Client", given: Given, printer: Printer, open_client: OpenClient) -> None:
     """Only the leader can; find it among the endpoints."""
-    if len(given.arguments) != 1:
-        raise Failure(BAD_ARGUMENTS, "move-leader command needs 1 argument")
+    [typed] = given.exactly(1, "move-leader command needs 1 argument")
     try:
-        target = integer(given.arguments[0], 16, signed=False)
+        target = integer(typed, 16, signed=False)
     except ValueError as error:
         raise Failure(BAD_ARGUMENTS, str(error)) from None
     async for _endpoint, single in _each(client, given, open_client):

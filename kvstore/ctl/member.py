@@ -24,10 +24,9 @@ The items in the lists are ID, Status, Name, Peer Addrs, Client Addrs, Is Learne
 
 
 def _member_id(given: Given) -> int:
-    if len(given.arguments) != 1:
-        raise Failure(BAD_ARGUMENTS, "member ID is not provided")
+    [typed] = given.exactly(1, "member ID is not provided")
     try:
-        return integer(given.arguments[0], 16, signed=False)
+        return integer(typed, 16, signed=False)
     except ValueError as error:
         raise Failure(BAD_ARGUMENTS, f"bad member ID arg ({error}), expecting ID in Hex") from None
 

@@ -37,8 +37,7 @@ FLAGS = (
 async def make_mirror(client: "Client", given: Given, printer: Printer) -> None:
     """Prints how many keys were copied, every half minute, until it is interrupted or cannot go on."""
     flags = given.flags
-    if len(given.arguments) != 1:
-        raise Failure(BAD_ARGUMENTS, "make-mirror takes one destination argument")
+    given.exactly(1, "make-mirror takes one destination argument")
     if flags["no-dest-prefix"] and flags["dest-prefix"]:
         raise Failure(BAD_ARGUMENTS, "`--dest-prefix` and `--no-dest-prefix` cannot be set at the same time, choose one")
     if flags["max-txn-ops"] < 1:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kvstore.ctl.command import Command
-from kvstore.ctl.failure import BAD_ARGUMENTS, ERROR, Failure
+from kvstore.ctl.failure import ERROR, Failure
 from kvstore.ctl.flags import Flag, Given
 from kvstore.ctl.output import Printer, go_json, table
 
@@ -25,11 +25,10 @@ def tried(work: Callable[[], _T]) -> _T:
 
 
 def hash_kv(given: Given, printer: Printer) -> None:
-    if len(given.arguments) != 1:
-        raise Failure(BAD_ARGUMENTS, "hashkv command needs exactly one argument: a snapshot, or the data directory of a stopped member")
+    [path] = given.exactly(1, "hashkv command needs exactly one argument: a snapshot, or the data directory of a stopped member")
     from kvstore.offline.hashing import hash_file
 
-    found = tried(lambda: hash_file(Path(given.arguments[0]), given.flags["rev"]))
+    found = tried(lambda: hash_file(Path(path), given.flags["rev"]))
     row = [str(found.hash), str(found.hash_revision), str(found.compact_revision)]
 
     def fields() -> None:
@@ -60,11 +59,10 @@ def defragment(data_dir: str, printer: Printer) -> None:
 
 
 def check_data_dir(given: Given, printer: Printer) -> None:
-    if len(given.arguments) != 1:
-        raise Failure(BAD_ARGUMENTS, "check data-dir command needs exactly one argument: the data directory of a stopped member")
+    [path] = given.exactly(1, "check data-dir command needs exactly one argument: the data directory of a stopped member")
     from kvstore.offline.datadir import check
 
-    found = tried(lambda: check(Path(given.arguments[0])))
+    found = tried(lambda: check(Path(path)))
     as_json = {
         "damage": found.damage,
         "appliedIndex": found.applied,

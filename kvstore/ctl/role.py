@@ -25,12 +25,6 @@ _TYPES = {"READ": READ, "WRITE": WRITE, "READWRITE": READWRITE}
 _OPEN_ENDED = b"\x00"
 
 
-def _only(given: Given, count: int, otherwise: str) -> list[str]:
-    if len(given.arguments) != count:
-        raise Failure(BAD_ARGUMENTS, otherwise)
-    return given.arguments
-
-
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
@@ -51,24 +45,24 @@ def permission_range(arguments: list[str], flags: dict[str, Any]) -> tuple[bytes
 
 
 async def add(client: "Client", given: Given, printer: Printer) -> None:
-    [name] = _only(given, 1, "role add command requires role name as its argument")
+    [name] = given.exactly(1, "role add command requires role name as its argument")
     response = await client.auth("RoleAdd", name=name)
     printer.message(response, simple=lambda: printer.line(f"Role {name} created"), fields=lambda: printer.header_fields(response.header))
 
 
 async def delete(client: "Client", given: Given, printer: Printer) -> None:
-    [name] = _only(given, 1, "role delete command requires role name as its argument")
+    [name] = given.exactly(1, "role delete command requires role name as its argument")
     response = await client.auth("RoleDelete", role=name)
     printer.message(response, simple=lambda: printer.line(f"Role {name} deleted"), fields=lambda: printer.header_fields(response.header))
 
 
 async def get(client: "Client", given: Given, printer: Printer) -> None:
-    [name] = _only(given, 1, "role get command requires role name as its argument")
+    [name] = given.exactly(1, "role get command requires role name as its argument")
     print_role(printer, name, await client.auth("RoleGet", is_read=True, role=name))
 
 
 async def roles(client: "Client", given: Given, printer: Printer) -> None:
-    _only(given, 0, "role list command requires no arguments")
+    given.exactly(0, "role list command requires no arguments")
     response = await client.auth("RoleList", is_read=True)
 
     def simple() -> None:

@@ -57,12 +57,10 @@ def _whole_or_not(target: str) -> Iterator[BinaryIO]:
 
 async def save(client: "Client", given: Given, printer: Printer) -> None:
     """One member's state into FILE, which is whole or not there."""
-    if len(given.arguments) != 1:
-        raise Failure(BAD_ARGUMENTS, "snapshot save expects one argument")
+    [target] = given.exactly(1, "snapshot save expects one argument")
     endpoints = given.flags["endpoints"]
     if len(endpoints) != 1:
         raise Failure(INTERRUPTED, f"snapshot must be requested to one selected node, not multiple [{' '.join(endpoints)}]")
-    target = given.arguments[0]
     with _whole_or_not(target) as file:
         try:
             version = await _receive(client, file)
@@ -87,11 +85,10 @@ def _lower(error: OSError) -> str:
 
 
 def status(given: Given, printer: Printer) -> None:
-    if len(given.arguments) != 1:
-        raise Failure(BAD_ARGUMENTS, "snapshot status requires exactly one argument")
+    [name] = given.exactly(1, "snapshot status requires exactly one argument")
     from kvstore.offline.status import status as status_of
 
-    path = Path(given.arguments[0])
+    path = Path(name)
     if not path.exists():
         raise Failure(ERROR, f"stat {path}: no such file or directory")
     found = tried(lambda: status_of(path))
@@ -125,8 +122,7 @@ def status(given: Given, printer: Printer) -> None:
 def restore(given: Given, _printer: Printer) -> None:
     """Without a member and without a network: a data directory out of a file."""
     flags = given.flags
-    if len(given.arguments) != 1:
-        raise Failure(BAD_ARGUMENTS, "snapshot restore requires exactly one argument")
+    [snapshot] = given.exactly(1, "snapshot restore requires exactly one argument")
     bump = flags["bump-revision"]
     if (bump > 0) != flags["mark-compacted"] or bump < 0:
         raise Failure(BAD_ARGUMENTS, "--mark-compacted required if --revision-bump > 0")
@@ -139,11 +135,10 @@ def restore(given: Given, _printer: Printer) -> None:
         name, token = flags["name"], flags["initial-cluster-token"]
         cluster = NewCluster.parse(name, flags["initial-cluster"], flags["initial-advertise-peer-urls"], token)
         data_dir = Path(flags["data-dir"] or f"{name}.etcd")
-        done = restore_to(Path(given.arguments[0]), data_dir, cluster, skip_hash_check=flags["skip-hash-check"], bump=bump)
+        done = restore_to(Path(snapshot), data_dir, cluster, skip_hash_check=flags["skip-hash-check"], bump=bump)
         compacted = f", compacted at {done.compacted_revision}" if done.compacted_revision else ""
         print(
-            f"restored snapshot {given.arguments[0]} to {data_dir}: member {done.member_id:x} of cluster {done.cluster_id:x}, "
-            f"revision {done.revision}{compacted}",
+            f"restored snapshot {snapshot} to {data_dir}: member {done.member_id:x} of cluster {done.cluster_id:x}, revision {done.revision}{compacted}",
             file=sys.stderr,
         )
 

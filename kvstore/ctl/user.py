@@ -21,14 +21,8 @@ GET_FLAGS = (Flag("detail", False, "Show permissions of roles granted to the use
 PASSWD_FLAGS = (Flag("interactive", True, "If true, read password from stdin instead of interactive terminal"),)
 
 
-def _only(given: Given, count: int, otherwise: str) -> list[str]:
-    if len(given.arguments) != count:
-        raise Failure(BAD_ARGUMENTS, otherwise)
-    return given.arguments
-
-
 async def add(client: "Client", given: Given, printer: Printer) -> None:
-    [name] = _only(given, 1, "user add command requires user name as its argument")
+    [name] = given.exactly(1, "user add command requires user name as its argument")
     password = ""
     if given.flags["new-user-password"] and not given.flags["no-password"]:
         password = given.flags["new-user-password"]
@@ -45,13 +39,13 @@ async def add(client: "Client", given: Given, printer: Printer) -> None:
 
 
 async def delete(client: "Client", given: Given, printer: Printer) -> None:
-    [name] = _only(given, 1, "user delete command requires user name as its argument")
+    [name] = given.exactly(1, "user delete command requires user name as its argument")
     response = await client.auth("UserDelete", name=name)
     printer.message(response, simple=lambda: printer.line(f"User {name} deleted"), fields=lambda: printer.header_fields(response.header))
 
 
 async def get(client: "Client", given: Given, printer: Printer) -> None:
-    [name] = _only(given, 1, "user get command requires user name as its argument")
+    [name] = given.exactly(1, "user get command requires user name as its argument")
     response = await client.auth("UserGet", is_read=True, name=name)
     if given.flags["detail"]:
         printer.line(f"User: {name}")
@@ -68,7 +62,7 @@ async def get(client: "Client", given: Given, printer: Printer) -> None:
 
 
 async def users(client: "Client", given: Given, printer: Printer) -> None:
-    _only(given, 0, "user list command requires no arguments")
+    given.exactly(0, "user list command requires no arguments")
     response = await client.auth("UserList", is_read=True)
 
     def simple() -> None:
@@ -79,21 +73,21 @@ async def users(client: "Client", given: Given, printer: Printer) -> None:
 
 
 async def change_password(client: "Client", given: Given, printer: Printer) -> None:
-    [name] = _only(given, 1, "user passwd command requires user name as its argument")
+    [name] = given.exactly(1, "user passwd command requires user name as its argument")
     password = ask_twice(name) if given.flags["interactive"] else read_word()
     response = await client.auth("UserChangePassword", name=name, password=password)
     printer.message(response, simple=lambda: printer.line("Password updated"), fields=lambda: printer.header_fields(response.header))
 
 
 async def grant_role(client: "Client", given: Given, printer: Printer) -> None:
-    name, role = _only(given, 2, "user grant command requires user name and role name as its argument")
+    name, role = given.exactly(2, "user grant command requires user name and role name as its argument")
     response = await client.auth("UserGrantRole", user=name, role=role)
     text = f"Role {role} is granted to user {name}"
     printer.message(response, simple=lambda: printer.line(text), fields=lambda: printer.header_fields(response.header))
 
 
 async def revoke_role(client: "Client", given: Given, printer: Printer) -> None:
-    name, role = _only(given, 2, "user revoke-role requires user name and role name as its argument")
+    name, role = given.exactly(2, "user revoke-role requires user name and role name as its argument")
     response = await client.auth("UserRevokeRole", name=name, role=role)
     text = f"Role {role} is revoked from user {name}"
     printer.message(response, simple=lambda: printer.line(text), fields=lambda: printer.header_fields(response.header))
