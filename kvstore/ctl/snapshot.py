@@ -138,7 +138,8 @@ def restore(given: Given, _printer: Printer) -> None:
         done = restore_to(Path(snapshot), data_dir, cluster, skip_hash_check=flags["skip-hash-check"], bump=bump)
         compacted = f", compacted at {done.compacted_revision}" if done.compacted_revision else ""
         print(
-            f"restored snapshot {snapshot} to {data_dir}: member {done.member_id:x} of cluster {done.cluster_id:x}, revision {done.revision}{compacted}",
+            f"restored snapshot {snapshot} to {data_dir}: member {done.member_id:x} of cluster {done.cluster_id:x}, "
+            f"revision {done.revision}{compacted}",
             file=sys.stderr,
         )
 
