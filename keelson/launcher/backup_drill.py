@@ -11,10 +11,8 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ from keelson.launcher import cluster as clusters
 from keelson.launcher import down, up
 from keelson.launcher.calls import Caller, NoAnswer
 from keelson.launcher.cluster import HOST, Cluster, ClusterSpec, MemberSpec, Refused
-from keelson.launcher.drill import Writer, after, encoded, longest_pause_s
+from keelson.launcher.drill import Writer, after, encoded, longest_pause_s, writing
 
 Tell = Callable[[str], None]
 
@@ -81,7 +79,7 @@ class BackupDrill:
 
     def _run(self, backup: Path) -> Outcome:
         source = self.cluster.members[-1]
-        with self._writing():
+        with writing(self._writers):
             calm_s = time.monotonic()
             time.sleep(CALM_S)
             before = [key for writer in self._writers for _, key in list(writer.acknowledged)]
@@ -137,19 +135,6 @@ class BackupDrill:
             flags = [flag for flag in flags if not flag.startswith("--initial-cluster-state")]
             _kvctl({}, "snapshot", "restore", str(backup), *flags)
         return (time.monotonic() - began_s) / len(restored.members)
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        stop = threading.Event()
-        threads = [threading.Thread(target=writer.run, args=(stop,), name=f"drill-writer-{n}") for n, writer in enumerate(self._writers)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
 
 
 def _kvctl(environment: dict[str, str], *words: str) -> str:

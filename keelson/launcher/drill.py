@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -55,6 +55,25 @@ def longest_pause_s(acknowledged_s: Sequence[float], begin_s: float, end_s: floa
     inside = sorted(at for at in acknowledged_s if begin_s <= at <= end_s)
     marks = [begin_s, *inside, end_s]
     return max(later - earlier for earlier, later in itertools.pairwise(marks))
+
+
+class Writes(Protocol):
+    def run(self, stop: threading.Event) -> None: ...
+
+
+@contextmanager
+def writing(writers: Sequence[Writes]) -> Iterator[None]:
+    """Each in a thread of its own; they have ended when the block has."""
+    stop = threading.Event()
+    threads = [threading.Thread(target=writer.run, args=(stop,), name=f"drill-writer-{n}") for n, writer in enumerate(writers)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 class Writer:
@@ -124,7 +143,7 @@ class Drill:
 
     def run(self, faults: Sequence[str]) -> list[Outcome]:
         self._wait_healthy()
-        with self._writing():
+        with writing(self.writers):
             return [self._one(fault) for fault in faults]
 
     def lost(self) -> list[str]:
@@ -137,19 +156,6 @@ class Drill:
 
     def clean_up(self) -> None:
         self._ask("/v3/kv/deleterange", {"key": encoded(self.prefix), "range_end": encoded(after(self.prefix))})
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        stop = threading.Event()
-        threads = [threading.Thread(target=writer.run, args=(stop,), name=f"drill-writer-{n}") for n, writer in enumerate(self.writers)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
 
     def _one(self, fault: str) -> Outcome:
         how, _, whom = fault.partition("-")

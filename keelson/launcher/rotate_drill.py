@@ -7,8 +7,7 @@ one again that failed. Told is, for each step, how many puts failed (none should
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from certs.rotation import Step
 from keelson.cogs import output
 from keelson.launcher import rotating
 from keelson.launcher.cluster import Cluster, MemberSpec, Refused
-from keelson.launcher.drill import longest_pause_s
+from keelson.launcher.drill import longest_pause_s, writing
 from keelson.launcher.rotating import Tell
 from kvstore.client.client import Client, StoreError, TlsFiles, prefix_end
 
@@ -81,7 +80,7 @@ def run(folder: Path, writers: int, overlap_s: float, tell: Tell) -> list[Outcom
     prefix = f"keelson-rotation/{time.time_ns()}/"
     crew = [Writer(cluster, cluster.members[number % len(cluster.members)], f"{prefix}{number:02}/") for number in range(writers)]
     outcomes = []
-    with _writing(crew):
+    with writing(crew):
         outcomes.append(_measured("calm", crew, lambda: time.sleep(CALM_S)))
         outcomes.append(_measured("renew", crew, lambda: _renew(cluster, tell)))
         for step in Step:
@@ -106,20 +105,6 @@ def _renew(cluster: Cluster, tell: Tell) -> None:
         bundle.renew(folder, stem, ca, datetime.now(UTC))
     tell("renew: every certificate made anew")
     rotating.await_taken(cluster, None)
-
-
-@contextmanager
-def _writing(crew: Sequence[Writer]) -> Iterator[None]:
-    stop = threading.Event()
-    threads = [threading.Thread(target=writer.run, args=(stop,), name=f"rotation-writer-{number}") for number, writer in enumerate(crew)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 def _measured(step: str, crew: Sequence[Writer], work: Callable[[], None]) -> Outcome:
