@@ -10,13 +10,14 @@ import pytest
 
 from kvstore.wire import messages as pb
 from tests.fuzz.target import Target, answer_of, rounds
+from tests.support import http2
 from tests.support.calls import Wire
 from tests.support.http import client_context
+from tests.support.http2 import PREFACE
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-EMPTY_SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
+EMPTY_SETTINGS = http2.frame(http2.SETTINGS, 0, 0)
 
 
 def ports(target: Target) -> list[int]:
@@ -87,29 +88,14 @@ def test_frames_of_http2_that_break_its_rules(any_target: Target) -> None:
 
 def grpc_request(target: Target, body: bytes, path: str = "/etcdserverpb.KV/Put", end: bool = True, **headers: str) -> bytes:
     """Send `body` as the DATA of one gRPC call and return all that the server said (HTTP/2 frames)."""
-    fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x", "content-type": "application/grpc", "te": "trailers"}
-    fields.update({name.replace("_", "-"): value for name, value in headers.items()})
-    # Literal header fields without indexing and without Huffman: RFC 7541, 6.2.2.
-    block = b"".join(b"\x00" + hpack_text(name) + hpack_text(value) for name, value in fields.items())
-    data = PREFACE + EMPTY_SETTINGS + len(block).to_bytes(3, "big") + b"\x01\x04\0\0\0\x01" + block
+    block = http2.request_block(path, **headers)
+    data = http2.opening() + http2.frame(http2.HEADERS, http2.END_HEADERS, 1, block)
     for at in range(0, max(len(body), 1), 16_000):
-        piece = body[at : at + 16_000]
         last = at + 16_000 >= len(body)
-        data += len(piece).to_bytes(3, "big") + b"\x00" + (b"\x01" if end and last else b"\x00") + b"\0\0\0\x01" + piece
+        data += http2.frame(http2.DATA, http2.END_STREAM if end and last else 0, 1, body[at : at + 16_000])
     connection = target.connect()
     connection.sendall(data)
     return answer_of(connection, 3)
-
-
-def hpack_text(text: str) -> bytes:
-    raw = text.encode()
-    if len(raw) < 127:
-        return bytes([len(raw)]) + raw
-    rest, out = len(raw) - 127, b"\x7f"
-    while rest >= 128:
-        out += bytes([rest & 0x7F | 0x80])
-        rest >>= 7
-    return out + bytes([rest]) + raw
 
 
 def test_grpc_lengths_that_lie(any_target: Target) -> None:

@@ -32,9 +32,10 @@ def field(name: str, value: str) -> bytes:
     return b"\0" + text(name) + text(value)
 
 
-def request_block(path: str) -> bytes:
-    """The headers of a gRPC call."""
+def request_block(path: str, **headers: str) -> bytes:
+    """The headers of a gRPC call, and some in their place or beside them (content_type is content-type)."""
     fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x", "content-type": "application/grpc", "te": "trailers"}
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
     return b"".join(field(name, value) for name, value in fields.items())
 
 

@@ -7,11 +7,16 @@ from google.protobuf.message import Message
 
 from kvstore.wire import messages as pb
 from kvstore.wire.messages import METHODS
+from tests.model.backend import CLUSTER, MEMBER, TERM
 from tests.support.calls import OK, Reply
 from tests.unit.api.served import Served
 
 PATHS = {method.name: path for path, method in METHODS.items() if method.service in ("v3lockpb.Lock", "v3electionpb.Election")}
 UNKNOWN = 2
+
+
+def header(revision: int) -> Message:
+    return pb.ResponseHeader(cluster_id=CLUSTER, member_id=MEMBER, revision=revision, raft_term=TERM)
 
 
 class Coordination:

@@ -1,7 +1,6 @@
 """HTTP/2 by hand, one call at a time on one connection: for requests that no gRPC library would send."""
 
 import socket
-import struct
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -9,9 +8,10 @@ from typing import Self
 from hpack import Decoder, Encoder
 from msgspec import Struct
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
-END_STREAM, ACK, END_HEADERS = 1, 1, 4
+from tests.support.http2 import DATA, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, opening
+
+GOAWAY = 7
+ACK = 1
 FRAME_BYTES_MAX = 16_384
 TIMEOUT_S = 10
 
@@ -22,10 +22,6 @@ class Answer(Struct):
     trailers: dict[str, str] = {}
 
 
-def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
-
-
 class Exchange:
     def __init__(self, port: int, window_bytes: int = (1 << 31) - 1) -> None:
         """`window_bytes`: how much the server may send on a stream."""
@@ -34,8 +30,7 @@ class Exchange:
         self._file = self._socket.makefile("rb")
         self._encoder, self._decoder = Encoder(), Decoder()
         self._stream = -1
-        settings = struct.pack(">HI", 4, window_bytes)
-        self._socket.sendall(PREFACE + frame(SETTINGS, 0, 0, settings) + frame(WINDOW_UPDATE, 0, 0, (1 << 30).to_bytes(4, "big")))
+        self._socket.sendall(opening([(INITIAL_WINDOW, window_bytes)]) + frame(WINDOW_UPDATE, 0, 0, (1 << 30).to_bytes(4, "big")))
 
     def __enter__(self) -> Self:
         return self

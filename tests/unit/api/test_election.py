@@ -4,22 +4,9 @@ import grpc
 import pytest
 
 from kvstore.wire import messages as pb
-from tests.model.backend import CLUSTER, MEMBER, TERM
-from tests.unit.api.coordination import UNKNOWN, Coordination, reply
-from tests.unit.api.served import Served
+from tests.unit.api.coordination import UNKNOWN, Coordination, header, reply
 
 NO_LEADER_FIELD = '"leader" field must be provided'
-
-
-@pytest.fixture
-def service(served: Served) -> Coordination:
-    made = Coordination(served)
-    made.grant(0xA, 0xB, 0xC)
-    return made
-
-
-def header(revision: int) -> object:
-    return pb.ResponseHeader(cluster_id=CLUSTER, member_id=MEMBER, revision=revision, raft_term=TERM)
 
 
 def campaign(service: Coordination, lease: int, value: bytes) -> object:

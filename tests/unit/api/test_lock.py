@@ -6,22 +6,9 @@ import socket
 import pytest
 
 from kvstore.wire import messages as pb
-from tests.model.backend import CLUSTER, MEMBER, TERM
-from tests.unit.api.coordination import UNKNOWN, Coordination, reply
-from tests.unit.api.served import Served
+from tests.unit.api.coordination import UNKNOWN, Coordination, header, reply
 
 DEADLINE_EXCEEDED = 4
-
-
-@pytest.fixture
-def service(served: Served) -> Coordination:
-    made = Coordination(served)
-    made.grant(0xA, 0xB, 0xC)
-    return made
-
-
-def header(revision: int) -> object:
-    return pb.ResponseHeader(cluster_id=CLUSTER, member_id=MEMBER, revision=revision, raft_term=TERM)
 
 
 @pytest.mark.parametrize("name, lease, key", [(b"door", 0xA, b"door/a"), (b"", 0xB, b"/b"), (b"\xff\0", 0xC, b"\xff\0/c"), (b"n", -255, b"n/-ff")])
