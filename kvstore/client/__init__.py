@@ -4,6 +4,7 @@ client.py      every call; endpoints, tunnel, authentication, retry and errors a
 watch.py       a watch that survives its connection
 lease.py, session.py    a lease kept alive, and what lives as long as it
 lock.py, election.py, barrier.py, queue.py    coordination, on keys; contest and waiting are their common parts
-namespace.py, leasing.py    the same client below a prefix, or with reads from memory; writes says what a transaction may write
+namespace.py, leasing.py    the same client below a prefix, or with reads from memory (around: their common part);
+               writes says what a transaction may write
 mirror.py      one cluster's keys copied to another
 """

@@ -29,6 +29,7 @@ from typing import Any, Self
 from msgspec import Struct
 
 from keelson.cogs.tasks import TaskSet
+from kvstore.client.around import Around
 from kvstore.client.client import Client
 from kvstore.client.contest import delete_if_unchanged, unchanged
 from kvstore.client.namespace import interval
@@ -57,15 +58,13 @@ class Kept(Struct):
     kv: Any
 
 
-class Leasing(Client):
+class Leasing(Around):
     """Whatever a client does; keys are read from memory where that is right. The client stays its owner's to close."""
 
     def __init__(self, client: Client, prefix: bytes, *, ttl_s: int = SESSION_TTL_S) -> None:
-        self._client = client
+        super().__init__(client)
         self.prefix = prefix
         self.ttl_s = ttl_s
-        self.channels = client.channels
-        self.timeout_s = client.timeout_s
         self.hits = 0
         """Reads answered from memory."""
         self._kept: dict[bytes, Kept] = {}
@@ -89,20 +88,6 @@ class Leasing(Client):
     async def close(self) -> None:
         """Let go of all keys. The client goes on."""
         await self._tasks.close()
-
-    # --- what is the client's own
-
-    def callable(self, path: str) -> Any:
-        return self._client.callable(path)
-
-    async def ready(self) -> None:
-        await self._client.ready()
-
-    async def login(self) -> None:
-        await self._client.login()
-
-    async def renew(self, error: StoreError) -> bool:
-        return await self._client.renew(error)
 
     async def call(self, path: str, request: Any, *, is_read: bool) -> Any:
         if path == _RANGE:

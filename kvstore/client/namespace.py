@@ -14,9 +14,10 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
+from kvstore.client.around import Around
 from kvstore.client.client import Client, prefix_end
 from kvstore.client.watch import Watcher
-from kvstore.errors import EmptyKey, StoreError
+from kvstore.errors import EmptyKey
 
 FROM_KEY = b"\0"
 """As a range_end: no end."""
@@ -31,29 +32,12 @@ def interval(prefix: bytes, key: bytes, range_end: bytes) -> tuple[bytes, bytes]
     return prefix + key, prefix_end(prefix) if range_end == FROM_KEY else prefix + range_end
 
 
-class Namespace(Client):
+class Namespace(Around):
     """Whatever a client does, below `prefix`. The client stays its owner's to close."""
 
     def __init__(self, client: Client, prefix: bytes) -> None:
-        self._client = client
+        super().__init__(client)
         self.prefix = prefix
-        self.channels = client.channels
-        self.timeout_s = client.timeout_s
-
-    async def close(self) -> None:
-        """The client goes on."""
-
-    def callable(self, path: str) -> Any:
-        return self._client.callable(path)
-
-    async def ready(self) -> None:
-        await self._client.ready()
-
-    async def login(self) -> None:
-        await self._client.login()
-
-    async def renew(self, error: StoreError) -> bool:
-        return await self._client.renew(error)
 
     async def call(self, path: str, request: Any, *, is_read: bool) -> Any:
         translation = _TRANSLATIONS.get(path)
