@@ -11,7 +11,7 @@ import msgspec
 
 from kvstore.accounts import ROOT, AuthRevision, PermissionKind, Role, User
 from kvstore.auth.permissions import KeyRanges, merged
-from kvstore.storage.engine import ReadTxn, WriteTxn
+from kvstore.storage.engine import EngineError, ReadTxn, WriteTxn
 from kvstore.storage.tables import StateTables
 
 _ENABLED, _REVISION = b"enabled", b"revision"
@@ -98,7 +98,11 @@ def _key(name: str) -> bytes:
 
 
 def _rows(txn: ReadTxn, table: Any, decode: Any) -> list[Any]:
+    """Raises EngineError for a row that is none."""
     cursor = txn.cursor(db=table)
-    rows = [decode(row) for _, row in cursor.iternext()] if cursor.first() else []
-    cursor.close()
-    return rows
+    try:
+        return [decode(row) for _, row in cursor.iternext()] if cursor.first() else []
+    except ValueError as error:  # msgspec's, and those of UTF-8
+        raise EngineError(f"damaged: a row of users or roles cannot be read ({error})") from error
+    finally:
+        cursor.close()

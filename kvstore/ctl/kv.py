@@ -288,7 +288,10 @@ def _unquoted(text: str) -> str:
     """A Go string literal, or the text as it stands."""
     text = text.strip()
     if len(text) >= 2 and text[0] == text[-1] == '"':
-        return text[1:-1].encode("latin-1", "backslashreplace").decode("unicode_escape") if "\\" in text else text[1:-1]
+        try:
+            return text[1:-1].encode("latin-1", "backslashreplace").decode("unicode_escape") if "\\" in text else text[1:-1]
+        except UnicodeDecodeError:
+            return text  # no literal: as it stands
     if len(text) >= 2 and text[0] == text[-1] == "'":
         return text[1:-1]
     return text

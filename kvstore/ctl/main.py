@@ -99,6 +99,8 @@ def _told(error: BaseException) -> BaseException:
     from kvstore.ctl.failure import told
     from kvstore.errors import StoreError
 
+    if isinstance(error, UnicodeEncodeError):  # a name with bytes that are no text: keys may have them, names may not
+        return Failure(ERROR, "rpc error: code = Internal desc = grpc: error while marshaling: string field contains invalid UTF-8")
     return Failure(ERROR, told(error)) if isinstance(error, StoreError) else error
 
 

@@ -45,7 +45,10 @@ def _check_urls(urls: list[str]) -> None:
             raise Failure(ERROR, f'parse "{url.strip()}": first path segment in URL cannot contain colon')
         if scheme not in ("http", "https", "unix", "unixs") or not separator:
             raise Failure(ERROR, f"URL scheme must be http, https, unix, or unixs: {url.strip()}")
-        parts = urlsplit(url.strip())
+        try:
+            parts = urlsplit(url.strip())
+        except ValueError as error:
+            raise Failure(ERROR, f'parse "{url.strip()}": {error}') from error
         if scheme in ("http", "https"):
             host, colon, port = parts.netloc.rpartition(":")
             if not colon or not port or host.endswith(":"):

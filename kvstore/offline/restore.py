@@ -40,6 +40,9 @@ from kvstore.storage.raftlog import RaftLog
 
 FIRST_INDEX, FIRST_TERM = Index(1), Term(1)
 
+REVISION_MAX = 1 << 62
+"""Revisions have 63 bits, and a cluster needs some to go on from."""
+
 
 class Restored(Struct, frozen=True):
     """Who the restored member is, and where its keys stand."""
@@ -176,6 +179,8 @@ def _found(disk: LmdbDisk, machine: Machine, cluster: NewCluster, digest: bytes,
     machine.found_cluster(
         [Member(ids[known], known, tuple(urls), ()) for known, urls in cluster.members.items()], encode_conf(conf), FIRST_INDEX, FIRST_TERM
     )
+    if bump > REVISION_MAX - machine.revision:
+        raise ConfigurationError(f"--bump-revision {bump} would lead to a revision above {REVISION_MAX}: clients could not read it")
     if bump:
         machine.bump_revision(bump)
     machine.seal()

@@ -25,6 +25,7 @@ from kvstore.accounts import (
     UserRevokeRole,
     UsersAsked,
 )
+from kvstore.storage.engine import EngineError
 from tests.unit.auth.book import READ, READWRITE, WRITE, Book, guarded_book
 
 
@@ -169,3 +170,11 @@ def test_everything_is_there_after_a_restart() -> None:
     assert accounts.enabled
     assert before == (accounts.revision, accounts.users, accounts.roles)
     assert long_name + "y" in accounts.users
+
+
+def test_a_row_that_cannot_be_read_is_a_damaged_disk() -> None:
+    """As the member is told of every other damage: in a sentence at its start."""
+    book = Book()
+    book.machine.transaction.put(b"ann", b"\x92\xc0", db=book.machine.tables.auth_users)
+    with pytest.raises(EngineError, match="damaged: a row of users or roles cannot be read"):
+        book.restart()

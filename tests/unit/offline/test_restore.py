@@ -13,7 +13,7 @@ from kvstore.member.changes import new_member_id
 from kvstore.model import AlarmAction, AlarmChange, AlarmMember, AlarmType, Put, Range
 from kvstore.mvcc.hash import hash_kv
 from kvstore.offline import Unusable
-from kvstore.offline.restore import FIRST_INDEX, FIRST_TERM, NewCluster, Restored, restore
+from kvstore.offline.restore import FIRST_INDEX, FIRST_TERM, REVISION_MAX, NewCluster, Restored, restore
 from kvstore.offline.snapshots import SnapshotRefused
 from kvstore.server.bootstrap import ConfigurationError, Opened, continue_as_member, open_data
 from kvstore.storage.engine import EngineError
@@ -109,6 +109,14 @@ def test_a_bump_leaves_no_old_revision_readable(tmp_path: Path, snapshot: Path) 
         machine.apply(Index(index), FIRST_TERM, command)
     assert machine.revision == 1_000_206
     close(disk, found)
+
+
+def test_a_bump_beyond_what_clients_can_read_is_refused(tmp_path: Path, snapshot: Path) -> None:
+    for bump in (REVISION_MAX - 204, (1 << 63) - 1):
+        with pytest.raises(ConfigurationError, match="revision above"):
+            restore(snapshot, tmp_path / "m1", cluster("m1"), bump=bump)
+        assert not (tmp_path / "m1").exists()
+    assert restore(snapshot, tmp_path / "m1", cluster("m1"), bump=REVISION_MAX - 205).revision == REVISION_MAX
 
 
 def _with_checksum(content: bytes) -> bytes:
