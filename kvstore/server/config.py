@@ -163,13 +163,7 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
     if "listen-client-urls" in given and "advertise-client-urls" not in given:
         raise ConfigurationError("--advertise-client-urls is required when --listen-client-urls is set explicitly")
     name = text("name")
-    heartbeat_ms, election_ms = number("heartbeat-interval"), number("election-timeout")
-    if heartbeat_ms <= 0:
-        raise ConfigurationError(f"--heartbeat-interval must be >0 (set to {heartbeat_ms}ms)")
-    if election_ms < 5 * heartbeat_ms:
-        raise ConfigurationError(f"--election-timeout[{election_ms}ms] should be at least as 5 times as --heartbeat-interval[{heartbeat_ms}ms]")
-    if election_ms > ELECTION_MS_MAX:
-        raise ConfigurationError(f"--election-timeout[{election_ms}ms] is too long, and should be set less than {ELECTION_MS_MAX}ms")
+    heartbeat_ms, election_ms = _raft_times_ms(number)
     state = text("initial-cluster-state")
     if state not in ("new", "existing"):
         raise ConfigurationError(f'invalid value "{state}" for --initial-cluster-state: expected "new" or "existing"')
@@ -179,22 +173,14 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
     progress_s = parse_duration(text("watch-progress-notify-interval"))
     if progress_s < 0.1:
         raise ConfigurationError("--watch-progress-notify-interval must be at least 100ms")
-    try:
-        gates = gate_values(text("feature-gates"))
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from error
-    for gate in gates:
-        if gate not in flags.FEATURE_GATES:
-            raise ConfigurationError(f"unrecognized feature gate: {gate}")
+    gates = _gates(text("feature-gates"))
     advertise_peer = urls(text("initial-advertise-peer-urls"), "initial-advertise-peer-urls")
     data_dir = Path(text("data-dir") or f"{name}.etcd")
     client_tls, peer_tls = (tls_flags.settings(text, port, data_dir, notes) for port in ("client", "peer"))
     listen_client = urls(text("listen-client-urls"), "listen-client-urls", listening=True)
     listen_peer = urls(text("listen-peer-urls"), "listen-peer-urls", listening=True)
-    for wanted, files, what in ((listen_client, client_tls, "client"), (listen_peer, peer_tls, "peer")):
-        if any(urlsplit(url).scheme == "https" for url in wanted) and not files.given:
-            flag = "" if what == "client" else "peer-"
-            raise ConfigurationError(f"--listen-{what}-urls has an https URL: give --{flag}cert-file and --{flag}key-file, too")
+    _refuse_https_without_files(listen_client, client_tls, "client")
+    _refuse_https_without_files(listen_peer, peer_tls, "peer")
     log_outputs = tuple(text("log-outputs").split(","))
     rotated = is_true(text("enable-log-rotation"))
     check_outputs(log_outputs, rotated)
@@ -202,11 +188,7 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         raise ConfigurationError(f'unrecognized level: "{text("log-level")}"')
     if text("log-format") not in ("json", "console"):
         raise ConfigurationError(f'unknown log format "{text("log-format")}", supported values json, console')
-    bootstraps = [flag for flag in ("initial-cluster", "discovery-endpoints", "discovery-srv") if given.get(flag)]
-    if len(bootstraps) > 1:
-        raise ConfigurationError(
-            'multiple discovery or bootstrap flags are set. Choose one of "initial-cluster", "discovery", "discovery-endpoints" or "discovery-srv"'
-        )
+    _refuse_two_bootstraps(given)
     quota = number("quota-backend-bytes")
     if quota > QUOTA_BYTES_RECOMMENDED:
         notes.append(f"--quota-backend-bytes: quota exceeds the maximum value of {QUOTA_BYTES_RECOMMENDED} that is recommended")
@@ -279,6 +261,43 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         bcrypt_cost=bcrypt_cost,
         notes=tuple(notes),
     )
+
+
+def _raft_times_ms(number: Callable[[str], int]) -> tuple[int, int]:
+    """Heartbeat interval and election timeout."""
+    heartbeat_ms, election_ms = number("heartbeat-interval"), number("election-timeout")
+    if heartbeat_ms <= 0:
+        raise ConfigurationError(f"--heartbeat-interval must be >0 (set to {heartbeat_ms}ms)")
+    if election_ms < 5 * heartbeat_ms:
+        raise ConfigurationError(f"--election-timeout[{election_ms}ms] should be at least as 5 times as --heartbeat-interval[{heartbeat_ms}ms]")
+    if election_ms > ELECTION_MS_MAX:
+        raise ConfigurationError(f"--election-timeout[{election_ms}ms] is too long, and should be set less than {ELECTION_MS_MAX}ms")
+    return heartbeat_ms, election_ms
+
+
+def _gates(text: str) -> dict[str, bool]:
+    try:
+        gates = gate_values(text)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    for gate in gates:
+        if gate not in flags.FEATURE_GATES:
+            raise ConfigurationError(f"unrecognized feature gate: {gate}")
+    return gates
+
+
+def _refuse_https_without_files(wanted: tuple[str, ...], files: TlsSettings, what: str) -> None:
+    if any(urlsplit(url).scheme == "https" for url in wanted) and not files.given:
+        flag = "" if what == "client" else "peer-"
+        raise ConfigurationError(f"--listen-{what}-urls has an https URL: give --{flag}cert-file and --{flag}key-file, too")
+
+
+def _refuse_two_bootstraps(given: Mapping[str, str]) -> None:
+    bootstraps = [flag for flag in ("initial-cluster", "discovery-endpoints", "discovery-srv") if given.get(flag)]
+    if len(bootstraps) > 1:
+        raise ConfigurationError(
+            'multiple discovery or bootstrap flags are set. Choose one of "initial-cluster", "discovery", "discovery-endpoints" or "discovery-srv"'
+        )
 
 
 def _discovery(text: Callable[[str], str], name: str) -> DiscoverySettings | None:
