@@ -376,7 +376,13 @@ def conf_changed(raft: "Raft") -> None:
 
 
 def _leave(raft: "Raft") -> None:
-    """We were removed. Whoever is furthest is to campaign at once: the others would only do so when they have missed us for long enough."""
+    """We were removed. The others hear that it is committed, or they would still wait for our vote when we are gone; it is not they who would
+    leave for good, so our own disk need not know first (`commit_to_tell`). And whoever is furthest is to campaign at once: the others would only
+    do so when they have missed us for long enough."""
+    for peer in raft.conf.voters + raft.conf.learners:
+        progress = raft.progress.get(peer)
+        if progress is not None:
+            raft.messages.append(Heartbeat(raft.id, peer, raft.term, min(progress.match, raft.log.commit), raft.rounds.last_number))
     furthest = max(raft.conf.voters, key=lambda voter: raft.progress[voter].match if voter in raft.progress else NO_INDEX)
     term = raft.term
     raft.become_follower(term, NOBODY)
