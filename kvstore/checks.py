@@ -62,10 +62,16 @@ def _check_operations(txn: Txn, operations_max: int) -> None:
             raise KeyNotFound  # the client sent an operation that says nothing (TXN-12)
 
 
+PEER_URLS_LENGTH_MAX = 4096
+"""Of one member, all together: the list of all members must fit what joiners are told in one frame."""
+
+
 def check_peer_urls(urls: Iterable[str]) -> tuple[str, ...]:
     """Sorted, as etcd keeps them (types.NewURLs): at least one; scheme, host and port and nothing else. Sockets of the file system, which
     etcd takes, too, are no address of a member here."""
     checked = sorted(url.strip() for url in urls)
+    if not checked or sum(map(len, checked)) > PEER_URLS_LENGTH_MAX:
+        raise BadMemberUrls
     for url in checked:
         try:
             parts = urlsplit(url)
@@ -74,8 +80,6 @@ def check_peer_urls(urls: Iterable[str]) -> tuple[str, ...]:
             raise BadMemberUrls from None
         if parts.scheme not in ("http", "https") or not complete or parts.path or parts.query or parts.fragment or parts.username is not None:
             raise BadMemberUrls
-    if not checked:
-        raise BadMemberUrls
     return tuple(checked)
 
 
