@@ -1,10 +1,13 @@
-"""Asking a running member, as any client would: health and status over HTTP on its client port, with the cluster's client certificate."""
+"""Asking a running member, as any client would: health and status over HTTP on its client port, with the cluster's client certificate.
+
+Where authentication is on, the JSON gateway refuses that certificate, and the same is asked over gRPC, which takes it for root's.
+"""
 
 import http.client
 import json
 import ssl
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -12,7 +15,13 @@ from certs.bundle import ADMIN
 from certs.profiles import CLIENT
 from keelson.launcher.cluster import HOST, Cluster, MemberSpec
 
+if TYPE_CHECKING:
+    from keelson.launcher.rpc import Line
+
 TIMEOUT_S = 2.0
+
+_REFUSES_NAMES = b"CommonName of client"
+"""How etcd's gateway, and ours, begins the answer to a certificate with a name while authentication is on."""
 
 
 class NoAnswer(Exception):
@@ -40,6 +49,8 @@ class Caller:
         self.cluster = cluster
         self._context: ssl.SSLContext | None = None
         self._seen: tuple[int, ...] = ()
+        self.by_grpc = False
+        """Set for good once a gateway has refused the certificate: gRPC does with authentication on and off."""
 
     def context(self) -> ssl.SSLContext | None:
         """With the certificates as they are now: they may be rotated while somebody looks on. Raises OSError."""
@@ -61,6 +72,8 @@ class Caller:
 
     def request(self, member: MemberSpec, method: str, path: str, body: Any = None, timeout_s: float = TIMEOUT_S) -> Any:
         """The decoded JSON answer. Raises NoAnswer."""
+        if self.by_grpc and method == "POST":
+            return self._ask_by_grpc(member, path, body, timeout_s)
         try:
             connection = self.connect(member, timeout_s)
         except OSError as error:
@@ -73,12 +86,41 @@ class Caller:
             raise NoAnswer(_in_short(error)) from None
         finally:
             connection.close()
+        if self.refuses_names(response.status, content):
+            return self._ask_by_grpc(member, path, body, timeout_s)
         if response.status != 200:
             raise NoAnswer(f"HTTP {response.status}: {content[:200].decode(errors='replace').strip()}")
         try:
             return json.loads(content)
         except ValueError:
             raise NoAnswer(f"no JSON: {content[:200]!r}") from None
+
+    def refuses_names(self, status: int, content: bytes) -> bool:
+        """Whether an answer says that this certificate must come by gRPC; remembered in `by_grpc`."""
+        if status == 400 and content.startswith(_REFUSES_NAMES):
+            self.by_grpc = True
+            return True
+        return False
+
+    def line(self, member: MemberSpec, timeout_s: float) -> "Line":
+        """To call the member by gRPC; for the caller to close."""
+        from keelson.launcher.rpc import Line, TlsFiles  # only here: gRPC takes longer to import than `status` to answer
+
+        certs = self.cluster.certs
+        tls = TlsFiles(str(certs.ca), str(certs.certificate(CLIENT, ADMIN)), str(certs.key(CLIENT, ADMIN)))
+        return Line(self.cluster.client_url(member), None if self.cluster.spec.insecure else tls, timeout_s)
+
+    def _ask_by_grpc(self, member: MemberSpec, path: str, body: Any, timeout_s: float) -> Any:
+        from kvstore.client.client import StoreError
+
+        try:
+            line = self.line(member, timeout_s)
+            try:
+                return line.call(path, body)
+            finally:
+                line.close()
+        except (OSError, StoreError) as error:
+            raise NoAnswer(str(error)) from None
 
     def connect(self, member: MemberSpec, timeout_s: float) -> http.client.HTTPConnection:
         """Not yet connected: the first request does that, and raises OSError if it cannot."""

@@ -5,7 +5,8 @@ Meanwhile a fault happens: a member is killed with SIGKILL (the supervisor start
 longest time in which no write at all was acknowledged, the tries that failed, and when the member was healthy again; at the end every acknowledged
 key is read back.
 
-Everything goes through the JSON gateway on the client ports, so the same drill runs against etcd itself (KEELSON_MEMBER_COMMAND).
+Everything goes through the JSON gateway on the client ports, or through gRPC where authentication is on (see calls.py), so the same drill runs
+against etcd itself (KEELSON_MEMBER_COMMAND).
 """
 
 import base64
@@ -17,14 +18,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
 from keelson.launcher import processes
 from keelson.launcher.calls import Caller, NoAnswer
 from keelson.launcher.cluster import Cluster, MemberSpec, Refused
-from keelson.launcher.status import observe
+from keelson.launcher.status import Row, observe
+
+if TYPE_CHECKING:
+    from keelson.launcher.rpc import Line
 
 TRY_TIMEOUT_S = 1.0
 CALM_S = 2.0
@@ -87,6 +91,7 @@ class Writer:
         self._home = self._at = number % len(caller.cluster.members)
         self._go_home = False
         self._connection: http.client.HTTPConnection | None = None
+        self._line: Line | None = None
 
     def run(self, stop: threading.Event) -> None:
         number = 0
@@ -106,16 +111,32 @@ class Writer:
 
     def _try_put(self, key: str) -> bool:
         """One put; False also if it is not known whether it happened."""
-        members = self._caller.cluster.members
+        member = self._caller.cluster.members[self._at]
+        body = {"key": encoded(key), "value": encoded(key)}
+        if self._caller.by_grpc:
+            return self._try_line(member, body)
         try:
             if self._connection is None:
-                self._connection = self._caller.connect(members[self._at], TRY_TIMEOUT_S)
-            self._connection.request("POST", "/v3/kv/put", json.dumps({"key": encoded(key), "value": encoded(key)}))
+                self._connection = self._caller.connect(member, TRY_TIMEOUT_S)
+            self._connection.request("POST", "/v3/kv/put", json.dumps(body))
             response = self._connection.getresponse()
-            response.read()
-            return response.status == 200
+            content = response.read()
         except (OSError, http.client.HTTPException):
             return False
+        if self._caller.refuses_names(response.status, content):
+            return self._try_line(member, body)
+        return response.status == 200
+
+    def _try_line(self, member: MemberSpec, body: dict[str, str]) -> bool:
+        from kvstore.client.client import StoreError
+
+        try:
+            if self._line is None:
+                self._line = self._caller.line(member, TRY_TIMEOUT_S)
+            self._line.call("/v3/kv/put", body)
+        except (OSError, StoreError):
+            return False
+        return True
 
     def go_home(self) -> None:
         """Back to the member of the beginning, soon: else all writers gather at whichever member was never broken."""
@@ -129,6 +150,9 @@ class Writer:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
 
 class Drill:
@@ -194,7 +218,7 @@ class Drill:
         rows = observe(self.cluster, self.caller)
         names = [row.name for row in rows if row.role == whom]
         if not names:
-            raise Refused(f"there is no {whom} to break: {', '.join(f'{row.name} is {row.role}' for row in rows)}")
+            raise Refused(f"there is no {whom} to break: {_roles(rows)}")
         return next(member for member in self.cluster.members if member.name == names[0])
 
     def _signal(self, member: MemberSpec, number: signal.Signals) -> None:
@@ -209,7 +233,7 @@ class Drill:
             if all(row.healthy for row in rows) and sum(row.role == "leader" for row in rows) == 1:
                 return
             if time.monotonic() > deadline_s:
-                raise Refused(f"not every member is healthy: {', '.join(f'{row.name} is {row.role}' for row in rows)}")
+                raise Refused(f"not every member is healthy: {_roles(rows)}")
             time.sleep(0.05)
 
     def _keys(self) -> set[str]:
@@ -234,6 +258,10 @@ class Drill:
             except NoAnswer as error:
                 problem = error
         raise Refused(f"no member answers {path}: {problem}")
+
+
+def _roles(rows: Sequence[Row]) -> str:
+    return ", ".join(f"{row.name} is {row.role}" + (f" ({row.problem})" if row.problem else "") for row in rows)
 
 
 def encoded(text: str) -> str:

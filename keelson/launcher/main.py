@@ -138,6 +138,9 @@ def status_command(folder: Path, watch: bool, interval_s: float, form: str) -> N
     shown = status.observe(cluster, Caller(cluster))
     click.echo(output.as_json(status.as_data(cluster, shown)) if form == "json" else status.as_text(shown, output.colour_wanted()))
     if not all(row.healthy for row in shown):
+        for row in shown:
+            if row.problem is not None:
+                tell(f"{row.name}: {row.problem}")
         if not processes.running(cluster.folder, supervisor.NAME):
             tell("nobody supervises the members: `keelson up` starts them")
         sys.exit(1)

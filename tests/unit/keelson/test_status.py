@@ -113,3 +113,37 @@ def test_nobody_there_is_no_answer() -> None:
     caller = Caller(Cluster(Path("/nowhere"), ClusterSpec((MemberSpec("m1", 1, 2),), insecure=True)))
     with pytest.raises(NoAnswer, match="connection refused"):
         caller.check_health(caller.cluster.members[0])
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        content = b"CommonName of client sending a request against gateway will be ignored and not used as expected\n"
+        self.send_response(400)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_certificate_that_the_gateway_refuses_goes_by_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Line:
+        def call(self, path: str, body: dict[str, str]) -> dict[str, str]:
+            return {"asked": path} | body
+
+        def close(self) -> None:
+            closed.append(self)
+
+    closed: list[Line] = []
+    monkeypatch.setattr(Caller, "line", lambda *_: Line())
+    with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        caller = Caller(Cluster(Path("/nowhere"), ClusterSpec((MemberSpec("m1", server.server_port, 1),), insecure=True)))
+        (member,) = caller.cluster.members
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        assert caller.request(member, "POST", "/v3/kv/put", {"key": "aw=="}) == {"asked": "/v3/kv/put", "key": "aw=="}
+        server.shutdown()
+        thread.join()
+    assert caller.request(member, "POST", "/v3/kv/put", {}) == {"asked": "/v3/kv/put"}, "the gateway is not asked again"
+    assert len(closed) == 2
