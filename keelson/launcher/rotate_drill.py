@@ -1,7 +1,8 @@
 """`keelson certs rotate --drill`: every certificate of a running cluster and its authority are replaced while clients write.
 
-The writers are clients as others are: each puts its own keys one after the other through the client library, at its own member, and never puts
-one again that failed. Told is, for each step, how many puts failed (none should) and the longest time without an acknowledged one.
+The writers are clients as others are: each puts its own keys one after the other through the client library, at its own member. A put that meets
+the end of its connection (GOAWAY: a server with new certificates closes the old connections) is sent once more, on the next one, as Go's
+client does by itself; no other. Told is, for each step, how many puts failed (none should) and the longest time without an acknowledged one.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from kvstore.client.client import Client, StoreError, TlsFiles, prefix_end
 CALM_S = 2.0
 """Writing before the first step, so that the gaps of the steps have something to be compared with."""
 TRY_TIMEOUT_S = 5.0
+CONNECTION_ENDED = "GOAWAY"
 
 HEADERS = ("STEP", "FAILED", "ACKNOWLEDGED", "NO WRITE FOR", "A CLIENT WAITED", "TOOK")
 
@@ -47,6 +49,7 @@ class Writer:
     def __init__(self, cluster: Cluster, member: MemberSpec, prefix: str) -> None:
         self.acknowledged_s: list[float] = []
         self.failed: list[tuple[float, str]] = []
+        self.repeated = 0
         self.keys: list[bytes] = []
         self._url, self._prefix = cluster.client_url(member), prefix
         certs = cluster.certs
@@ -62,12 +65,21 @@ class Writer:
                 key = f"{self._prefix}{number:08}".encode()
                 number += 1
                 try:
-                    await client.put(key, b"x")
+                    await self._put(client, key)
                 except StoreError as error:
                     self.failed.append((time.monotonic(), str(error)))
                 else:
                     self.acknowledged_s.append(time.monotonic())
                     self.keys.append(key)
+
+    async def _put(self, client: Client, key: bytes) -> None:
+        try:
+            await client.put(key, b"x")
+        except StoreError as error:
+            if CONNECTION_ENDED not in str(error):
+                raise
+            self.repeated += 1
+            await client.put(key, b"x")
 
 
 def run(folder: Path, writers: int, overlap_s: float, tell: Tell) -> list[Outcome]:
@@ -94,6 +106,9 @@ def run(folder: Path, writers: int, overlap_s: float, tell: Tell) -> list[Outcom
         outcomes.append(_measured("after", crew, lambda: time.sleep(CALM_S)))
     for _, reason in (failure for writer in crew for failure in writer.failed):
         tell(f"a put failed: {reason}")
+    repeated = sum(writer.repeated for writer in crew)
+    if repeated:
+        tell(f"{repeated} put(s) met the end of their connection and were sent once more")
     asyncio.run(_check(cluster, crew, prefix))
     return outcomes
 
