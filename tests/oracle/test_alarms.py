@@ -125,8 +125,10 @@ def test_a_corrupt_cluster_only_reads(duel: Duel) -> None:
     ]
     for request in requests:
         duel.ask(request)
-    healths = [(answer.status, answer.json()) for answer in (side.member.http.get("/health") for side in duel.sides)]
-    assert healths[0] == healths[1]
+    for side in duel.sides:
+        answer = side.member.http.get("/health")
+        # Two alarms stand by now, and etcd names one of them by chance.
+        assert (answer.status, answer.json()["reason"]) in [(503, "ALARM CORRUPT"), (503, "ALARM NOSPACE")], side
     change(duel, AlarmAction.DEACTIVATE, AlarmType.NOSPACE)
     change(duel, AlarmAction.DEACTIVATE, AlarmType.CORRUPT)
     duel.ask(pb.PutRequest(key=b"key", value=b"small"))
