@@ -86,8 +86,7 @@ def table(done: Results) -> str:
             row += [f"{rates[-1]:,.0f}", f"{100 * done.spread(peer, case):.0f}"]
             row += [f"{done.median(peer, case, field):.2f}" for field in ("p50_ms", "p99_ms")]
         rows.append(row + ([f"{rates[0] / rates[1]:.2f}"] if len(peers) == 2 and rates[1] else []))
-    widths = [max(len(row[at]) for row in rows if at < len(row)) for at in range(len(rows[0]))]
-    return "\n".join("  ".join(_aligned(at, cell, widths[at]) for at, cell in enumerate(row)) for row in rows)
+    return _aligned(rows, words=(0, 2))
 
 
 def facts_table(done: Results) -> str:
@@ -99,14 +98,13 @@ def facts_table(done: Results) -> str:
         rows.append([name, *("" if value is None else f"{value:,.2f}" for value in told), done.unit(name)])
         if len(peers) == 2:
             rows[-1].append(f"{told[0] / told[1]:.2f}" if told[0] is not None and told[1] else "")
+    return _aligned(rows, words=(0, len(peers) + 1))
+
+
+def _aligned(rows: list[list[str]], words: tuple[int, ...]) -> str:
+    """The columns `words` to the left, numbers to the right."""
     widths = [max(len(row[at]) for row in rows if at < len(row)) for at in range(len(rows[0]))]
-    left = (0, len(peers) + 1)
-    return "\n".join("  ".join(cell.ljust(widths[at]) if at in left else cell.rjust(widths[at]) for at, cell in enumerate(row)) for row in rows)
-
-
-def _aligned(column: int, cell: str, width: int) -> str:
-    """Words to the left, numbers to the right."""
-    return cell.ljust(width) if column in (0, 2) else cell.rjust(width)
+    return "\n".join("  ".join(cell.ljust(widths[at]) if at in words else cell.rjust(widths[at]) for at, cell in enumerate(row)) for row in rows)
 
 
 def one_line(sample: Sample) -> str:

@@ -41,10 +41,6 @@ class Fact(Struct, frozen=True):
     value: float
     unit: str
 
-    @property
-    def more_is_better(self) -> bool:
-        return self.unit.endswith("/s")
-
 
 class Results(Struct, frozen=True):
     began: str

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from bench.load.generator import Run
 from bench.load.http2 import ConnectionBroken
 from bench.load.requests import Requests, value
-from bench.load.tally import Measured, Meter
+from bench.load.tally import CONNECT_TIMEOUT_S, Measured, Meter
 
 PUT_PATH = "/v3/kv/put"
-CONNECT_TIMEOUT_S = 10.0
 HEAD_END = b"\r\n\r\n"
 LAST_CHUNK = b"\r\n0\r\n\r\n"
 

@@ -23,9 +23,8 @@ from msgspec import to_builtins
 
 from bench.load.http2 import GRPC_PREFIX_BYTES, OK, ConnectionBroken, RequestEncoder, ResponseReader, opening
 from bench.load.requests import OPERATIONS, Operation, Requests
-from bench.load.tally import STUCK_TIMEOUT_S, Measured, Meter, Tally
+from bench.load.tally import CONNECT_TIMEOUT_S, STUCK_TIMEOUT_S, Measured, Meter, Tally
 
-CONNECT_TIMEOUT_S = 10.0
 PACE_S = 0.001
 UNANSWERED_MAX = 20_000
 """An open loop with more requests than this unanswered asks for more than the server can do, and ends."""

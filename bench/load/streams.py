@@ -6,8 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from bench.load.http2 import GRPC_PREFIX_BYTES, INITIAL_WINDOW, ConnectionBroken, RequestEncoder, ResponseReader, message_frame, opening
-
-CONNECT_TIMEOUT_S = 10.0
+from bench.load.tally import CONNECT_TIMEOUT_S
 
 
 class Call(asyncio.Protocol):

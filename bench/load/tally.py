@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+CONNECT_TIMEOUT_S = 10.0
 STUCK_TIMEOUT_S = 30.0
 """A run in which nothing was answered for this long has failed."""
 
