@@ -1,4 +1,4 @@
-"""Counting for /metrics at the cost of an addition, and Prometheus' text of it.
+"""Counting for /metrics at the cost of an addition; `exposition.py` makes Prometheus' text of it.
 
 prometheus-client's own metrics take a lock for every increment, several times what a count may cost on a hot path. Here counts are plain numbers
 where they happen, a `Histogram` is a list of them, and collectors read both when somebody asks. Each has one writer (the event loop, or one
@@ -7,12 +7,6 @@ thread); a reader in between sees the last observation or not, never half of it 
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
-
-from prometheus_client.metrics_core import HistogramMetricFamily, Metric
-from prometheus_client.samples import Sample
-
-TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def exponential(first: float, factor: float, count: int) -> tuple[float, ...]:
@@ -46,21 +40,6 @@ class Histogram:
         return found
 
 
-def histogram_family(name: str, text: str, labels: tuple[str, ...], histograms: Mapping[tuple[str, ...], Histogram]) -> Metric:
-    """One family of the histograms by their label values."""
-    family = HistogramMetricFamily(name, text, labels=labels)
-    for values, histogram in histograms.items():
-        family.add_metric(values, histogram.buckets(), histogram.total)
-    return family
-
-
-def plain_counter(name: str, text: str, value: float) -> Metric:
-    """A counter whose name does not end in `_total`, as some of etcd's do not."""
-    family = Metric(name, text, "counter")
-    family.add_sample(name, {}, value)
-    return family
-
-
 def number(value: float) -> str:
     """Go's shortest form, in which bounds and values are written: 0.001, 8, 1.048576e+06, +Inf."""
     if math.isinf(value):
@@ -78,27 +57,3 @@ def number(value: float) -> str:
             mantissa = (whole[1:] + rest).rstrip("0")
             return f"{sign}{whole[0]}{'.' + mantissa if mantissa else ''}e+{len(whole) - 1:02}"
     return text
-
-
-def text_of(metrics: Iterable[Metric]) -> bytes:
-    """Prometheus' text format, families by name and, unlike prometheus-client's writer, with the counters' names as they are."""
-    lines: list[str] = []
-    for metric in sorted(metrics, key=lambda found: found.name):
-        name = metric.name
-        if metric.type == "counter":
-            name = metric.samples[0].name if metric.samples else f"{name}_total"
-        help_text = metric.documentation.replace("\\", r"\\").replace("\n", r"\n")
-        lines.append(f"# HELP {name} {help_text}\n# TYPE {name} {'untyped' if metric.type == 'unknown' else metric.type}\n")
-        lines += map(_line, metric.samples)
-    return "".join(lines).encode()
-
-
-def _line(sample: Sample) -> str:
-    if not sample.labels:
-        return f"{sample.name} {number(sample.value)}\n"
-    labels = ",".join([f'{name}="{_escaped(value)}"' for name, value in sample.labels.items()])
-    return f"{sample.name}{{{labels}}} {number(sample.value)}\n"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"") if "\\" in value or '"' in value or "\n" in value else value

@@ -3,9 +3,6 @@
 import functools
 from typing import Any
 
-from cryptography.x509 import Name
-from cryptography.x509.oid import NameOID
-
 from kvstore.accounts import Credentials
 
 TOKEN, AUTHORIZATION = b"token", b"authorization"
@@ -32,6 +29,9 @@ def common_name(scope: dict[str, Any]) -> str:
 @functools.lru_cache(maxsize=1024)
 def _common_name(subject: str) -> str:
     """`subject` is written as RFC 4514 has it. Of several common names the certificate's last one counts, as in Go."""
+    from cryptography.x509 import Name  # only where there are certificates: the library takes 30 ms
+    from cryptography.x509.oid import NameOID
+
     try:
         names = Name.from_rfc4514_string(subject).get_attributes_for_oid(NameOID.COMMON_NAME)
     except ValueError:

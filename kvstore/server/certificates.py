@@ -7,8 +7,6 @@ VerifyPeerCertificate). Nothing here reads a file, asks DNS or knows the time.
 import ipaddress
 from collections.abc import Collection, Sequence
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
 from msgspec import Struct
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -34,6 +32,10 @@ def read(chain: Sequence[bytes]) -> Presented | None:
     """Of DER certificates, the leaf first; None if none was sent. Raises ValueError for one that cannot be parsed."""
     if not chain:
         return None
+    # Imported where there are certificates: the library takes 30 ms, and a start in the clear does without.
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
     certificates = [x509.load_der_x509_certificate(each) for each in chain]
     leaf = certificates[0]
     names = [str(name.value) for name in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
@@ -56,6 +58,8 @@ def revoked_serials(content: bytes) -> frozenset[int]:
     As etcd does, only the serials are taken: neither the list's signature nor its age is looked at, since whoever may write the file may
     also write the authority's.
     """
+    from cryptography import x509
+
     load = x509.load_pem_x509_crl if content.lstrip().startswith(b"-----") else x509.load_der_x509_crl
     return frozenset(each.serial_number for each in load(content))
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from keelson.cogs.metrics import Histogram, histogram_family, plain_counter
+from keelson.cogs.exposition import histogram_family, plain_counter
+from keelson.cogs.metrics import Histogram
 from kvstore.api.rpc import Stats
 from kvstore.ids import MemberId
 from kvstore.model import LeaseGrant, LeaseRevoke

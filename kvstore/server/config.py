@@ -3,13 +3,13 @@
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from keelson.cogs.logs import LEVELS
 from kvstore.auth.passwords import COST_DEFAULT, COST_MAX, COST_MIN
-from kvstore.auth.signed import SignedTokens
 from kvstore.auth.tokens import TTL_DEFAULT_S
 from kvstore.member.compactor import AutoCompaction
 from kvstore.member.corruption import CorruptionChecks
@@ -20,6 +20,9 @@ from kvstore.server.flags import FLAGS, FlagError, is_true, parse_duration
 from kvstore.server.log_outputs import Rotation, check_outputs, rotation_from
 from kvstore.server.tls import TlsSettings
 from kvstore.server.tokens import parse_auth_token
+
+if TYPE_CHECKING:
+    from kvstore.auth.signed import SignedTokens
 
 ELECTION_MS_MAX = 50_000
 DEFAULT_QUOTA_BYTES = 2 << 30
@@ -116,7 +119,7 @@ class Config(Struct, frozen=True):
     stop_serving_on_defrag: bool
     slow_request_s: float
     slow_apply_s: float
-    signed_tokens: SignedTokens | None
+    signed_tokens: "SignedTokens | None"
     """None: simple tokens."""
     auth_token_ttl_s: float
     bcrypt_cost: int

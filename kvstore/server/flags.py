@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import yaml
 from msgspec import Struct
 
 from kvstore.server.flag_groups import GROUPS, LONG_GONE, OLD_GATES, OLD_SPELLINGS
@@ -385,6 +384,8 @@ _TLS_KEYS = {
 
 def from_file(text: str) -> dict[str, str]:
     """Settings of a configuration file (YAML; JSON is YAML). Unknown keys are ignored, as etcd does. Raises FlagError."""
+    import yaml  # 10 ms, which a start without a file does not need
+
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:

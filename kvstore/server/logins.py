@@ -9,15 +9,17 @@ import secrets
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kvstore.accounts import CLUSTER, Authenticate, Caller, Credentials, PasswordAsked, PasswordCheck, Who
 from kvstore.auth import passwords
-from kvstore.auth.signed import SignedTokens
 from kvstore.auth.tokens import index_of, make_prefix
 from kvstore.errors import AuthFailed, AuthOldRevision, InvalidAuthToken, NotSupportedForLearner, TooManyRequests
 from kvstore.member.requests import Barrier
 from kvstore.server.loop import Runner
+
+if TYPE_CHECKING:
+    from kvstore.auth.signed import SignedTokens
 
 T = TypeVar("T")
 
@@ -29,7 +31,7 @@ TRIES_MAX = 10
 
 
 class Logins:
-    def __init__(self, runner: Runner, signed: SignedTokens | None, bcrypt_cost: int) -> None:
+    def __init__(self, runner: Runner, signed: "SignedTokens | None", bcrypt_cost: int) -> None:
         self._runner = runner
         self._member = runner.member
         self._signed = signed

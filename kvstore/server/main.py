@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import logging
-import platform
 import sys
 
 import uvloop
@@ -80,6 +79,8 @@ def _open_logs(config: Config) -> None:
 
 
 def _version() -> str:
+    import platform
+
     return (
         f"etcd Version: {ETCD_VERSION}\nGit SHA: keelson-{KEELSON_VERSION}\n"
         f"Go Version: none (Python {platform.python_version()})\nGo OS/Arch: {platform.system().lower()}/{platform.machine()}"

@@ -14,7 +14,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from keelson.cogs.metrics import TEXT, text_of
+from keelson.cogs.exposition import TEXT, text_of
 from kvstore.api.rpc import Stats
 from kvstore.server.collectors import DiskCollector, NetworkCollector, ProcessGauges, RpcCollector, ServerCollector, StateCollector
 from kvstore.server.loop import Runner

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import random
 import secrets
@@ -11,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -29,7 +30,6 @@ from kvstore.member.messages import AnyPeerMessage
 from kvstore.model import Member
 from kvstore.peer.frames import MessageCodec
 from kvstore.raft.config import Config as RaftConfig
-from kvstore.server import selfsigned
 from kvstore.server.backend import MemberBackend
 from kvstore.server.bootstrap import (
     ConfigurationError,
@@ -51,7 +51,6 @@ from kvstore.server.join import find_cluster, refuse_if_started_before, while_no
 from kvstore.server.listeners import GRACE_S, ClientPort
 from kvstore.server.logins import Logins
 from kvstore.server.loop import Runner
-from kvstore.server.metrics import Metrics
 from kvstore.server.observed import Observed
 from kvstore.server.tcp_table import is_connected
 from kvstore.server.tls import Material
@@ -59,6 +58,9 @@ from kvstore.server.tracing import TracedBackend, Tracing
 from kvstore.server.transport import Transport
 from kvstore.storage.lmdb_engine import DEFAULT_MAP_BYTES, UNLIMITED_MAP_BYTES, LmdbDisk
 from kvstore.version import ETCD_VERSION, KEELSON_VERSION, STORAGE_VERSION
+
+if TYPE_CHECKING:
+    from kvstore.server.metrics import Metrics
 
 log = logging.getLogger("kvstore.server")
 
@@ -121,6 +123,8 @@ def _sign_for_ourselves(config: Config) -> None:
     """Certificates of --auto-tls and --peer-auto-tls, for the hosts that are listened on."""
     for settings, urls in ((config.client_tls, config.listen_client_urls), (config.peer_tls, config.listen_peer_urls)):
         if settings.self_signed:
+            from kvstore.server import selfsigned
+
             hosts = [urlsplit(url).hostname or "" for url in urls]
             selfsigned.ensure(Path(settings.cert), Path(settings.key), hosts, config.self_signed_years)
 
@@ -310,11 +314,12 @@ async def _open_services(
     tracing: Tracing | None,
     group: asyncio.TaskGroup,
 ) -> tuple[list[ClientPort], asyncio.Task[None]]:
-    metrics: Metrics | None = None
+    @functools.cache
+    def metrics() -> "Metrics":
+        """Made, and the library that it takes imported, when somebody asks for the first time: 15 ms that a start need not wait for."""
+        from kvstore.server.metrics import Metrics
 
-    def render(accept: str) -> tuple[bytes, str]:
-        assert metrics is not None, "served only after it was made"
-        return metrics.render(accept)
+        return Metrics(runner, transport, app.stats)
 
     settings = Settings(
         is_connected=is_connected,
@@ -334,14 +339,13 @@ async def _open_services(
         extensive_metrics=config.extensive_metrics,
         client_cert_auth=config.client_tls.require_client,
         held_bytes_max=held_bytes_max(),
-        metrics=render,
+        metrics=lambda accept: metrics().render(accept),
     )
     backend = MemberBackend(runner, logins)
     if tracing is not None:
         backend = TracedBackend(runner, logins)
         backend.tracer = tracing.tracer
     app = App(backend, settings)
-    metrics = Metrics(runner, transport, app.stats)
     body_max = settings.message_bytes_max * 2
     ports = []
     on_client_urls = app.grpc_only if sockets.http else app

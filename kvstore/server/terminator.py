@@ -15,8 +15,6 @@ import ssl
 from collections.abc import Sequence
 from typing import Any, cast
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import Struct
 
 from kvstore.server.door import Door, chain_of
@@ -151,6 +149,9 @@ class _Outside(_Half):
 
 def _client_of(transport: asyncio.Transport) -> Client:
     """As h2corn tells of a connection (ASGI's TLS extension, version 0.2)."""
+    from cryptography import x509  # here, so that a start without certificates does not wait for it
+    from cryptography.hazmat.primitives.serialization import Encoding
+
     inside: ssl.SSLObject = transport.get_extra_info("ssl_object")
     chain = [x509.load_der_x509_certificate(each) for each in chain_of(inside)]
     extension = {

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from kvstore.server import ciphers, selfsigned, tls
+from kvstore.server import ciphers, tls
 from kvstore.server.bootstrap import ConfigurationError
 from kvstore.server.certificates import Rules
 from kvstore.server.flags import is_true
@@ -33,6 +33,8 @@ def settings(text: Callable[[str], str], port: str, data_dir: Path, notes: list[
         notes.append(f"ignoring {port} auto TLS since certs given")
         is_auto = False
     if is_auto:
+        from kvstore.server import selfsigned  # which imports a library that takes 30 ms
+
         paths["cert-file"], paths["key-file"] = map(str, selfsigned.paths(data_dir, port))
         if int(text("self-signed-cert-validity"), 0) < 1:
             raise ConfigurationError("selfSignedCertValidity is invalid,it should be greater than 0")

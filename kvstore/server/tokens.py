@@ -1,21 +1,27 @@
 """--auth-token: "simple", or "jwt,pub-key=FILE,priv-key=FILE,sign-method=RS256,ttl=5m" (etcd's server/auth/options.go)."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kvstore.auth.signed import METHODS, TTL_DEFAULT_S, BadKey, SignedTokens
 from kvstore.server.bootstrap import ConfigurationError
 from kvstore.server.flags import parse_duration
+
+if TYPE_CHECKING:
+    from kvstore.auth.signed import SignedTokens
 
 _INVALID = "auth: invalid auth options"
 
 
-def parse_auth_token(text: str) -> tuple[SignedTokens | None, list[str]]:
+def parse_auth_token(text: str) -> tuple["SignedTokens | None", list[str]]:
     """What issues and checks tokens (None: simple ones, which the cluster keeps), and what the log should say. Raises ConfigurationError."""
     kind, *options = text.split(",")
     if kind == "simple":
         return None, []
     if kind != "jwt":
         raise ConfigurationError(f"--auth-token: {_INVALID}: expected simple or jwt,..., not {kind!r}")
+    # Imported only here: the libraries of signed tokens take 60 ms, an eighth of a start.
+    from kvstore.auth.signed import METHODS, TTL_DEFAULT_S, BadKey, SignedTokens
+
     given: dict[str, str] = {}
     for option in options:
         name, equals, value = option.partition("=")

@@ -6,7 +6,7 @@
 The pool is ours alone, so that this module and any client library of etcd can live in one process.
 """
 
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,7 +26,7 @@ class Method(Struct, frozen=True):
     server_streams: bool
 
 
-DESCRIPTORS = descriptor_pb2.FileDescriptorSet.FromString(files("kvstore.wire").joinpath("generated/api.binpb").read_bytes())
+DESCRIPTORS = descriptor_pb2.FileDescriptorSet.FromString(Path(__file__).parent.joinpath("generated/api.binpb").read_bytes())
 """All files, each behind those that it imports."""
 
 REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"

@@ -3,7 +3,8 @@
 import pytest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
-from keelson.cogs.metrics import Histogram, exponential, histogram_family, number, plain_counter, text_of
+from keelson.cogs.exposition import histogram_family, plain_counter, text_of
+from keelson.cogs.metrics import Histogram, exponential, number
 
 
 def test_a_bound_belongs_to_its_bucket() -> None:
