@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from keelson.drills import leash
 from tests.support.http import Http
 from tests.support.kinds import Kind
 from tests.support.ports import free_port
@@ -26,7 +27,7 @@ from tests.support.tls import TlsFiles
 READY = "ready to serve client requests"
 READY_TIMEOUT_S = 40.0
 STOP_TIMEOUT_S = 15.0
-LEASH = str(Path(__file__).with_name("leash.py"))
+LEASH = leash.__file__
 
 T = TypeVar("T")
 

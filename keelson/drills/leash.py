@@ -1,7 +1,8 @@
 """Run a command that dies with the process that started it: `python -I -S leash.py PARENT_PID COMMAND...`.
 
-A test run that is killed must leave no servers behind. The kernel's parent-death signal does that, but has to be asked for between fork and
-exec, where a process with threads (gRPC has some) may run hardly any Python; so this small program asks for it and then becomes the command.
+A drill or a test run that is killed must leave no servers behind. The kernel's parent-death signal does that, but has to be asked for between
+fork and exec, where a process with threads (gRPC has some) may run hardly any Python; so this small program asks for it and then becomes the
+command.
 """
 
 import ctypes

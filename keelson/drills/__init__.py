@@ -1,0 +1,11 @@
+"""Failover drills: a cluster of real processes is broken on purpose while clients use it, and what they noticed is told and judged.
+
+A drill starts members of its own on free loopback ports in a temporary directory, Keelson's or etcd's, so that both can be compared under the
+same fault:
+
+    calm phase -> inject -> fault phase -> heal -> aftermath phase -> checks -> report
+
+fault      what a fault is: `Fault`, with what it needs, how it is injected and healed; faults/ has one file each
+cluster    the members and their processes, as faults and load see them; program says what can be started (keelson, etcd)
+ports, leash    ports that nobody else takes; processes that end with whoever started them
+"""

@@ -1,0 +1,1 @@
+"""The faults, one file each; `NAMES` in `registry` lists them."""
