@@ -6,6 +6,7 @@ proposals.py, reads.py    who waits for a write or a linearizable read; gate say
 delivery.py    from applied revisions to watchers
 lessor.py, leases.py    lease time, counted by the leader, and questions about it
 changes.py, reconfiguration.py    membership: the rules, and their way through the member
+first_election.py    what need not be waited for after a start
 quota.py, raising.py, compactor.py    how much the state may hold, alarms, automatic compaction
 corruption.py, corruption_rounds.py   whether members hold the same: the rules, and their way through the member
 """

@@ -25,6 +25,8 @@ class MemberConfig(Struct, frozen=True):
     """Applied entries kept in the log for followers that are behind (--snapshot-catchup-entries)."""
     retained_entries_max: int = 1_000_000
     """While a follower is being sent a snapshot the log is kept from there on, but never more than this."""
+    first_election_early: bool = False
+    """Not to wait a whole time-out for the first election after a start where that is needless (--initial-election-tick-advance)."""
     quota_bytes: int = 2 << 30
     reconfiguration: Rules = Rules()
     unapplied_entries_max: int = 5_000

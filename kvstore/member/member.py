@@ -58,6 +58,7 @@ from kvstore.member.effects import (
     StoreChunk,
     Token,
 )
+from kvstore.member.first_election import FirstElection
 from kvstore.member.gate import Gate
 from kvstore.member.leases import LeaseQuestions, OwnToken, PeerToken
 from kvstore.member.lessor import Lessor
@@ -186,6 +187,7 @@ class Member:
         self._leases = LeaseQuestions(self)
         self._transfer: tuple[MemberId, Token, float] | None = None
         self._reconfiguration = Reconfiguration(self, config.reconfiguration)
+        self._first_election = FirstElection(self.raft, wanted=config.first_election_early)
         self._leaving_ticks = 0
         """We were removed, and stop when these have passed (etcd waits a second, too). Until then a member that has not heard of the removal can
         still get our vote, which by its configuration it may need."""
@@ -409,7 +411,9 @@ class Member:
         self._ticks_since_commit += 1
         self._expire()
         self._leases.tick()
-        self._publish()
+        self._publish_in_ticks -= 1
+        if self._publish_in_ticks <= 0:
+            self._publish()
         self._compact_automatically()
         self._leave()
         self._corruption.tick()
@@ -520,10 +524,19 @@ class Member:
 
     def report_connected(self, peer: MemberId) -> None:
         """There is a connection to `peer`, on which it is welcome to answer."""
-        self._reconfiguration.connected(peer)
+        self._first_election.reached(peer)
+        if self._reconfiguration.connected(peer):
+            self.raft.report_connected(peer)
+            if peer == self.raft.leader:
+                self._publish()  # an announcement before this would not have reached it
+
+    def report_heard(self, peer: MemberId) -> None:
+        """`peer` made a connection to us: what it says arrives here."""
+        self._first_election.heard(peer)
 
     def report_unreachable(self, peer: MemberId) -> None:
         self._reconfiguration.unreachable(peer)
+        self._first_election.lost(peer)
         self.raft.report_unreachable(peer)
 
     def stop(self) -> None:
@@ -565,7 +578,10 @@ class Member:
         if self._state_busy is None:
             self._work_on_state()
             self._take_readys()
-        self._notice_leader()
+        if self._notice_leader() and not self._published:
+            self._publish()
+            self._send_proposals()
+            self._take_readys()
 
     def take_effects(self) -> Effects:
         effects, self._effects = self._effects, Effects([], [], [], [])
@@ -625,8 +641,9 @@ class Member:
             if chunk.done:
                 self._install = chunk.meta
 
-    def _notice_leader(self) -> None:
-        """React to a change of leader or of term: leases, waiting transfers, metrics, questions on their way to the old one."""
+    def _notice_leader(self) -> bool:
+        """React to a change of leader or of term, and say whether there was one: leases, waiting transfers, metrics, questions on their way to the
+        old one."""
         leader, term = self.raft.leader, self.raft.term
         lead_now = self.is_leader
         if lead_now and (not self.lessor.active or term != self._leader_term):
@@ -634,7 +651,7 @@ class Member:
         elif not lead_now and self.lessor.active:
             self.lessor.demote()
         if leader == self._leader and term == self._leader_term:
-            return
+            return False
         if leader == NOBODY and self._leader != NOBODY:
             self._leader_lost_at_s = self.now_s
         if leader not in (NOBODY, self._leader):
@@ -645,6 +662,7 @@ class Member:
         if self._transfer is not None and leader == self._transfer[0]:
             self.reply(self._transfer[1], None)
             self._transfer = None
+        return True
 
     def _tell_of_leader(self, leader: MemberId, term: Term) -> None:
         """In the words of etcd's raft/node.go, which operators look for."""
@@ -1005,8 +1023,7 @@ class Member:
 
     def _publish(self) -> None:
         """Tell the cluster our name and client URLs, again and again until the entry comes back to us: then we are up to date and ready."""
-        self._publish_in_ticks -= 1
-        if self._published or self.raft.leader == NOBODY or self._publish_in_ticks > 0:
+        if self._published or self.raft.leader == NOBODY:
             return
         self._publish_in_ticks = PUBLISH_RETRY_TICKS
         # The same id every time: any of them that comes back will do, however slow the cluster is.

@@ -41,8 +41,12 @@ class Reconfiguration:
         """It came back through the log."""
         self._changes.asked.pop(request_id, None)
 
-    def connected(self, peer: MemberId) -> None:
-        self._connected_since_s.setdefault(peer, self._member.now_s)
+    def connected(self, peer: MemberId) -> bool:
+        """Whether it was not before."""
+        is_new = peer not in self._connected_since_s
+        if is_new:
+            self._connected_since_s[peer] = self._member.now_s
+        return is_new
 
     def unreachable(self, peer: MemberId) -> None:
         self._connected_since_s.pop(peer, None)

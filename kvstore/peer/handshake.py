@@ -64,7 +64,9 @@ class Roster(msgspec.Struct, frozen=True):
     magic: str
     version: int
     cluster_id: int
-    members: tuple[RosterMember, ...]
+    members: tuple[RosterMember, ...] = ()
+    refused: str = ""
+    """Why there is none: the `Answer` of one who has not begun yet."""
 
 
 def hello(cluster_id: ClusterId, sender: MemberId, receiver: MemberId) -> bytes:

@@ -243,6 +243,22 @@ class Raft:
     def compacted(self) -> None:
         """The storage was cut. Followers that needed what is gone will be sent a snapshot: found out when they are next served."""
 
+    def campaign(self) -> None:
+        """Ask for votes now instead of when the time-out comes: for a start at which there is no leader to wait for."""
+        if self.role is Role.FOLLOWER and self.leader == NOBODY:
+            candidate.campaign(self)
+
+    def count_as_waited(self, ticks: int) -> None:
+        """So many ticks more without a leader: for a start, when time passed before anybody could be heard."""
+        if self.role is Role.FOLLOWER and self.leader == NOBODY:
+            self.election_elapsed += max(0, ticks)
+
+    def report_connected(self, peer: MemberId) -> None:
+        """There is a connection to `peer` again: a leader is heard there at once, and goes on from where its log ends."""
+        progress = self.progress.get(peer)
+        if self.role is Role.LEADER and progress is not None and peer != self.id:
+            leader.greet(self, peer, progress)
+
     def report_unreachable(self, peer: MemberId) -> None:
         """The connection to `peer` broke: what was on its way is probably lost."""
         progress = self.progress.get(peer)

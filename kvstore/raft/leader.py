@@ -111,6 +111,12 @@ def _broadcast_heartbeat(raft: "Raft") -> None:
             raft.messages.append(Heartbeat(raft.id, peer, raft.term, min(progress.match, commit), number))
 
 
+def greet(raft: "Raft", peer: MemberId, progress: Progress) -> None:
+    """A heartbeat out of turn, whose answer sets replication going."""
+    progress.may_ask_again = True
+    raft.messages.append(Heartbeat(raft.id, peer, raft.term, min(progress.match, commit_to_tell(raft)), raft.rounds.last_number))
+
+
 # --- replication (paper, 5.3) -------------------------------------------------------------------------------------------
 
 

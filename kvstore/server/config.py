@@ -92,6 +92,7 @@ class Config(Struct, frozen=True):
     self_signed_years: int
     heartbeat_s: float
     election_s: float
+    first_election_early: bool
     pre_vote: bool
     snapshot_entries: int
     catchup_entries: int
@@ -233,6 +234,7 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         self_signed_years=number("self-signed-cert-validity"),
         heartbeat_s=heartbeat_ms / 1000,
         election_s=election_ms / 1000,
+        first_election_early=is_true(text("initial-election-tick-advance")),
         pre_vote=is_true(text("pre-vote")),
         snapshot_entries=max(1, number("snapshot-count")),
         catchup_entries=max(1, number("snapshot-catchup-entries")),

@@ -114,7 +114,10 @@ class _Asking(asyncio.Protocol):
             return
         try:
             for payload in self._reader.feed(data):
-                self.answered.set_result(parse_roster(payload))
+                roster = parse_roster(payload)
+                if roster.refused:
+                    raise BadFrame(roster.refused)
+                self.answered.set_result(roster)
                 return
         except BadFrame as error:
             self._fail(str(error))

@@ -165,7 +165,12 @@ class Runner:
             self.wake()
 
     def connected(self, peer: MemberId) -> None:
-        self._feed(self.member.report_connected, peer)
+        if self._feed(self.member.report_connected, peer):
+            self.wake()
+
+    def heard(self, peer: MemberId) -> None:
+        if self._feed(self.member.report_heard, peer):
+            self.wake()
 
     def told_removed(self, peer: MemberId) -> None:
         """A peer hung up because we were removed: the entry that says so will not reach us any more."""

@@ -5,6 +5,7 @@ Consensus expects messages to get lost, so nothing is queued for a peer that is 
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -123,6 +124,7 @@ class _Listener(asyncio.Protocol):
         self._reader.payload_bytes_max = FRAME_BYTES_MAX
         if self._deadline is not None:
             self._deadline.cancel()
+        owner.called_by(self._sender)
 
     def _tell_roster(self, greeting: Hello) -> None:
         """To whoever came in at the door: over TLS that is somebody whose certificate was looked at, if there is an authority to check it by."""
@@ -192,6 +194,8 @@ class Peer:
         self.urls = tuple(urls)
         self._connection: asyncio.Transport | None = None
         self.active_since_s: float | None = None
+        self.is_there = asyncio.Event()
+        """It called us, so that the next try need not wait."""
         self._round_trip = owner.counters.round_trip.setdefault(peer_id, Histogram(ROUND_TRIP)).observe
 
     @property
@@ -217,6 +221,7 @@ class Peer:
         while True:
             url = self.urls[turn % len(self.urls)]
             turn += 1
+            self.is_there.clear()
             try:
                 await self._connect_and_wait(url)
                 delay_s, reason = REDIAL_S_MIN, ""
@@ -226,7 +231,9 @@ class Peer:
                     reason = str(error)
                     log.warning("cannot reach peer", extra=fields(peer=f"{self.id:x}", url=url, error=reason))
             self._owner.unreachable(self.id)
-            await asyncio.sleep(delay_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    await self.is_there.wait()
             delay_s = min(delay_s * 2, REDIAL_S_MAX)
 
     async def _connect_and_wait(self, url: str) -> None:
@@ -284,6 +291,7 @@ class Transport:
         *,
         receive: Callable[[AnyPeerMessage], None],
         connected: Callable[[MemberId], None],
+        heard: Callable[[MemberId], None],
         unreachable: Callable[[MemberId], None],
         told_removed: Callable[[MemberId], None],
         members: Callable[[], Mapping[MemberId, Member]],
@@ -296,6 +304,8 @@ class Transport:
         self.codec = codec
         self.receive = receive
         self.connected = connected
+        self.heard = heard
+        """A peer made a connection to us."""
         self.unreachable = unreachable
         self.told_removed = told_removed
         """A peer says that this member was removed from the cluster."""
@@ -328,6 +338,13 @@ class Transport:
         for older, known in list(self.incoming.items()):
             if known == sender:
                 older.abort()
+
+    def called_by(self, sender: MemberId) -> None:
+        """It is there: if we cannot reach it, it is worth another try now."""
+        self.heard(sender)
+        peer = self.peers.get(sender)
+        if peer is not None:
+            peer.is_there.set()
 
     def await_greeting(self, transport: asyncio.Transport) -> None:
         if len(self.strangers) >= STRANGERS_MAX:

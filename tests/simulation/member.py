@@ -132,6 +132,7 @@ class MemberProcess(RaftProcess):
             catchup_entries=options.catchup_entries,
             retained_entries_max=2000,
             commit_entries=options.commit_entries,
+            first_election_early=options.first_election_early,
             reconfiguration=Rules(options.strict_changes, learners_max=2),
         )
         self.member = Member(config, log, machine, draw=self.rng.randint, first_request_id=self.rng.getrandbits(64), now_s=self.own_time_s())
@@ -209,6 +210,7 @@ class MemberProcess(RaftProcess):
             self.world.members[message.sender].told_removed()
             return
         self.member.report_connected(message.sender)
+        self.member.report_heard(message.sender)
         self.member.step(message)  # type: ignore[arg-type]
         self._turn_soon()
 

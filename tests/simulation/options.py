@@ -53,6 +53,7 @@ class Options(Struct):
     # Limits of the members.
     election_ticks: int = 10
     pre_vote: bool = True
+    first_election_early: bool = False
     append_bytes_max: int = 1 << 20
     inflight_appends_max: int = 256
     inflight_bytes_max: int = 8 << 20
@@ -138,4 +139,5 @@ def draw(rng: random.Random) -> Options:
         disk_full_every_s=sometimes(0.3, 3, 20),
         disk_full_s=rng.choice((0.3, 2.0, 8.0)),
         disk_full_all=rng.choice((0.0, 0.2, 0.6)),
+        first_election_early=rng.random() < 0.7,
     )

@@ -13,6 +13,7 @@ from kvstore.member.messages import AnyPeerMessage
 from kvstore.model import Member
 from kvstore.peer.frames import MessageCodec
 from kvstore.raft.messages import Heartbeat
+from kvstore.server import transport
 from kvstore.server.transport import UNACKNOWLEDGED_S_MAX, Transport
 
 FIRST, SECOND = MemberId(1), MemberId(2)
@@ -26,6 +27,7 @@ def make(own: MemberId, receive: Callable[[Any], None]) -> Transport:
         MessageCodec(AnyPeerMessage),
         receive=receive,
         connected=lambda _: None,
+        heard=lambda _: None,
         unreachable=lambda _: None,
         told_removed=lambda _: None,
         members=lambda: {member: Member(member, "", (), ()) for member in (FIRST, SECOND)},
@@ -78,3 +80,33 @@ def test_a_peer_url_that_no_resolver_takes_ends_nobody(host: str, loop_factory: 
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(scenario())
+
+
+def test_who_calls_is_called_back_without_waiting_for_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member that was away calls when it is back; the others' next tries would come up to a second later."""
+    monkeypatch.setattr(transport, "REDIAL_S_MIN", 3600.0)
+
+    async def scenario() -> None:
+        failed, connected = asyncio.Event(), asyncio.Event()
+        here, there = make(FIRST, lambda _: None), make(SECOND, lambda _: None)
+        here.unreachable = lambda _: failed.set()
+        here.connected = lambda _: connected.set()
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        urls = [f"http://127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+        for each in sockets:
+            each.setblocking(False)
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            here.listen([(urls[0], sockets[0])], group)
+            here.set_peers({SECOND: ["http://127.0.0.1:1"]}, group)
+            await failed.wait()
+            here.peers[SECOND].urls = (urls[1],)  # where it is from now on
+            there.listen([(urls[1], sockets[1])], group)
+            there.set_peers({FIRST: [urls[0]]}, group)
+            await connected.wait()
+            assert here.peers[SECOND].active
+            await here.close()
+            await there.close()
+        for each in sockets:
+            each.close()
+
+    asyncio.run(scenario())
