@@ -3,6 +3,7 @@
 Anything may come in here: what is not understood gets a clear status, and nothing here can end the process.
 """
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -19,6 +20,8 @@ from kvstore.api.gateway_app import GatewayApp
 from kvstore.api.grpc_app import AsgiSend, Disconnected, GrpcApp, Receive, Scope, while_connected
 from kvstore.api.health import Answer, HealthPages
 from kvstore.api.held import Held
+from kvstore.api.kv import KV
+from kvstore.api.lane import Lane
 from kvstore.api.rpc import Settings, Stats
 from kvstore.api.services import make_services
 from kvstore.described import quoted
@@ -63,6 +66,8 @@ class App:
         self._backend = backend
         self._settings = settings
         calls = Calls(settings, self.stats, backend.name_of)
+        self.lane = Lane(KV(backend, settings), backend, admission, self.stats, calls, settings.message_bytes_max, _later)
+        self.lane_paths = self.lane.paths
         self._grpc = GrpcApp(unary, streams, admission, settings, self.stats, calls, self.held)
         self._gateway = GatewayApp(unary, streams, admission, settings, self.stats, calls, self.held)
         self._health = HealthPages(backend, settings, self.stats)
@@ -175,6 +180,10 @@ class App:
         }
         content = {"cmdline": self._settings.command_line, "raft.status": raft}
         return 200, "application/json; charset=utf-8", json.dumps(content).encode() + b"\n"
+
+
+def _later(delay_s: float, function: Callable[[], None]) -> asyncio.TimerHandle:
+    return asyncio.get_running_loop().call_later(delay_s, function)
 
 
 def _says_grpc(scope: Scope) -> bool:

@@ -82,6 +82,17 @@ class WatchStream(Protocol):
 Deliver = Callable[[WatchUpdate], bool]
 
 
+class Answer(Protocol):
+    """Where an outcome goes; an asyncio.Future is one."""
+
+    def done(self) -> bool:
+        """Nobody waits any more."""
+        ...
+
+    def set_result(self, result: Any, /) -> None: ...
+    def set_exception(self, error: BaseException, /) -> None: ...
+
+
 class Backend(Protocol):
     cluster_id: ClusterId
     member_id: MemberId
@@ -96,6 +107,9 @@ class Backend(Protocol):
     def delete_range(self, request: DeleteRange, who: Who = None) -> Awaitable[DeleteRangeResult]: ...
     def txn(self, request: Txn, who: Who = None) -> Awaitable[TxnResult]: ...
     def compact(self, request: Compact, who: Who = None) -> Awaitable[CompactResult]: ...
+    def start(self, request: Range | Put | DeleteRange | Txn, answer: Answer) -> None:
+        """The same for a caller who is nobody, while authentication is off: the outcome goes to `answer`, once, at once or later."""
+        ...
 
     # --- watch
     def open_watch_stream(self, deliver: Deliver, who: Who = None) -> WatchStream: ...

@@ -18,7 +18,7 @@ from kvstore.api.held import FREE_ANSWER_BYTES, Held, Share
 from kvstore.api.identity import AUTHORIZATION, TOKEN, common_name, credentials_of
 from kvstore.api.rpc import Context, Send, Settings, Stats, Stream, Unary
 from kvstore.errors import InvalidClientApiVersion
-from kvstore.wire.grpc import PREFIX_BYTES, MessageReader, decompressed, prefixed, timeout_s, too_large, trailers
+from kvstore.wire.grpc import PREFIX_BYTES, Headers, MessageReader, decompressed, prefixed, timeout_s, too_large, trailers
 from kvstore.wire.status import Code, RpcError, describe
 
 log = logging.getLogger("kvstore.api")
@@ -91,7 +91,7 @@ class GrpcApp:
             end = PREFIX_BYTES + int.from_bytes(body[1:PREFIX_BYTES], "big")
             if end - PREFIX_BYTES > self._bytes_max:
                 raise too_large(end - PREFIX_BYTES, self._bytes_max)
-            context, deadline_s, encoding = _metadata(scope["headers"], stats, False)
+            context, deadline_s, encoding = metadata(scope["headers"], stats, False)
             message = decompressed(body[0], encoding, body[PREFIX_BYTES:end], self._bytes_max) if body[0] else body[PREFIX_BYTES:end]
             self._admission.check(path, context)
             if self._admission.guarded():
@@ -199,7 +199,7 @@ class GrpcApp:
                 self._calls.ended(scope, path, code, took_s, None, b"", (traffic.received_bytes, traffic.sent_bytes), traffic.credentials)
 
     async def _call_stream(self, path: str, scope: Scope, receive: Receive, send_messages: Send, traffic: "_Traffic", incomplete: Share) -> None:
-        context, deadline_s, encoding = _metadata(scope["headers"], self._stats, True)
+        context, deadline_s, encoding = metadata(scope["headers"], self._stats, True)
         self._admission.check(path, context)
         if self._admission.guarded():
             context = await self._authorize(path, context, scope)
@@ -278,7 +278,7 @@ _PLAIN = Context()
 _LEADER_REQUIRED = Context(require_leader=True)
 
 
-def _metadata(headers: list[tuple[bytes, bytes]], stats: Stats, stream: bool) -> tuple[Context, float | None, bytes | None]:
+def metadata(headers: Headers, stats: Stats, stream: bool) -> tuple[Context, float | None, bytes | None]:
     """What of the request's headers concerns us: context, time left, encoding."""
     context, deadline_s, encoding = _PLAIN, None, None
     token = authorization = None

@@ -83,6 +83,7 @@ from kvstore.model import (
     PublishMember,
     Put,
     Range,
+    RangeResult,
     Status,
     Txn,
 )
@@ -338,6 +339,13 @@ class Member:
             self._perform(request, token)
         else:
             self._serializable.append((request, token))
+
+    def range_now(self, request: Range) -> RangeResult | None:
+        """The answer to a serializable read of one key by nobody in particular, without token and turn; None: ask with `read_serializable`.
+        Raises StoreError."""
+        if request.range_end or self._state_busy is not None or self._stopped or self.machine.accounts.enabled:
+            return None
+        return self.machine.range(request)
 
     def ask_lease(self, request: RenewLease | LeaseTime, token: Token, who: Who = CLUSTER) -> None:
         """Only the leader counts lease time: answer here if we lead, else ask the leader, again and again until the client's deadline."""

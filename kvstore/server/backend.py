@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable
 from typing import Any
 
 from kvstore.accounts import NOBODY_KNOWN, AccountChange, AccountQuestion, Caller, UserAdd, UserChangePassword, Who
+from kvstore.api.backend import Answer
 from kvstore.errors import InvalidAuthToken, UserEmpty
 from kvstore.ids import ClusterId, LeaseId, MemberId, Revision
 from kvstore.member.changes import new_member_id
@@ -147,6 +148,26 @@ class MemberBackend:
 
     def compact(self, request: Compact, who: Who = None) -> Awaitable[CompactResult]:
         return self._propose(request, who)
+
+    def start(self, request: Range | Put | DeleteRange | Txn, answer: Answer) -> None:
+        member = self._member
+        if type(request) is Put or type(request) is DeleteRange:
+            member.propose(request, answer, NOBODY_KNOWN)
+        elif type(request) is Range:
+            if not request.serializable:
+                member.read(request, answer)
+            elif (result := member.range_now(request)) is not None:
+                answer.set_result(result)
+                return
+            else:
+                member.read_serializable(request, answer)
+        elif type(request) is Txn and not is_read_only(request):
+            member.propose(request, answer, NOBODY_KNOWN)
+        elif type(request) is Txn and is_serializable(request):
+            member.read_serializable(request, answer)
+        else:
+            member.read(request, answer)
+        self._runner.wake()
 
     def open_watch_stream(self, deliver: Deliver, who: Who = None) -> WakingStream:
         return WakingStream(self._runner, self._member.open_stream(deliver), self._logins, who)

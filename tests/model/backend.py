@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from typing import Any, TypeVar
 
 from kvstore.accounts import AccountChange, AccountQuestion, Caller, PasswordAsked, UserAdd, UserChangePassword, Who
-from kvstore.api.backend import Deliver
+from kvstore.api.backend import Answer, Deliver
 from kvstore.auth import access
 from kvstore.errors import AuthFailed, MemberNotFound, MemberNotLearner, PeerUrlExists, StoreError
 from kvstore.ids import ClusterId, Index, LeaseId, MemberId, Revision, Term
@@ -152,6 +152,7 @@ class ModelBackend:
         self.moved_to: list[MemberId] = []
         self.added: dict[MemberId, Member] = {}
         self.streams: set[ModelWatchStream] = set()
+        self._started: set[asyncio.Task[None]] = set()
         self.asked_by: list[Who] = []
         """Who wanted something that needs permission."""
         engine = MemoryDisk().open_state()
@@ -195,6 +196,22 @@ class ModelBackend:
     async def txn(self, request: Txn, who: Who = None) -> TxnResult:
         await self._pass_gate()
         return self._changed(self.model.txn(request))
+
+    def start(self, request: Range | Put | DeleteRange | Txn, answer: Answer) -> None:
+        task = asyncio.get_running_loop().create_task(self._perform(request, answer))
+        self._started.add(task)
+        task.add_done_callback(self._started.discard)
+
+    async def _perform(self, request: Range | Put | DeleteRange | Txn, answer: Answer) -> None:
+        methods: dict[type, Any] = {Range: self.range, Put: self.put, DeleteRange: self.delete_range, Txn: self.txn}
+        try:
+            result = await methods[type(request)](request)
+        except StoreError as error:
+            if not answer.done():
+                answer.set_exception(error)
+        else:
+            if not answer.done():
+                answer.set_result(result)
 
     async def compact(self, request: Compact, who: Who = None) -> CompactResult:
         return self._changed(self.model.compact(request))
