@@ -74,11 +74,11 @@ fuzz: venv ## Garbage on both ports. SECONDS_EACH=60 for each random target
 soak: venv ## Real members killed and paused under load, history checked. MINUTES=10
 	$(BIN)/python -m tests.cluster.soak --minutes $(MINUTES) $(ARGS)
 
-bench: venv ## Keelson and etcd with the same load, as ratios; a look of a few minutes
+bench: venv ## Keelson and etcd with the same load, as ratios; a look of a few minutes. ARGS="--only put"
 	$(BIN)/python -m bench.compare --quick $(ARGS)
 
-bench-full: venv ## The same as a measurement: three rounds, then docs/BENCHMARKS.md
-	$(BIN)/python -m bench.compare $(ARGS)
+bench-full: venv ## All systems, three rounds, then docs/BENCHMARKS.md: at most 40 minutes. ARGS=--continue goes on with a run that was ended
+	$(BIN)/python -m bench.compare --full $(ARGS)
 	$(BIN)/python -m bench.report
 
 ## The environment

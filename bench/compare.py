@@ -1,180 +1,299 @@
-"""Keelson and etcd under the same load, in one run on one machine: `make bench`.
+"""Keelson and other systems under the same load, in one run on one machine: `make bench`, `make bench-full`.
 
 Rounds alternate (etcd, Keelson, etcd, Keelson, ...), each on a fresh three-member cluster with empty data directories; a figure is the median over
 the rounds. Members and generator share the machine's processors, so a figure is what the whole machine gives, and peers that burn more
-processor time get less done: that is meant. Raw results go to bench/results/; `python -m bench.report` makes docs/BENCHMARKS.md of them.
+processor time get less done: that is meant. The run is saved to bench/results/ after every case: `--continue` goes on with one that was ended.
+`python -m bench.report` makes docs/BENCHMARKS.md of the results.
 """
 
 import argparse
 import datetime
-import ssl
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from itertools import count
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import uvloop
+from msgspec.structs import replace
 
 from bench import lifecycle, results
-from bench.cases import cases, run_case
-from bench.load.generator import run_load
-from bench.load.requests import VALUE_BYTES, loading
-from bench.machine import cpu_s, describe, resident_bytes
-from bench.peers import pysyncobj, servers
-from bench.peers.servers import PEERS, Missing, version
-from bench.results import Case, Fact, Results, Sample
-from tests.support import tls as certificates
-from tests.support.kinds import Kind
-from tests.support.members import Cluster
-from tests.support.tls import TlsFiles
+from bench.cases import FULL_SCALE, Scale, cases, closed_loop_of, common_cases
+from bench.load.dial import allow_many_connections
+from bench.load.http2 import ConnectionBroken
+from bench.load.requests import VALUE_BYTES
+from bench.load.tally import Measured
+from bench.machine import describe, resident_bytes
+from bench.peers import NAMES, peer
+from bench.peers.base import Missing, Peer, Standing
+from bench.peers.servers import Server
+from bench.results import REFERENCE, Case, Fact, Figures, Plan, Results, Sample
+from bench.tables import facts_table, table
+from keelson.cogs import output
 
 MEMBERS = 3
 DATA = Path(__file__).parent.parent / "build"
+OTHERS = ["etcd-3.4", "redis", "zookeeper", "pysyncobj", "pysyncobj-tuned"]
+BROKEN = (ConnectionBroken, OSError, TimeoutError)
+"""What a load raises that cannot be put on. OSError: a member that is gone."""
+LOOK_BELOW_S = 2.0
+"""Cases shorter than this show whether something works; their figures are not kept."""
 
 
-def client_tls(files: TlsFiles | None) -> ssl.SSLContext | None:
-    if files is None:
-        return None
-    context = ssl.create_default_context(cafile=str(files.ca))
-    context.load_cert_chain(files.client_cert, files.client_key)
-    context.set_alpn_protocols(["h2"])
-    return context
+class Record:
+    """A run as it grows; each addition is saved."""
+
+    def __init__(self, run: Results) -> None:
+        self.run = run
+        self.path = results.path_of(run)
+
+    def _save(self, run: Results) -> None:
+        self.run = run
+        self.path = results.write(run)
+
+    def sample(self, sample: Sample) -> None:
+        self._save(replace(self.run, samples=[*self.run.samples, sample]))
+
+    def facts(self, peer: str, number: int, facts: Sequence[Fact]) -> None:
+        self._save(replace(self.run, facts=[*self.run.facts, *facts], lifecycles=[*self.run.lifecycles, (peer, number)]))
+
+    def rate(self, operation: str, per_second: float) -> None:
+        self._save(replace(self.run, rates={**self.run.rates, operation: round(per_second)}))
+
+    def end(self) -> None:
+        self._save(replace(self.run, complete=True))
+
+    def has(self, peer: str, number: int, case: Case) -> bool:
+        return any(sample.peer == peer and sample.round == number and sample.case == case for sample in self.run.samples)
 
 
-def measure_peer(kind: Kind, number: int, todo: Iterable[Case], options: argparse.Namespace, seeds: Iterator[int]) -> Iterator[Sample]:
-    """All cases on a fresh cluster."""
-    DATA.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"bench-{kind.name}-", dir=DATA) as folder:
-        files = certificates.make(Path(folder) / "tls") if options.tls else None
-        context = client_tls(files)
-        with Cluster(kind, Path(folder), MEMBERS, files) as cluster:
-            leader = cluster.leader()
-            members = [leader, *cluster.followers()]
-            processes = [member.process.pid for member in members if member.process is not None]
-            load, requests = loading()
-            loaded = run_load([leader.endpoint], load, in_flight=100, connections=5, requests=requests, tls=context)
-            assert not loaded.errors, f"{kind.name} refused keys: {loaded.errors}"
-            for case in todo:
-                endpoints = [leader.endpoint] if case.at == "leader" else [member.endpoint for member in members]
-                measured = uvloop.run(
-                    run_case(
-                        case,
-                        endpoints,
-                        seconds=options.seconds,
-                        warm_up_s=options.warm_up,
-                        seed=next(seeds),
-                        tls=context,
-                        meter=lambda: [cpu_s(process) for process in processes],
-                    )
-                )
-                yield Sample(kind.name, number, case, measured, [resident_bytes(process) for process in processes])
+class Progress:
+    """What is under way and how long it may still take: one line that changes, on a terminal only."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._done = 0
+        self._began = time.monotonic()
+        self._shown = output.colour_wanted()
+
+    def line(self, text: str) -> None:
+        print(f"\r\x1b[K{text}" if self._shown else text, flush=True)
+
+    def now(self, text: str) -> None:
+        if self._shown:
+            left = (time.monotonic() - self._began) / self._done * (self._steps - self._done) if self._done else 0
+            until = f", {output.duration(left)} left" if self._done else ""
+            print(f"\r\x1b[K[{self._done}/{self._steps}{until}] {text}", end="", flush=True)
+
+    def step(self) -> None:
+        self._done += 1
+
+    def end(self) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", flush=True)
 
 
-def table(done: Results) -> str:
-    """The figures, aligned for a terminal. ±%: the greatest distance of a round from the median."""
-    peers = list(done.peers)
-    head = ["operation", "in flight", "at"]
-    for peer in peers:
-        head += [f"{peer}/s", "±%", "p50 ms", "p99 ms"]
-    rows = [head + (["ratio"] if len(peers) == 2 else [])]
-    for case in done.cases():
-        row = [case.operation, str(case.in_flight), case.at]
-        rates = []
-        for peer in peers:
-            rates.append(done.median(peer, case, "per_second"))
-            row += [f"{rates[-1]:,.0f}", f"{100 * done.spread(peer, case):.0f}"]
-            row += [f"{done.median(peer, case, field):.2f}" for field in ("p50_ms", "p99_ms")]
-        rows.append(row + ([f"{rates[0] / rates[1]:.2f}"] if len(peers) == 2 and rates[1] else []))
-    return _aligned(rows, words=(0, 2))
+class Comparison:
+    def __init__(self, record: Record, peers: Sequence[Peer], scale: Scale = FULL_SCALE) -> None:
+        self._record = record
+        self._plan = record.run.plan
+        self._peers = peers
+        self._scale = scale
+        self._seeds = iter(range(1 + len(record.run.samples), 1_000_000))
+        self._progress = Progress(sum(len(self._todo(each, number)) for each in peers for number in self._rounds()))
 
+    def _rounds(self) -> range:
+        return range(1, self._plan.rounds + 1)
 
-def facts_table(done: Results) -> str:
-    """The same for figures that are no rates under load; the ratio is that of the figures, whichever way is better."""
-    peers = list(done.peers)
-    rows = [["", *peers, "", *(["ratio"] if len(peers) == 2 else [])]]
-    for name in done.fact_names():
-        told = [done.fact(peer, name) for peer in peers]
-        rows.append([name, *("" if value is None else f"{value:,.2f}" for value in told), done.unit(name)])
-        if len(peers) == 2:
-            rows[-1].append(f"{told[0] / told[1]:.2f}" if told[0] is not None and told[1] else "")
-    return _aligned(rows, words=(0, len(peers) + 1))
+    def _todo(self, peer: Peer, number: int) -> list[Case]:
+        wanted = common_cases() if peer.name in self._plan.others else cases(tls=self._plan.tls)
+        return [case for case in wanted if self._plan.only in case.operation and peer.can(case) and not self._record.has(peer.name, number, case)]
 
+    def run(self) -> None:
+        for number in self._rounds():
+            for each in self._peers:
+                self._round(each, number)
+            if number <= self._plan.lifecycle_rounds and self._plan.keys and not self._plan.only:
+                for each in self._peers:
+                    if isinstance(each, Server) and each.name in self._plan.peers and (each.name, number) not in self._record.run.lifecycles:
+                        self._lifecycle(each, number)
+        self._progress.end()
+        self._record.end()
 
-def _aligned(rows: list[list[str]], words: tuple[int, ...]) -> str:
-    """The columns `words` to the left, numbers to the right."""
-    widths = [max(len(row[at]) for row in rows if at < len(row)) for at in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(widths[at]) if at in words else cell.rjust(widths[at]) for at, cell in enumerate(row)) for row in rows)
+    def _round(self, peer: Peer, number: int) -> None:
+        todo = self._todo(peer, number)
+        for tls in (False, True):
+            part = [case for case in todo if case.tls == tls]
+            while part:
+                self._progress.now(f"round {number}: starting {peer.name}{' with TLS' if tls else ''}")
+                part = self._cluster(peer, number, part, tls=tls)
+
+    def _cluster(self, peer: Peer, number: int, todo: list[Case], *, tls: bool) -> list[Case]:
+        """Cases on a fresh cluster, in their order; the rest if one failed, since what comes after it should not suffer from it."""
+        with tempfile.TemporaryDirectory(prefix=f"bench-{peer.name}-", dir=DATA) as folder, peer.start(Path(folder), MEMBERS, tls=tls) as standing:
+            for at, case in enumerate(todo):
+                self._progress.now(f"round {number}: {peer.name}: {case.operation}, {case.in_flight} in flight, {case.at}")
+                sample = self._sample(standing, peer, number, case)
+                self._record.sample(sample)
+                self._progress.step()
+                self._progress.line(one_line(sample))
+                if sample.failed:
+                    return todo[at + 1 :]
+        return []
+
+    def _sample(self, standing: Standing, peer: Peer, number: int, case: Case) -> Sample:
+        rate = 0.0
+        try:
+            rate = self._rate(standing, case) if case.percent else 0.0
+            measured = self._measure(standing, case, rate or None)
+        except BROKEN as error:
+            return Sample(peer.name, number, case, None, [], rate, f"{type(error).__name__}: {error}")
+        if peer.name == REFERENCE and not case.percent and not case.tls and case.operation not in self._record.run.rates:
+            self._note_rate(case, measured)
+        return Sample(peer.name, number, case, measured, [resident_bytes(process) for process in standing.processes], rate)
+
+    def _measure(self, standing: Standing, case: Case, rate: float | None) -> Measured:
+        return standing.measure(
+            case, seconds=self._plan.seconds, warm_up_s=self._plan.warm_up_s, seed=next(self._seeds), rate=rate, scale=self._scale
+        )
+
+    def _note_rate(self, case: Case, measured: Measured) -> None:
+        if any(opened.percent and closed_loop_of(opened) == case for opened in cases()):
+            self._record.rate(case.operation, measured.per_second)
+
+    def _rate(self, standing: Standing, case: Case) -> float:
+        """Requests a second of an open loop: the share of what the reference did in this run, or, without it, of what this peer does."""
+        if case.operation not in self._record.run.rates:
+            self._note_rate(closed_loop_of(case), self._measure(standing, closed_loop_of(case), None))
+        return round(self._record.run.rates[case.operation] * case.percent / 100)
+
+    def _lifecycle(self, peer: Server, number: int) -> None:
+        self._progress.now(f"round {number}: {peer.name}: starting, growing to {self._plan.keys[-1]:,} keys, restarting")
+        facts = []
+        try:
+            for fact in lifecycle.measure(peer.kind, DATA, MEMBERS, self._plan.keys, self._plan.seconds, number):
+                facts.append(fact)
+                self._progress.line(f"  {fact.peer:<16}{fact.name:<62}{fact.value:>12,.2f} {fact.unit}")
+        except (*BROKEN, AssertionError) as error:
+            self._progress.line(f"  {peer.name}: FAILED after {len(facts)} figures: {type(error).__name__}: {error}")
+        self._record.facts(peer.name, number, facts)
 
 
 def one_line(sample: Sample) -> str:
     case, measured = sample.case, sample.measured
+    loop = f"open loop at {sample.rate:,.0f}/s" if case.percent else f"{case.in_flight} in flight"
+    what = f"{case.operation}, {loop}, {case.at}{', TLS' if case.tls else ''}"
+    if measured is None:
+        return f"  {sample.peer:<16}{what:<56}  FAILED: {sample.failed}"
     errors = f"  ERRORS {measured.errors}" if measured.errors else ""
-    what = f"{case.operation}, {case.in_flight} in flight, {case.at}"
     members_us, generator_us = (1e6 * spent / max(1, measured.requests) for spent in (sum(measured.servers_cpu_s), measured.generator_cpu_s))
     return (
-        f"  {sample.peer:<10}{what:<46}{measured.per_second:>10,.0f}/s  p50 {measured.p50_ms:.2f} ms"
+        f"  {sample.peer:<16}{what:<56}{measured.per_second:>10,.0f}/s  p50 {measured.p50_ms:.2f} ms"
         f"  cpu/request: members {members_us:.0f} us, generator {generator_us:.0f} us{errors}"
     )
 
 
 def options_of(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", default="keelson,etcd", help=f"of {', '.join(PEERS)}; or NAME=COMMAND for another build")
+    parser.add_argument("--peers", default="keelson,etcd", help=f"of {', '.join(NAMES)}; or NAME=COMMAND for another build")
+    parser.add_argument("--others", default="", help="further peers, only for what all can do: puts and reads at the leader")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="measured a case")
     parser.add_argument("--warm-up", type=float, default=1.0, help="seconds before that")
     parser.add_argument("--quick", action="store_true", help="one round of short cases: a look, not a measurement")
+    parser.add_argument("--full", action="store_true", help=f"everything: with TLS, and with {', '.join(OTHERS)}")
     parser.add_argument("--only", default="", help="only operations whose name contains this")
-    parser.add_argument("--tls", action="store_true", help="mutual TLS on both ports instead of clear text")
-    parser.add_argument("--keys", type=_steps, default=[1_000, 100_000, 1_000_000], help="steps of growth, as in 1000,100000")
-    parser.add_argument("--pysyncobj", action="store_true", help="also replicated commands a second of pysyncobj, with its defaults and tuned")
+    parser.add_argument("--tls", action="store_true", help="the main cases with mutual TLS too")
+    parser.add_argument("--keys", type=_steps, default=[1_000, 100_000, 1_000_000], help="steps of growth, as in 1000,100000; 0: none")
+    parser.add_argument("--lifecycle-rounds", type=int, default=1, help="in how many of the rounds that is measured")
+    parser.add_argument("--continue", action="store_true", dest="go_on", help="go on with the newest run that was ended before its end")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.rounds, options.seconds, options.warm_up, options.keys = 1, 1.5, 0.5, [1_000, 20_000]
+        options.rounds, options.seconds, options.warm_up, options.keys = 1, 1.0, 0.4, [1_000, 20_000]
+    if options.full:
+        options.tls, options.others, options.seconds, options.warm_up = True, options.others or ",".join(OTHERS), min(options.seconds, 3.0), 0.7
     return options
 
 
 def _steps(text: str) -> list[int]:
-    return sorted(int(part) for part in text.split(","))
+    return sorted(int(part) for part in text.split(",") if int(part))
+
+
+def begin(options: argparse.Namespace) -> tuple[Results, list[Peer]]:
+    """A run of which nothing is measured yet, and its peers in the order they take their turns."""
+    plan = Plan(
+        options.peers.split(","),
+        [name for name in options.others.split(",") if name],
+        options.rounds,
+        options.seconds,
+        options.warm_up,
+        options.only,
+        options.tls,
+        options.keys,
+        options.lifecycle_rounds,
+        look=options.quick or options.seconds < LOOK_BELOW_S,
+    )
+    machine = describe(DATA)
+    began = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
+    peers, skipped = turns(plan)
+    return Results(began, machine, plan, {each.name: each.info() for each in peers}, MEMBERS, VALUE_BYTES, skipped=skipped), peers
+
+
+def turns(plan: Plan) -> tuple[list[Peer], dict[str, str]]:
+    """The peers that are installed, the reference before the subject; and those that are not, with what to do.
+
+    Raises Missing for one of the main peers.
+    """
+    skipped, found = dict[str, str](), [peer(text) for text in reversed(plan.peers)]
+    for name in plan.others:
+        try:
+            found.append(peer(name))
+        except Missing as missing:
+            skipped[name] = str(missing)
+    return found, skipped
+
+
+def unfinished() -> Results:
+    """The newest run if it was ended before its end. Raises Missing."""
+    files = results.raw_files()
+    run = results.read(files[-1]) if files else None
+    if run is None or run.complete:
+        raise Missing("there is no run to go on with")
+    return run
+
+
+def measured(run: Results, peers: Sequence[Peer], scale: Scale = FULL_SCALE) -> Results:
+    record = Record(run)
+    Comparison(record, peers, scale).run()
+    return record.run
+
+
+def opening_lines(run: Results) -> Iterator[str]:
+    machine = run.machine
+    yield f"{machine.processor}, {machine.cores} cores shared by {MEMBERS} members and the load generator; sync {machine.sync_ms:.2f} ms"
+    if machine.load_before > 0.5:
+        yield f"warning: load average {machine.load_before:.1f} before we began: others use this machine, figures will scatter"
+    yield from (f"{name} is left out: {why}" for name, why in run.skipped.items())
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = options_of(arguments)
+    allow_many_connections()
+    DATA.mkdir(exist_ok=True)
     try:
-        kinds = [servers.peer(text) for text in options.peers.split(",")]
+        if options.go_on:
+            run = unfinished()
+            peers, _ = turns(run.plan)
+        else:
+            run, peers = begin(options)
     except Missing as missing:
         sys.exit(str(missing))
-    DATA.mkdir(exist_ok=True)
-    machine = describe(DATA)
-    began = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
-    print(f"{machine.processor}, {machine.cores} cores shared by {MEMBERS} members and the load generator; sync {machine.sync_ms:.2f} ms")
-    if machine.load_before > 0.5:
-        print(f"warning: load average {machine.load_before:.1f} before we began: others use this machine, figures will scatter")
-    todo = [case for case in cases() if options.only in case.operation]
-    seeds, samples, facts = count(1), list[Sample](), list[Fact]()
-    for number in range(1, options.rounds + 1):
-        for kind in reversed(kinds):
-            print(f"round {number}: {kind.name}", flush=True)
-            for sample in measure_peer(kind, number, todo, options, seeds):
-                samples.append(sample)
-                print(one_line(sample), flush=True)
-        if not options.only:
-            for kind in reversed(kinds):
-                for fact in lifecycle.measure(kind, DATA, MEMBERS, options.keys, options.seconds, number):
-                    facts.append(fact)
-                    print(f"  {fact.peer:<10}{fact.name:<62}{fact.value:>12,.2f} {fact.unit}", flush=True)
-    commands = pysyncobj.measure(DATA) if options.pysyncobj else {}
-    versions = {kind.name: version(kind) for kind in kinds}
-    head = (began, machine, versions, MEMBERS, options.tls, VALUE_BYTES, options.seconds, options.warm_up, options.rounds)
-    done = Results(*head, samples, facts, commands)
-    path = results.write(done)
-    print(f"\n{table(done)}\n")
-    if facts:
-        print(f"{facts_table(done)}\n")
-    for name, rate in commands.items():
-        print(f"{name}: {rate:,.0f} replicated commands a second")
-    print(f"raw results: {path}")
+    print("\n".join(opening_lines(run)))
+    run = measured(run, peers)
+    colour, figures = output.colour_wanted(), Figures([run])
+    print(f"\n{table(figures, colour)}\n")
+    if run.facts:
+        print(f"{facts_table(figures, colour)}\n")
+    print(f"raw results: {results.path_of(run)}")
 
 
 if __name__ == "__main__":

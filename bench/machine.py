@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -85,6 +86,11 @@ def cpu_s(process: int) -> float:
     """Processor time that a process has used, all its threads together."""
     fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_of(processes: Sequence[int]) -> list[float]:
+    """The same of several, in their order."""
+    return [cpu_s(process) for process in processes]
 
 
 def resident_bytes(process: int, *, anonymous_only: bool = False) -> int:

@@ -32,7 +32,7 @@ from bench.compare import DATA, MEMBERS
 from bench.load.generator import run_load
 from bench.load.requests import loading
 from bench.load.tally import Measured
-from bench.peers.servers import peer
+from bench.peers.servers import kind_of
 from bench.results import Case
 from tests.support.members import Cluster
 
@@ -148,7 +148,7 @@ def main() -> None:
     case = Case(options.operation, options.in_flight, CONNECTIONS[options.in_flight], options.at)
     name = f"profile-{re.sub('[^a-z0-9]+', '-', case.operation.lower())}-{case.in_flight}" + ("-follower" if options.follower else "")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="profile-", dir=DATA) as folder, Cluster(peer(options.peer), Path(folder), MEMBERS) as cluster:
+    with tempfile.TemporaryDirectory(prefix="profile-", dir=DATA) as folder, Cluster(kind_of(options.peer), Path(folder), MEMBERS) as cluster:
         leader = cluster.leader()
         member = cluster.followers()[0] if options.follower else leader
         assert member.process is not None

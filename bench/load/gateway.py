@@ -5,11 +5,13 @@ import base64
 import ssl
 import time
 from collections.abc import Sequence
+from functools import partial
 
+from bench.load.dial import Link, dial
 from bench.load.generator import Run
 from bench.load.http2 import ConnectionBroken
 from bench.load.requests import Requests, value
-from bench.load.tally import CONNECT_TIMEOUT_S, Measured, Meter
+from bench.load.tally import Measured, Meter
 
 PUT_PATH = "/v3/kv/put"
 HEAD_END = b"\r\n\r\n"
@@ -30,7 +32,7 @@ def json_puts(seed: int) -> Requests:
     return request
 
 
-class Client(asyncio.Protocol):
+class Client(Link):
     """One connection, one request in flight."""
 
     def __init__(self, run: Run, host: str) -> None:
@@ -40,9 +42,11 @@ class Client(asyncio.Protocol):
         self._received = b""
         self._transport: asyncio.Transport | None = None
         self._closed = False
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's transports do not derive from asyncio's
+        self.ready.set_result(None)
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self._closed:
@@ -106,9 +110,7 @@ async def gateway_puts(
     try:
         for at in range(connections):
             endpoint = endpoints[at % len(endpoints)]
-            host, port = endpoint.rsplit(":", 1)
-            connecting = asyncio.get_running_loop().create_connection(lambda told=endpoint: Client(run, told), host, int(port), ssl=tls)  # type: ignore[misc]
-            clients.append((await asyncio.wait_for(connecting, CONNECT_TIMEOUT_S))[1])
+            clients.append(await dial(endpoint, partial(Client, run, endpoint), tls))
         for client in clients:
             client.send()
         measured = await run.measure(seconds, warm_up_s, meter)

@@ -16,14 +16,27 @@ import json
 import ssl
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import uvloop
 from msgspec import to_builtins
 
-from bench.load.http2 import GRPC_PREFIX_BYTES, OK, ConnectionBroken, RequestEncoder, ResponseReader, opening
+from bench.load.dial import Link, allow_many_connections, dial, scheme
+from bench.load.http2 import (
+    FRAME_BYTES_MAX,
+    GRPC_PREFIX_BYTES,
+    INITIAL_WINDOW,
+    OK,
+    WINDOW_MAX,
+    ConnectionBroken,
+    RequestEncoder,
+    ResponseReader,
+    data_frames,
+    opening,
+    prefixed,
+)
 from bench.load.requests import OPERATIONS, Operation, Requests
-from bench.load.tally import CONNECT_TIMEOUT_S, STUCK_TIMEOUT_S, Measured, Meter, Tally
+from bench.load.tally import STUCK_TIMEOUT_S, Measured, Meter, Tally
 
 PACE_S = 0.001
 UNANSWERED_MAX = 20_000
@@ -52,8 +65,8 @@ class Run(Tally):
         await asyncio.wait_for(self.over, STUCK_TIMEOUT_S)
 
 
-class Connection(asyncio.Protocol):
-    """One connection with `slots` requests in flight."""
+class Connection(Link):
+    """One connection with `slots` requests in flight; in an open loop with as many as come, and as the server allows streams."""
 
     def __init__(self, run: Run, slots: int, paths: Sequence[str], authority: str, scheme: str) -> None:
         self._run = run
@@ -62,7 +75,13 @@ class Connection(asyncio.Protocol):
         self._reader = ResponseReader(self._settings)
         self._started: dict[int, float] = {}
         self._unsent: deque[tuple[int, bytes]] = deque()
-        """Requests that wait for the connection's window: bytes under flow control, frames."""
+        """Requests that wait for the connection's window, or for a stream: bytes under flow control, frames."""
+        self._large: dict[int, bytes] = {}
+        """Messages of requests that are larger than a frame and whose beginning has not been sent."""
+        self._rests: dict[int, tuple[bytes, int]] = {}
+        """The same once it has: what is still to be sent on the stream, and how much of it the server has allowed."""
+        self._stream_window = INITIAL_WINDOW
+        self._streams_max = WINDOW_MAX
         self._transport: asyncio.Transport | None = None
         self._closed = False
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -98,7 +117,7 @@ class Connection(asyncio.Protocol):
         if reader.ended:
             done = self._take_ended(now)
             self._send(now, done if self._run.closed_loop else 0)
-        elif reader.to_send or self._unsent:
+        elif reader.to_send or self._unsent or self._rests:
             self._send(now, 0)
 
     def _take_ended(self, now: float) -> int:
@@ -116,46 +135,86 @@ class Connection(asyncio.Protocol):
         run.in_flight -= done
         return done
 
-    def send_due(self, due: float, wanted: int) -> None:
-        """Open loop: requests that were to be sent at `due`."""
-        self._send(due, wanted)
+    def send_due(self, dues: Iterable[float]) -> None:
+        """Open loop: requests that were to be sent at these times."""
+        for due in dues:
+            self._queue(due, 1)
+        self._flush()
 
     def _settings(self, settings: dict[int, int]) -> None:
         if 0x1 in settings:
             self._encoder.limit_table(settings[0x1])
-        if settings.get(0x3, self._slots) < self._slots:
-            self._run.fail(ConnectionBroken(f"the server allows {settings[0x3]} streams a connection, {self._slots} are wanted"))
+        self._stream_window = settings.get(0x4, self._stream_window)
+        self._streams_max = settings.get(0x3, self._streams_max)
+        if self._run.closed_loop and self._streams_max < self._slots:
+            self._run.fail(ConnectionBroken(f"the server allows {self._streams_max} streams a connection, {self._slots} are wanted"))
         if not self.ready.done():
             self.ready.set_result(None)
 
     def _send(self, began: float, wanted: int) -> None:
-        """Send what the protocol owes, what waited for the window, and `wanted` new requests whose time counts from `began`: one write."""
-        run, reader = self._run, self._reader
-        out = reader.to_send
-        if wanted and run.sending:
-            if run.left is not None:
-                wanted = min(wanted, run.left)
-                run.left -= wanted
-                if run.left == 0:
-                    run.sending = False
-            request, started, requests = self._encoder.request, self._started, run.requests
-            for _ in range(wanted):
-                path, message = requests()
+        """`wanted` new requests whose time counts from `began`, with all that waits: one write."""
+        if wanted:
+            self._queue(began, wanted)
+        self._flush()
+
+    def _queue(self, began: float, wanted: int) -> None:
+        run = self._run
+        if not run.sending:
+            return
+        if run.left is not None:
+            wanted = min(wanted, run.left)
+            run.left -= wanted
+            if run.left == 0:
+                run.sending = False
+        request, started, requests, unsent = self._encoder.request, self._started, run.requests, self._unsent
+        for _ in range(wanted):
+            path, message = requests()
+            size = len(message) + GRPC_PREFIX_BYTES
+            if size > FRAME_BYTES_MAX:
+                size, (stream, frames) = 0, self._encoder.call(path)
+                self._large[stream] = prefixed(message)
+                self._reader.follows_streams = True
+            else:
                 stream, frames = request(path, message)
-                started[stream] = began
-                self._unsent.append((len(message) + GRPC_PREFIX_BYTES, frames))
-            run.in_flight += wanted
+            started[stream] = began
+            unsent.append((size, frames))
+        run.in_flight += wanted
+
+    def _flush(self) -> None:
+        """Send what the protocol owes, and what waits, as far as the windows allow."""
+        reader = self._reader
+        out = reader.to_send
         unsent = self._unsent
-        while unsent and reader.send_window >= unsent[0][0]:
+        while unsent and reader.send_window >= unsent[0][0] and len(self._started) - len(unsent) < self._streams_max:
             size, frames = unsent.popleft()
             reader.send_window -= size
             out.append(frames)
+            if not size:
+                stream = int.from_bytes(frames[5:9])  # in the frame's header
+                self._rests[stream] = self._large.pop(stream), self._stream_window
+        if self._rests:
+            self._send_rests(out)
         if out:
             assert self._transport is not None
             self._transport.write(b"".join(out))
             out.clear()
-        if not run.sending:
-            run.check_over()
+        if not self._run.sending:
+            self._run.check_over()
+
+    def _send_rests(self, out: list[bytes]) -> None:
+        """As much of the rests as the windows allow, piece by piece: a server need not fill up a window of which little is used."""
+        reader, rests = self._reader, self._rests
+        for stream, (rest, allowed) in list(rests.items()):
+            allowed += reader.stream_credit.pop(stream, 0)
+            size = min(len(rest), allowed, reader.send_window)
+            if size:
+                reader.send_window -= size
+                out.append(data_frames(stream, rest[:size], end=size == len(rest)))
+            if size == len(rest):
+                del rests[stream]
+            else:
+                rests[stream] = rest[size:], allowed - size
+        reader.stream_credit.clear()
 
 
 def shares(whole: int, parts: int) -> list[int]:
@@ -165,12 +224,7 @@ def shares(whole: int, parts: int) -> list[int]:
 
 
 async def connect(run: Run, endpoint: str, slots: int, paths: Sequence[str], tls: ssl.SSLContext | None) -> Connection:
-    host, port = endpoint.rsplit(":", 1)
-    _, protocol = await asyncio.get_running_loop().create_connection(
-        lambda: Connection(run, slots, paths, endpoint, "http" if tls is None else "https"), host, int(port), ssl=tls
-    )
-    await asyncio.wait_for(protocol.ready, CONNECT_TIMEOUT_S)
-    return protocol
+    return await dial(endpoint, lambda: Connection(run, slots, paths, endpoint, scheme(tls)), tls)
 
 
 async def generate(
@@ -232,15 +286,20 @@ class _Pace:
             run.fail(TimeoutError(f"{run.in_flight} requests are unanswered: the rate is more than the server can do"))
             return
         now = time.perf_counter()
-        while self._due <= now and run.sending:
-            self._links[self._turn % len(self._links)].send_due(self._due, 1)
-            self._turn += 1
+        dues: list[list[float]] = [[] for _ in self._links]
+        while self._due <= now:
+            dues[self._turn].append(self._due)
+            self._turn = (self._turn + 1) % len(dues)
             self._due += self._each_s
+        for link, its in zip(self._links, dues, strict=True):
+            if its:
+                link.send_due(its)
         asyncio.get_running_loop().call_later(PACE_S, self.send)
 
 
 def run_load(endpoints: Sequence[str], operation: Operation, **options: object) -> Measured:
     """`generate` in an event loop of its own."""
+    allow_many_connections()
     return uvloop.run(generate(endpoints, operation, **options))  # type: ignore[arg-type]
 
 

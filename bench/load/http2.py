@@ -19,7 +19,7 @@ PADDED, PRIORITY = 0x8, 0x20
 INITIAL_WINDOW = 65_535
 WINDOW_MAX = (1 << 31) - 1
 FRAME_BYTES_MAX = 16_384
-"""What a server takes that says nothing else. A request must fit a stream's first window: INITIAL_WINDOW."""
+"""What a server takes that says nothing else."""
 CREDIT_BYTES = 1 << 29
 """After so much data received, the connection's window is filled up again."""
 
@@ -55,10 +55,15 @@ def message_frame(stream: int, message: bytes, flags: int = 0) -> bytes:
     return b"".join((_HEADER.pack((size + GRPC_PREFIX_BYTES) << 8, flags, stream), b"\0", _WORD.pack(size), message))
 
 
-def _in_frames(stream: int, data: bytes) -> bytes:
-    """The end of a stream, in frames as large as every server takes."""
+def data_frames(stream: int, data: bytes, *, end: bool = True) -> bytes:
+    """Data of a stream, its end by default, in frames as large as every server takes."""
     pieces = [data[at : at + FRAME_BYTES_MAX] for at in range(0, len(data), FRAME_BYTES_MAX)]
-    return b"".join(frame(DATA, END_STREAM if piece is pieces[-1] else 0, stream, piece) for piece in pieces)
+    return b"".join(frame(DATA, END_STREAM if end and piece is pieces[-1] else 0, stream, piece) for piece in pieces)
+
+
+def prefixed(message: bytes) -> bytes:
+    """A message as it stands in a gRPC call."""
+    return b"\0" + _WORD.pack(len(message)) + message
 
 
 class RequestEncoder:
@@ -87,14 +92,11 @@ class RequestEncoder:
         return stream, _HEADER.pack(len(block) << 8 | HEADERS, END_HEADERS, stream) + block
 
     def request(self, path: str, message: bytes) -> tuple[int, bytes]:
-        """Stream id and the frames of one request."""
+        """Stream id and the frames of one request, whose message fits a frame."""
         block = self._blocks.get(path) or self._first_block(path)
         stream = self._next_stream
         self._next_stream = stream + 2
         size = len(message)
-        if size + GRPC_PREFIX_BYTES > FRAME_BYTES_MAX:
-            begin = _HEADER.pack(len(block) << 8 | HEADERS, END_HEADERS, stream) + block
-            return stream, begin + _in_frames(stream, b"\0" + _WORD.pack(size) + message)
         return stream, b"".join((
             _HEADER.pack(len(block) << 8 | HEADERS, END_HEADERS, stream), block,
             _HEADER.pack((size + GRPC_PREFIX_BYTES) << 8, END_STREAM, stream), b"\0", _WORD.pack(size), message,
@@ -120,6 +122,8 @@ class ResponseReader:
     def __init__(self, on_settings: Callable[[dict[int, int]], None], on_data: Callable[[int, bytes], None] | None = None) -> None:
         self._on_settings = on_settings
         self._on_data = on_data
+        self.follows_streams = on_data is not None
+        """Whether `stream_credit` is kept; without it nothing larger than a stream's first window can be sent."""
         self._rest = b""
         self._decoder = Decoder()
         self._known: dict[bytes, int | None] = {}
@@ -133,7 +137,7 @@ class ResponseReader:
         self.send_window = INITIAL_WINDOW
         """Bytes of data that may be sent on the connection; the caller subtracts."""
         self.stream_credit: dict[int, int] = {}
-        """Bytes that the server added to what may be sent on a stream; a request is smaller than what it allows at first."""
+        """Bytes that the server added to what may be sent on a stream."""
 
     def feed(self, data: bytes) -> None:
         if self._rest:
@@ -204,7 +208,7 @@ class ResponseReader:
             credit = _WORD.unpack(payload)[0]
             if stream == 0:
                 self.send_window += credit
-            elif self._on_data is not None:
+            elif self.follows_streams:
                 self.stream_credit[stream] = self.stream_credit.get(stream, 0) + credit
         elif kind == RST_STREAM:
             self.ended.append((stream, FAILED))

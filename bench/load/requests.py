@@ -18,6 +18,11 @@ WRITE_SHARE = 0.2
 """Of the mixed load: one write to four reads."""
 
 
+VALUE_SIZES = (16, 256, 4 << 10, 64 << 10)
+SIZE_WEIGHTS = (40, 40, 17, 3)
+SIZED_KEYS = 1_000
+
+
 class Operation(Struct, frozen=True):
     name: str
     paths: tuple[str, ...]
@@ -68,6 +73,21 @@ def random_puts(seed: int) -> Requests:
     return lambda: (PUT_PATH, heads[choose(KEYS)] + tail)
 
 
+def sized_mix(seed: int) -> Requests:
+    """As much read as written, of the same keys at random: values from 16 bytes to 64 KiB, small ones more often."""
+    chance = random.Random(seed)
+    tails = [field(2, value(size)) for size in VALUE_SIZES]
+    keys = [field(1, b"bench/sized/%04d" % number) for number in range(SIZED_KEYS)]
+
+    def request() -> tuple[str, bytes]:
+        name = keys[chance.randrange(SIZED_KEYS)]
+        if chance.random() < 0.5:
+            return RANGE_PATH, name
+        return PUT_PATH, name + chance.choices(tails, SIZE_WEIGHTS)[0]
+
+    return request
+
+
 def reads(seed: int, *, serializable: bool, keys: int = 1) -> Requests:
     """So many of the loaded keys, from a random one on."""
     choose = random.Random(seed).randrange
@@ -106,8 +126,16 @@ RANGE_100 = Operation("range of 100 keys", (RANGE_PATH,), lambda seed: reads(see
 RANGE_ALL = Operation(f"range of {KEYS:,} keys", (RANGE_PATH,), lambda seed: reads(seed, serializable=False, keys=KEYS))
 TXN = Operation("txn: create", (TXN_PATH,), creations)
 MIXED = Operation("mixed, 1 put to 4 ranges", (RANGE_PATH, PUT_PATH), mixed)
+PUT_AGAIN = Operation("put, random keys again", (PUT_PATH,), random_puts)
+PUT_TINY = Operation("put of 16 B", (PUT_PATH,), lambda seed: distinct_puts(seed, 16))
+PUT_4K = Operation("put of 4 KiB", (PUT_PATH,), lambda seed: distinct_puts(seed, 4 << 10))
 PUT_LARGE = Operation("put of 8 KiB", (PUT_PATH,), lambda seed: distinct_puts(seed, 8 << 10))
-OPERATIONS = (RANGE, SERIALIZABLE_RANGE, RANGE_100, RANGE_ALL, MIXED, TXN, PUT, PUT_LARGE)
+PUT_64K = Operation("put of 64 KiB", (PUT_PATH,), lambda seed: distinct_puts(seed, 64 << 10))
+SIZED_MIX = Operation("mixed, 1 put to 1 range, 16 B to 64 KiB", (RANGE_PATH, PUT_PATH), sized_mix)
+OPERATIONS = (
+    *(RANGE, SERIALIZABLE_RANGE, RANGE_100, RANGE_ALL, MIXED, SIZED_MIX),
+    *(PUT, PUT_AGAIN, TXN, PUT_TINY, PUT_4K, PUT_LARGE, PUT_64K),
+)
 
 
 def loading(keys: int = KEYS) -> tuple[Operation, int]:

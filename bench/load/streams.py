@@ -5,11 +5,11 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 
+from bench.load.dial import Link, dial, scheme
 from bench.load.http2 import GRPC_PREFIX_BYTES, INITIAL_WINDOW, ConnectionBroken, RequestEncoder, ResponseReader, message_frame, opening
-from bench.load.tally import CONNECT_TIMEOUT_S
 
 
-class Call(asyncio.Protocol):
+class Call(Link):
     """One connection with one call on it. `on_message` gets each answer as bytes; `broken` is told if the call ends before `close`."""
 
     def __init__(self, path: str, authority: str, scheme: str, on_message: Callable[[bytes], None], broken: Callable[[Exception], None]) -> None:
@@ -104,8 +104,4 @@ async def open_call(
     endpoint: str, path: str, on_message: Callable[[bytes], None], broken: Callable[[Exception], None], tls: ssl.SSLContext | None = None
 ) -> Call:
     """Raises ConnectionBroken, OSError or TimeoutError."""
-    host, port = endpoint.rsplit(":", 1)
-    scheme = "http" if tls is None else "https"
-    _, call = await asyncio.get_running_loop().create_connection(lambda: Call(path, endpoint, scheme, on_message, broken), host, int(port), ssl=tls)
-    await asyncio.wait_for(call.ready, CONNECT_TIMEOUT_S)
-    return call
+    return await dial(endpoint, lambda: Call(path, endpoint, scheme(tls), on_message, broken), tls)

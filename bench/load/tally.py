@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from bench.load.histogram import Histogram, of_seconds
+
 CONNECT_TIMEOUT_S = 10.0
 STUCK_TIMEOUT_S = 30.0
 """A run in which nothing was answered for this long has failed."""
@@ -18,19 +20,21 @@ Meter = Callable[[], list[float]]
 
 class Measured(Struct, frozen=True):
     """One run. Latencies in milliseconds; `errors` counts answers by grpc-status (-1: none) other than 0, or by HTTP status;
-    `generator_cpu_s` is ours; `servers_cpu_s` is by how much what the run's `meter` reads went up."""
+    `generator_cpu_s` is ours; `servers_cpu_s` is by how much what the run's `meter` reads went up. Percentiles are those of `histogram`."""
 
     requests: int
     seconds: float
     per_second: float
+    mean_ms: float
     p50_ms: float
     p90_ms: float
     p99_ms: float
+    p999_ms: float
     max_ms: float
     errors: dict[str, int]
     generator_cpu_s: float
     servers_cpu_s: list[float] = []
-    p999_ms: float = 0.0
+    histogram: Histogram = Histogram()
 
 
 class Tally:
@@ -85,13 +89,17 @@ def cpu_s() -> float:
 
 
 def summary(latencies: list[float], errors: Counter[int], seconds: float, generator_cpu_s: float, servers_cpu_s: list[float]) -> Measured:
-    ranked = sorted(latencies)
-    count = len(ranked)
-
-    def at(share: float) -> float:
-        return round(ranked[min(count - 1, int(share * count))] * 1000, 4) if ranked else 0.0
-
-    told = {str(status): times for status, times in sorted(errors.items())}
+    histogram = of_seconds(latencies)
+    count = len(latencies)
     return Measured(
-        count, seconds, count / seconds, at(0.5), at(0.9), at(0.99), at(1.0), told, generator_cpu_s, servers_cpu_s, at(0.999)
-    )  # fmt: skip
+        count,
+        seconds,
+        count / seconds,
+        round(1000 * sum(latencies) / count, 4) if count else 0.0,
+        *(histogram.percentile_ms(share) for share in (0.5, 0.9, 0.99, 0.999)),
+        round(1000 * max(latencies, default=0.0), 4),
+        {str(status): times for status, times in sorted(errors.items())},
+        generator_cpu_s,
+        servers_cpu_s,
+        histogram,
+    )

@@ -74,7 +74,7 @@ class _Puts:
     def put(self, number: int) -> None:
         assert self._connection is not None
         self._messages.append(field(1, key(number)) + self._tail)
-        self._connection.send_due(time.perf_counter(), 1)
+        self._connection.send_due((time.perf_counter(),))
 
     def close(self) -> None:
         if self._connection is not None:

@@ -1,0 +1,38 @@
+"""How every load connects: to HOST:PORT, in clear or with TLS, and it is an error if that takes long."""
+
+import asyncio
+import resource
+import ssl
+from collections.abc import Callable
+from typing import TypeVar
+
+from bench.load.tally import CONNECT_TIMEOUT_S
+
+
+class Link(asyncio.Protocol):
+    """One connection of a load. `ready` is done when requests may be sent, or fails with why not."""
+
+    ready: asyncio.Future[None]
+
+
+L = TypeVar("L", bound=Link)
+
+
+def scheme(tls: ssl.SSLContext | None) -> str:
+    return "http" if tls is None else "https"
+
+
+async def dial(endpoint: str, link: Callable[[], L], tls: ssl.SSLContext | None = None) -> L:
+    """Raises OSError, TimeoutError, or what `ready` fails with."""
+    host, port = endpoint.rsplit(":", 1)
+    connecting = asyncio.get_running_loop().create_connection(link, host, int(port), ssl=tls)
+    _, protocol = await asyncio.wait_for(connecting, CONNECT_TIMEOUT_S)
+    await asyncio.wait_for(protocol.ready, CONNECT_TIMEOUT_S)
+    return protocol
+
+
+def allow_many_connections() -> None:
+    """As many files open as this process may have: a thousand connections need more than the usual soft limit, here and in the servers
+    that inherit it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
