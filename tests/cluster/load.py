@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from keelson.drills.checkers.history import Compare, Delete, Get, Operation, Outcome, Put, Request, Version
 from kvstore.wire import messages as pb
-from tests.simulation.checkers.history import Compare, Delete, Get, Operation, Outcome, Put, Request, Version
 from tests.support.calls import Wire
 from tests.support.members import Cluster, Member
 

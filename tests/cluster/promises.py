@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
+from keelson.drills.checkers import linearizability
 from kvstore.wire import messages as pb
 from tests.cluster.load import Load
-from tests.simulation.checkers import linearizability
 from tests.support.calls import Wire
 from tests.support.members import Cluster, Member, wait_until
 

@@ -18,13 +18,13 @@ from typing import Any, TypeVar
 
 import pytest
 
+from keelson.drills.checkers import linearizability
 from kvstore.client import leasing
 from kvstore.client.client import Client
 from kvstore.client.lock import Mutex
 from kvstore.client.session import Session
 from kvstore.errors import StoreError
 from kvstore.wire import messages
-from tests.simulation.checkers import linearizability
 from tests.support import kinds
 from tests.support.leasing_load import LeasingLoad
 from tests.support.members import Cluster, Member, wait_until

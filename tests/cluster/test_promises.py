@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from keelson.drills.checkers import linearizability
+from keelson.drills.checkers.history import Get, Operation, Outcome, Put, Request
+from keelson.drills.checkers.violation import Violation
 from kvstore.wire import messages as pb
 from tests.cluster.load import ask
 from tests.cluster.promises import check_same_everywhere
-from tests.simulation.checkers import linearizability
-from tests.simulation.checkers.history import Get, Operation, Outcome, Put, Request
-from tests.simulation.checkers.violation import Violation
 from tests.support import kinds
 from tests.support.calls import Wire
 from tests.support.members import Cluster

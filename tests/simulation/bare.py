@@ -9,12 +9,12 @@ from zlib import crc32
 
 import msgspec
 
+from keelson.drills.checkers.violation import Violation
 from kvstore.ids import NO_INDEX, NO_TERM, NOBODY, Index, MemberId, Term
 from kvstore.raft.core import Proposed, Raft
 from kvstore.raft.membership import Change, decode_change
 from kvstore.raft.messages import ConfState, Entry, EntryKind, HardState, Message, SnapshotMeta
 from kvstore.raft.ready import Ready, SnapshotChunk
-from tests.simulation.checkers.violation import Violation
 from tests.simulation.options import Options
 from tests.simulation.world import RaftProcess, World
 

@@ -14,8 +14,8 @@ from itertools import count, islice
 
 from msgspec import Struct
 
+from keelson.drills.checkers.violation import Violation
 from tests.simulation.bare import BareWorld
-from tests.simulation.checkers.violation import Violation
 from tests.simulation.store import StoreWorld
 from tests.simulation.world import World
 

@@ -3,15 +3,15 @@
 from collections import Counter
 from collections.abc import Callable
 
+from keelson.drills.checkers import linearizability, watch_guarantees
+from keelson.drills.checkers.reference import Reference
 from kvstore.ids import MemberId
 from kvstore.member.requests import RenewLease
 from kvstore.model import LeaseGrant, Range, RangeResult, Txn, WatchUpdate
 from kvstore.raft.membership import Change, ChangeKind
 from kvstore.raft.messages import ConfState
 from kvstore.statemachine.members import Action
-from tests.simulation.checkers import linearizability, watch_guarantees
 from tests.simulation.checkers.leases import LeaseChecker
-from tests.simulation.checkers.reference import Reference
 from tests.simulation.member import MemberProcess
 from tests.simulation.options import Options
 from tests.simulation.workload.clients import Broken, Client, Compactor, Record, Refused

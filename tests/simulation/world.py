@@ -6,6 +6,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
+from keelson.drills.checkers.violation import Violation
 from kvstore.ids import Index, MemberId, Term
 from kvstore.raft.config import Config
 from kvstore.raft.core import Raft
@@ -17,7 +18,6 @@ from tests.simulation import changes
 from tests.simulation import options as swarm
 from tests.simulation.checkers.consensus import ConsensusChecker
 from tests.simulation.checkers.state import StateChecker
-from tests.simulation.checkers.violation import Violation
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.network import Network
 from tests.simulation.options import Options

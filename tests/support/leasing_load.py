@@ -5,12 +5,12 @@ import itertools
 import random
 from typing import Any
 
+from keelson.drills.checkers.history import Delete, Get, Operation, Outcome, Put, Request, Version
 from kvstore.client.client import Client
 from kvstore.client.leasing import Leasing
 from kvstore.client.namespace import Namespace
 from kvstore.errors import StoreError
 from kvstore.wire import messages
-from tests.simulation.checkers.history import Delete, Get, Operation, Outcome, Put, Request, Version
 
 PAUSE_AFTER_ERROR_S = 0.1
 

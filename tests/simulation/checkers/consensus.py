@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
+from keelson.drills.checkers.violation import Violation
 from kvstore.ids import Index, MemberId, Term
 from kvstore.raft.messages import AppendReply, Entry, HardState, Message, SnapshotMeta, VoteReply, VoteRequest
-from tests.simulation.checkers.violation import Violation
 
 TermAt = Callable[[Index], Term | None]
 

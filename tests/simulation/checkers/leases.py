@@ -5,7 +5,7 @@ Times are true (virtual) seconds. Members count on clocks that may run fast or s
 
 from msgspec import Struct
 
-from tests.simulation.checkers.violation import Violation
+from keelson.drills.checkers.violation import Violation
 
 
 class LeaseRecord(Struct):

@@ -1,7 +1,7 @@
 """The replicated state: the same entry gives the same answer everywhere, once; and no member ever goes back on what it said."""
 
+from keelson.drills.checkers.violation import Violation
 from kvstore.ids import MemberId
-from tests.simulation.checkers.violation import Violation
 
 
 class StateChecker:

@@ -4,16 +4,16 @@ from collections.abc import Callable
 
 import pytest
 
+from keelson.drills.checkers import watch_guarantees as watch
+from keelson.drills.checkers.violation import Violation
 from kvstore.encoding import encode_event, encode_key_value, encode_tombstone
 from kvstore.ids import Index, MemberId, Revision, Term
 from kvstore.model import WatchSpec, WatchUpdate
 from kvstore.mvcc.events import AppliedEvent, RevisionEvents
 from kvstore.raft.messages import AppendReply, Entry, HardState, VoteReply, VoteRequest
-from tests.simulation.checkers import watch_guarantees as watch
 from tests.simulation.checkers.consensus import ConsensusChecker
 from tests.simulation.checkers.leases import LeaseChecker
 from tests.simulation.checkers.state import StateChecker
-from tests.simulation.checkers.violation import Violation
 
 A, B, C = MemberId(1), MemberId(2), MemberId(3)
 

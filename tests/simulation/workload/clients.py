@@ -8,6 +8,9 @@ import random
 from collections.abc import Callable
 from typing import Protocol
 
+from keelson.drills.checkers.history import Compare, Delete, Get, Operation, Outcome, Put, Request
+from keelson.drills.checkers.reference import Reference
+from keelson.drills.checkers.violation import Violation
 from kvstore.encoding import decode_key_value
 from kvstore.errors import (
     Compacted,
@@ -22,9 +25,6 @@ from kvstore.errors import (
 )
 from kvstore.ids import MemberId
 from kvstore.model import Compact, Range, RangeResult
-from tests.simulation.checkers.history import Compare, Delete, Get, Operation, Outcome, Put, Request
-from tests.simulation.checkers.reference import Reference
-from tests.simulation.checkers.violation import Violation
 from tests.simulation.options import Options
 from tests.simulation.timeline import Timeline
 from tests.simulation.workload.requests import to_outcome, to_store

@@ -1,5 +1,6 @@
 """Between the words of the history and those of the store."""
 
+from keelson.drills.checkers.history import Compare, Get, Outcome, Put, Request, Step, Version
 from kvstore.encoding import decode_key_value
 from kvstore.ids import NO_LEASE
 from kvstore.model import (
@@ -18,7 +19,6 @@ from kvstore.model import (
     TxnResult,
 )
 from kvstore.model import Put as StorePut
-from tests.simulation.checkers.history import Compare, Get, Outcome, Put, Request, Step, Version
 
 Result = RangeResult | PutResult | DeleteRangeResult | TxnResult
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from keelson.drills.checkers.watch_guarantees import WatchRecord
 from kvstore.ids import MemberId
 from kvstore.model import WatchSpec, WatchUpdate
-from tests.simulation.checkers.watch_guarantees import WatchRecord
 from tests.simulation.workload.clients import Store
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from keelson.drills.checkers import linearizability
 from kvstore.client import leasing as module
 from kvstore.client.client import Client
 from kvstore.client.leasing import REVOKE, Leasing
 from kvstore.errors import EmptyKey, StoreError
 from kvstore.wire import messages
-from tests.simulation.checkers import linearizability
 from tests.support.leasing_load import LeasingLoad
 from tests.unit.api.served import Served
 from tests.unit.client.scenario import keys, play, until, until_keys

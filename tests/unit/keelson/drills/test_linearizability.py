@@ -6,9 +6,9 @@ import time
 import pytest
 from msgspec.structs import replace
 
-from tests.simulation.checkers.history import ANY_MOD, Compare, Delete, Get, Operation, Outcome, Put, Request, Version
-from tests.simulation.checkers.linearizability import check
-from tests.simulation.checkers.violation import Violation
+from keelson.drills.checkers.history import ANY_MOD, Compare, Delete, Get, Operation, Outcome, Put, Request, Version
+from keelson.drills.checkers.linearizability import check
+from keelson.drills.checkers.violation import Violation
 
 K = b"k"
 

@@ -9,13 +9,13 @@ from itertools import pairwise
 
 from msgspec import Struct
 
+from keelson.drills.checkers.reference import Change, ChangedKey
+from keelson.drills.checkers.violation import Violation
 from kvstore.encoding import KeyValue, decode_key_value, read_varint
-from kvstore.ids import MemberId, Revision
+from kvstore.ids import MemberId
 from kvstore.model import WatchSpec, WatchUpdate
-from kvstore.mvcc.events import AppliedEvent, RevisionEvents
-from tests.simulation.checkers.violation import Violation
 
-Reference = Mapping[int, RevisionEvents]
+Reference = Mapping[int, Change]
 
 
 class WatchRecord(Struct, eq=False):
@@ -197,13 +197,13 @@ def _who(record: WatchRecord) -> str:
     return f"watcher of {record.spec.key!r}..{record.spec.range_end!r} from {record.first_revision} at member {record.member}"
 
 
-def _wanted(spec: WatchSpec, event: AppliedEvent) -> bool:
+def _wanted(spec: WatchSpec, event: ChangedKey) -> bool:
     key, end = spec.key, spec.range_end
     inside = event.key == key if not end else event.key >= key and (end == b"\0" or event.key < end)
     return inside and not (spec.no_delete if event.deleted else spec.no_put)
 
 
-def _compare(record: WatchRecord, told: bytes, revision: Revision, event: AppliedEvent, compacted: int) -> None:
+def _compare(record: WatchRecord, told: bytes, revision: int, event: ChangedKey, compacted: int) -> None:
     deleted, kv, prev_kv = decode_event(told)
     expected = (event.deleted, decode_key_value(event.kv))
     before = decode_key_value(event.prev_kv) if event.prev_kv is not None and record.spec.prev_kv else None

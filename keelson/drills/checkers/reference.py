@@ -1,25 +1,48 @@
 """The store's whole history as the members applied it: what every read, watch and acknowledged write is held against."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Protocol
 
+from keelson.drills.checkers.violation import Violation
 from kvstore.encoding import KeyValue, decode_key_value
-from kvstore.mvcc.events import RevisionEvents
-from tests.simulation.checkers.violation import Violation
 
 FIRST_REVISION = 1
 """The revision of an empty store."""
 
 
+class ChangedKey(Protocol):
+    """One key's part of a change: its new version (a tombstone if `deleted`) and the one before, encoded as `mvccpb.KeyValue`."""
+
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def deleted(self) -> bool: ...
+    @property
+    def kv(self) -> bytes: ...
+    @property
+    def prev_kv(self) -> bytes | None: ...
+
+
+class Change(Protocol):
+    """All that one revision changed, in order. Equal if all of it is."""
+
+    @property
+    def revision(self) -> int: ...
+    @property
+    def events(self) -> Sequence[ChangedKey]: ...
+
+
 class Reference:
     def __init__(self) -> None:
-        self.changes: dict[int, RevisionEvents] = {}
+        self.changes: dict[int, Change] = {}
         self.revision = FIRST_REVISION
         self._versions: dict[bytes, tuple[list[int], list[KeyValue | None]]] = {}
         """By key: the revisions at which it changed, and what it became."""
         self._written: dict[bytes, int] = {}
         """Value to the revision that wrote it: clients never write a value twice."""
 
-    def on_changes(self, batch: list[RevisionEvents]) -> None:
+    def on_changes(self, batch: Sequence[Change]) -> None:
         """A member applied `batch`; the first to do so writes history, the others must agree."""
         for change in batch:
             known = self.changes.get(change.revision)
@@ -28,7 +51,7 @@ class Reference:
             elif known != change:
                 raise Violation("the same outcome everywhere", f"revision {change.revision} is {known} and {change}")
 
-    def _add(self, change: RevisionEvents) -> None:
+    def _add(self, change: Change) -> None:
         if change.revision != self.revision + 1:
             raise Violation("revisions without gaps", f"{change.revision} came after {self.revision}")
         self.revision = change.revision

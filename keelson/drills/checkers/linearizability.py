@@ -13,8 +13,8 @@ was next", remembering every (set of operations done, state) already tried. Thre
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from tests.simulation.checkers.history import ANY_MOD, Compare, Delete, Operation, Outcome, Put, Request, Version
-from tests.simulation.checkers.violation import Violation
+from keelson.drills.checkers.history import ANY_MOD, Compare, Delete, Operation, Outcome, Put, Request, Version
+from keelson.drills.checkers.violation import Violation
 
 RULE = "linearizability"
 
@@ -22,6 +22,9 @@ STEPS_MAX = 2_000_000
 """Search steps in one partition before giving up: about ten seconds. Giving up is an error, never a pass."""
 
 State = dict[bytes, Version]
+Frame = tuple[int, int, int, bool, State]
+"""(low, mask, gone, looked_for, state): everything below `low` is done, bit i of `mask` says that done[low + i] is, bit i of `gone` that lost[i]
+happened, and `looked_for` that the next operation has to look at what the one before, unanswered, did."""
 FrozenState = tuple[tuple[bytes, Version], ...]
 
 
@@ -118,6 +121,11 @@ def _looks(request: Request) -> bool:
     return bool(request.compares) or any(not isinstance(step, Put) for step in request.success)
 
 
+def _guess(candidate: tuple[int, int, Frame]) -> tuple[int, int]:
+    """Revision of the answer, then place in the order of calls."""
+    return candidate[0], candidate[1]
+
+
 def _freeze(state: State) -> FrozenState:
     return tuple(sorted(state.items()))
 
@@ -135,9 +143,7 @@ def _check_partition(operations: list[Operation], mods: dict[bytes, int]) -> Non
     # An unanswered operation can be moved up to the one that looks at it only if no other one writes a part of what it wrote meanwhile.
     movable = len({frozenset(operation.keys()) for operation in operations}) == 1
     tried: set[tuple[int, int, int, bool, FrozenState]] = set()
-    # One frame: everything below `low` is done, bit i of `mask` says that done[low + i] is, bit i of `gone` that lost[i] happened, and
-    # `looked_for` that the next operation has to look at what the one before, unanswered, did.
-    stack: list[tuple[int, int, int, bool, State]] = [(0, 0, 0, False, {})]
+    stack: list[Frame] = [(0, 0, 0, False, {})]
     deepest, deepest_state = -1, {}
     steps = 0
     while stack:
@@ -157,7 +163,7 @@ def _check_partition(operations: list[Operation], mods: dict[bytes, int]) -> Non
             deepest, deepest_state = low, state
         # What may come next was called before anything not yet done has returned.
         horizon = None
-        frames = []
+        frames: list[tuple[int, int, Frame]] = []
         for at in range(low, total):
             if mask >> (at - low) & 1:
                 continue
@@ -166,7 +172,8 @@ def _check_partition(operations: list[Operation], mods: dict[bytes, int]) -> Non
                 break
             after = None if looked_for and not _looks(operation.request) else run(state, operation.request, operation.outcome, mods)
             if after is not None:
-                frames.append((low, mask | 1 << (at - low), gone, False, after))
+                assert operation.outcome is not None
+                frames.append((operation.outcome.revision, at, (low, mask | 1 << (at - low), gone, False, after)))
             returned = operation.returned
             assert returned is not None
             if horizon is None or returned < horizon:
@@ -180,8 +187,9 @@ def _check_partition(operations: list[Operation], mods: dict[bytes, int]) -> Non
             after = run(state, operation.request, None, mods)
             if after is not None and after != state:
                 stack.append((low, mask, gone | 1 << at, movable, after))
-        # Answered ones on top, the earliest first: the guess that is mostly right.
-        stack.extend(reversed(frames))
+        # Answered ones on top, in the order of their revisions where these are known, else the earliest first: the guess that is mostly right.
+        frames.sort(key=_guess, reverse=True)
+        stack.extend(frame for _, _, frame in frames)
     _explain(done, deepest, deepest_state)
 
 
