@@ -9,6 +9,7 @@ has for as long as they last. What h2corn cannot do (cipher suites, a highest or
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -19,8 +20,12 @@ import h2corn
 import h2corn._lib
 
 from keelson.cogs.logs import fields
+from keelson.cogs.tasks import TaskSet
 from kvstore.api.app import Application
+from kvstore.http.limits import Limits
+from kvstore.http.protocol import Server
 from kvstore.server import connections
+from kvstore.server.door import Door
 from kvstore.server.terminator import Terminator
 from kvstore.server.tls import Material, TlsSettings
 
@@ -75,7 +80,9 @@ class ClientPort:
     async def open(self, group: asyncio.TaskGroup) -> None:
         """Start and return once connections are accepted. Raises OSError or ValueError if a server cannot start."""
         self._group = group
-        if self._clear:
+        if self._clear and os.environ.get("KEELSON_OWN_HTTP2"):  # until HTTP/1.1 is there, too
+            self._open_own(group)
+        elif self._clear:
             await self._start(self._app, _bind(self._clear))
         if self._terminator is not None:
             inside = self._terminator.wrap(self._app)
@@ -84,6 +91,17 @@ class ClientPort:
         elif self._material is not None:
             self._secure_server = await self._start(self._app, _bind(self._secure), **self._tls())
             self._helpers.append(group.create_task(self._follow_files(), name="certificates of the client port"))
+
+    def _open_own(self, group: asyncio.TaskGroup) -> None:
+        tasks = TaskSet("client port")
+        server = Server(self._app, Limits(), lambda work, name: tasks.start(name, work), lambda *_: asyncio.Protocol())
+
+        async def welcome(transport: asyncio.Transport) -> asyncio.Protocol:
+            return server.welcome(transport.get_extra_info("peername")[:2], transport.get_extra_info("sockname")[:2], None)
+
+        for listener in self._clear:
+            self._helpers.append(group.create_task(Door(listener, None, welcome, "client").serve(), name="client port"))
+        self._helpers.append(group.create_task(server.sweep_forever(), name="sweep"))
 
     def stop(self) -> None:
         """Accept nothing more; what is under way goes on until `finish`."""
