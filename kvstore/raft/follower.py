@@ -76,7 +76,8 @@ def on_append(raft: "Raft", request: AppendRequest) -> None:
         return
     if request.prev_log_index < log.commit:
         # Everything up to our commit index agrees with the leader's log by definition.
-        _acknowledge(raft, request.sender, log.commit)
+        if request.answer_wanted:
+            _acknowledge(raft, request.sender, log.commit)
         return
     agreed = log.accept(request.prev_log_index, request.prev_log_term, request.entries)
     if agreed is None:
@@ -85,7 +86,8 @@ def on_append(raft: "Raft", request: AppendRequest) -> None:
         raft.messages_after_persist.append(refusal)
         return
     log.commit_to(min(request.leader_commit, agreed))
-    _acknowledge(raft, request.sender, agreed)
+    if request.answer_wanted:
+        _acknowledge(raft, request.sender, agreed)
 
 
 def _is_one_piece(request: AppendRequest) -> bool:

@@ -135,7 +135,8 @@ def _send_append(raft: "Raft", peer: MemberId, progress: Progress) -> bool:
     log = raft.log
     commit = commit_to_tell(raft)
     has_entries = progress.next <= log.last_index
-    if not has_entries and progress.sent_commit >= commit and progress.sending is Sending.REPLICATE:
+    replicating = progress.sending is Sending.REPLICATE
+    if not has_entries and progress.sent_commit >= commit and replicating and not progress.asking:
         return False
     prev_index = Index(progress.next - 1)
     prev_term = log.term_at(prev_index)
@@ -146,9 +147,12 @@ def _send_append(raft: "Raft", peer: MemberId, progress: Progress) -> bool:
     if has_entries and not entries:
         _want_snapshot(raft, peer, progress)  # the log was cut while we looked
         return False
-    raft.messages.append(AppendRequest(raft.id, peer, raft.term, prev_index, prev_term, commit, entries))
+    # That only the commit index is new needs no answer: a turn of both event loops a put, when one client puts at a time.
+    answer_wanted = has_entries or not replicating or progress.asking
+    raft.messages.append(AppendRequest(raft.id, peer, raft.term, prev_index, prev_term, commit, entries, answer_wanted))
     progress.sent_commit = commit
-    if progress.sending is Sending.PROBE:
+    progress.asking = False
+    if not replicating:
         progress.paused = True
         return False
     if entries:
@@ -215,7 +219,7 @@ def on_heartbeat_reply(raft: "Raft", reply: HeartbeatReply) -> None:
         progress.may_ask_again = False
         progress.paused = False
         if progress.sending is Sending.REPLICATE and progress.match < raft.log.last_index:
-            progress.sent_commit = NO_INDEX
+            progress.asking = True
             progress.inflight.free_first_if_full()
     if reply.read_round > progress.read_round:
         progress.read_round = reply.read_round

@@ -89,6 +89,8 @@ class AppendRequest(Message, frozen=True, gc=False, array_like=True, tag=5):
     prev_log_term: Term
     leader_commit: Index
     entries: tuple[Entry, ...] = ()
+    answer_wanted: bool = True
+    """False: only tells the commit index to a follower that is known to hold what it is about. Acceptance goes unsaid, a refusal never."""
 
 
 class AppendReply(Message, frozen=True, gc=False, array_like=True, tag=6):

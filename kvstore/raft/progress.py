@@ -60,6 +60,7 @@ class Progress:
 
     __slots__ = (
         "active",
+        "asking",
         "inflight",
         "is_learner",
         "match",
@@ -90,6 +91,8 @@ class Progress:
         """A heartbeat interval has passed since an answer last let us try again what may have been lost."""
         self.silent_ticks = 0
         """Since it was heard from."""
+        self.asking = False
+        """An answer may have been lost: the next append goes out even if it says nothing new, and wants an answer."""
         self.sent_commit: Index = NO_INDEX
         """The commit index that the follower was told last."""
         self.read_round = 0

@@ -3,7 +3,7 @@
 import pytest
 
 from kvstore.ids import Index, MemberId, Term
-from kvstore.raft.messages import AppendRequest, ConfState, Entry
+from kvstore.raft.messages import AppendReply, AppendRequest, ConfState, Entry
 from tests.unit.raft.cluster import Node
 
 
@@ -30,3 +30,10 @@ def test_an_append_that_is_not_in_one_piece_is_no_append(prev: int, prev_term: i
     node.raft.step(AppendRequest(MemberId(2), MemberId(1), Term(3), Index(prev), Term(prev_term), Index(0), tuple(entries)))
     assert node.work() == []
     assert node.raft.last_index == 0
+
+
+@pytest.mark.parametrize(("prev", "answers"), [(0, []), (5, [False])])
+def test_an_append_that_wants_no_answer_is_still_refused_if_it_does_not_fit(prev: int, answers: list[bool]) -> None:
+    node = Node(1, ConfState((MemberId(1), MemberId(2))), 1)
+    node.raft.step(AppendRequest(MemberId(2), MemberId(1), Term(3), Index(prev), Term(3 if prev else 0), Index(0), (), False))
+    assert [message.success for message in node.work() if isinstance(message, AppendReply)] == answers

@@ -33,6 +33,32 @@ def test_nothing_proposed_is_nothing_appended() -> None:
     assert leader.raft.last_index == last
 
 
+def test_that_only_the_commit_index_is_new_is_told_and_not_answered() -> None:
+    """The answer said nothing, and cost a lone client's put a turn of every event loop."""
+    cluster = Cluster(3)
+    leader = cluster.elect(1)
+    sent = appends_to(cluster, 3)
+    leader.raft.propose([b"x"])
+    cluster.settle()
+    assert [(len(append.entries), append.answer_wanted) for append in sent] == [(1, True), (0, False)]
+    assert cluster[3].raft.commit_index == leader.raft.commit_index
+
+
+def test_a_lost_answer_is_asked_for_although_there_is_nothing_new_to_tell() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect(1)
+    cluster.delivers = lambda message: not (isinstance(message, AppendReply) and message.sender == 3)
+    leader.raft.propose([b"x"])
+    cluster.settle()
+    assert leader.raft.progress[MemberId(3)].match < leader.raft.last_index
+    sent = appends_to(cluster, 3)
+    for _ in range(leader.raft.config.heartbeat_ticks):
+        leader.raft.tick()
+    cluster.settle()
+    assert any(append.answer_wanted for append in sent)
+    assert leader.raft.progress[MemberId(3)].match == leader.raft.last_index
+
+
 def _read_often(cluster: Cluster, times: int) -> None:
     for context in range(1, times + 1):
         cluster[1].raft.read_index(context)
