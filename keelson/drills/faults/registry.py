@@ -1,7 +1,24 @@
 """Every fault that can be drilled, in the order in which `all` does them."""
 
 from keelson.drills.fault import Fault
+from keelson.drills.faults.follower_kill import FollowerKill
 from keelson.drills.faults.leader_kill import LeaderKill
 from keelson.drills.faults.leader_pause import LeaderPause
+from keelson.drills.faults.majority_loss import MajorityLoss
+from keelson.drills.faults.member_replacement import MemberReplacement
+from keelson.drills.faults.partition import AsymmetricPartition, DeafFollower, Partition
+from keelson.drills.faults.rolling_restart import RollingRestart
 
-FAULTS: dict[str, type[Fault]] = {kind.name: kind for kind in (LeaderKill, LeaderPause)}
+KINDS: tuple[type[Fault], ...] = (
+    LeaderKill,
+    LeaderPause,
+    FollowerKill,
+    Partition,
+    AsymmetricPartition,
+    DeafFollower,
+    RollingRestart,
+    MemberReplacement,
+    MajorityLoss,
+)
+
+FAULTS: dict[str, type[Fault]] = {kind.name: kind for kind in KINDS}
