@@ -134,11 +134,12 @@ class Client:
         attempt = 0
         while True:
             left_s = deadline - asyncio.get_running_loop().time()
+            asked = self.channels.current
             try:
                 return await self.callable(path)(request, timeout=max(left_s, 0.001))
             except grpc.aio.AioRpcError as rpc_error:
                 error = translate(rpc_error)
-            self.channels.move_on()
+            self.channels.move_on(asked)
             attempt += 1
             pause_s = backoff_s(attempt, len(self.channels))
             if not may_repeat(error, is_read=is_read) or asyncio.get_running_loop().time() + pause_s >= deadline:

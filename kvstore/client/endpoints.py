@@ -100,7 +100,10 @@ class Channels:
         self._channels: dict[int, grpc.aio.Channel] = {}
         self._retired: list[grpc.aio.Channel] = []
         self._tunnels: list[Tunnel] = []
-        self._current = 0
+        self.current = 0
+        """Number of the endpoint that is used now."""
+        self.failed_tries = 0
+        """How often one did not answer, since the beginning."""
         self._files = None if tls is None else tls.signature()
         self._look_s = 0.0
 
@@ -111,9 +114,9 @@ class Channels:
         """To the endpoint that is used now."""
         if self._tls is not None and monotonic() >= self._look_s:
             self._look_at_files(self._tls)
-        channel = self._channels.get(self._current)
+        channel = self._channels.get(self.current)
         if channel is None:
-            channel = self._channels[self._current] = self._connect(self.endpoints[self._current])
+            channel = self._channels[self.current] = self._connect(self.endpoints[self.current])
         return channel
 
     def _look_at_files(self, tls: TlsFiles) -> None:
@@ -124,9 +127,16 @@ class Channels:
             self._retired += self._channels.values()
             self._channels.clear()
 
-    def move_on(self) -> None:
-        """The present endpoint did not answer: use the next."""
-        self._current = (self._current + 1) % len(self.endpoints)
+    def move_on(self, failed: int) -> None:
+        """Endpoint number `failed` did not answer: use the next, unless that has happened already. Many calls fail at once when a member goes; if
+        each of them moved on, they would come to the one that is gone again."""
+        self.failed_tries += 1
+        if failed == self.current:
+            self.current = (failed + 1) % len(self.endpoints)
+
+    def use(self, number: int) -> None:
+        """From now on that endpoint."""
+        self.current = number
 
     def _connect(self, endpoint: Endpoint) -> grpc.aio.Channel:
         options = [

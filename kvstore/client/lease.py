@@ -41,6 +41,7 @@ async def renewals(client: "Client", lease_id: int) -> AsyncGenerator[Renewal, N
     loop = asyncio.get_running_loop()
     await client.ready()
     while True:
+        asked = client.channels.current
         stream = client.callable(_PATH)()
         try:
             while True:
@@ -62,5 +63,5 @@ async def renewals(client: "Client", lease_id: int) -> AsyncGenerator[Renewal, N
                 raise error from None
         finally:
             stream.cancel()
-        client.channels.move_on()
+        client.channels.move_on(asked)
         await asyncio.sleep(RECONNECT_S)

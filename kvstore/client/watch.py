@@ -44,6 +44,7 @@ class Watcher:
         pause_s = BACKOFF_S
         await self._client.ready()
         while True:
+            asked = self._client.channels.current
             stream = self._stream = self._client.callable(_PATH)()
             try:
                 await stream.write(self._request())
@@ -61,7 +62,7 @@ class Watcher:
             finally:
                 self._stream = None
                 stream.cancel()
-            self._client.channels.move_on()
+            self._client.channels.move_on(asked)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, BACKOFF_S_MAX)
 
