@@ -4,11 +4,12 @@ One file a drill, `NAME.json`, is a `Result`: {"form": 1, "drill": "leader-kill"
 drilled, side by side. A `Target` has its `trials` in order and the `medians` over them. In a `Trial`:
 
 * all times are seconds from the fault (its first blow is 0; the calm phase is negative);
-* `timeline` holds parallel lists, one element for each 100 ms, the first beginning at `begin_s`: `ok` and `failed` requests that ended then (and of the
-  ok ones `writes`), `p50_ms` and `max_ms` of the latency of the ok ones (null where there were none), `events` that watchers were told of;
+* `timeline` holds parallel lists, one element for each 100 ms, the first beginning at `begin_s`: `ok` and `failed` requests that ended then (and of
+  the ok ones `writes`), `p50_ms` and `max_ms` of the latency of the ok ones (null where there were none), `events` that watchers were told of;
 * `leaders` are changes: [time, name of the member that leads, or null];
 * `marks` say what was done: [time, text];
-* `before`, `around`, `after` count and time the requests called before the fault, from it until every member was healthy again, and after that.
+* `before`, `around`, `after` count and time the requests that ended before the fault, those that it met (under way then, or called until every member
+  was healthy again), and those called later.
 """
 
 from collections.abc import Sequence
@@ -53,9 +54,9 @@ class Timeline(Struct, frozen=True):
 
 
 class Trial(Struct):
-    """`no_leader_s`: the longest time in which no member led (and said so, and a majority named it); `first_write_s`: from the fault to the first
-    acknowledged write that was called after it; `write_gap_s`: the longest time from the fault to the end without any acknowledged write (`calm_gap_s`
-    before it); `endpoint_gap_s`: the same for the clients that began at one endpoint, of the endpoint that waited longest."""
+    """`no_leader_s`: the longest time in which no member led (and said so, and a majority named it); `first_write_s`: from the fault to the
+    first acknowledged write that was called after it; `write_gap_s`: the longest time from the fault to the end without any acknowledged write
+    (`calm_gap_s` before it); `endpoint_gap_s`: the same for the clients that began at one endpoint, of the endpoint that waited longest."""
 
     heal_s: float
     healthy_s: float
