@@ -7,6 +7,7 @@ processor time get less done: that is meant. The run is saved to bench/results/ 
 """
 
 import argparse
+import contextlib
 import datetime
 import sys
 import tempfile
@@ -129,7 +130,13 @@ class Comparison:
 
     def _cluster(self, peer: Peer, number: int, todo: list[Case], *, tls: bool) -> list[Case]:
         """Cases on a fresh cluster, in their order; the rest if one failed, since what comes after it should not suffer from it."""
-        with tempfile.TemporaryDirectory(prefix=f"bench-{peer.name}-", dir=DATA) as folder, peer.start(Path(folder), MEMBERS, tls=tls) as standing:
+        with tempfile.TemporaryDirectory(prefix=f"bench-{peer.name}-", dir=DATA) as folder, contextlib.ExitStack() as stack:
+            try:
+                standing = stack.enter_context(peer.start(Path(folder), MEMBERS, tls=tls))
+            except (*BROKEN, AssertionError) as error:
+                self._record.sample(Sample(peer.name, number, todo[0], None, failed=f"did not start: {str(error).splitlines()[0]}"))
+                self._progress.line(f"  {peer.name} did not start: {error}")
+                return todo[1:]
             for at, case in enumerate(todo):
                 self._progress.now(f"round {number}: {peer.name}: {case.operation}, {case.in_flight} in flight, {case.at}")
                 sample = self._sample(standing, peer, number, case)

@@ -36,13 +36,11 @@ class Client(Link):
     """One connection, one request in flight."""
 
     def __init__(self, run: Run, host: str) -> None:
+        super().__init__()
         self._run = run
         self._head = f"Host: {host}\r\nContent-Type: application/json\r\nContent-Length: ".encode()
         self._began = 0.0
         self._received = b""
-        self._transport: asyncio.Transport | None = None
-        self._closed = False
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's transports do not derive from asyncio's
@@ -74,11 +72,6 @@ class Client(Link):
             self.send()
         else:
             run.check_over()
-
-    def close(self) -> None:
-        self._closed = True
-        if self._transport is not None:
-            self._transport.close()
 
 
 def _is_whole(answer: bytes) -> bool:

@@ -36,39 +36,28 @@ from bench.load.http2 import (
     prefixed,
 )
 from bench.load.requests import OPERATIONS, Operation, Requests
-from bench.load.tally import STUCK_TIMEOUT_S, Measured, Meter, Tally
+from bench.load.tally import Loop, Measured, Meter
 
 PACE_S = 0.001
 UNANSWERED_MAX = 20_000
 """An open loop with more requests than this unanswered asks for more than the server can do, and ends."""
 
 
-class Run(Tally):
+class Run(Loop):
     """What the connections of one run share: what is sent, when it is over."""
 
     def __init__(self, requests: Requests, requests_max: int | None, *, closed_loop: bool) -> None:
         super().__init__()
         self.requests = requests
         self.closed_loop = closed_loop
-        self.sending = True
         self.left = requests_max
-        self.in_flight = 0
-
-    def check_over(self) -> None:
-        if not self.sending and self.in_flight == 0 and not self.over.done():
-            self.over.set_result(None)
-
-    async def finish(self) -> None:
-        """Send no more, and wait for what is on its way."""
-        self.sending = False
-        self.check_over()
-        await asyncio.wait_for(self.over, STUCK_TIMEOUT_S)
 
 
 class Connection(Link):
     """One connection with `slots` requests in flight; in an open loop with as many as come, and as the server allows streams."""
 
     def __init__(self, run: Run, slots: int, paths: Sequence[str], authority: str, scheme: str) -> None:
+        super().__init__()
         self._run = run
         self._slots = slots
         self._encoder = RequestEncoder(paths, authority, scheme)
@@ -82,9 +71,6 @@ class Connection(Link):
         """The same once it has: what is still to be sent on the stream, and how much of it the server has allowed."""
         self._stream_window = INITIAL_WINDOW
         self._streams_max = WINDOW_MAX
-        self._transport: asyncio.Transport | None = None
-        self._closed = False
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
@@ -100,11 +86,6 @@ class Connection(Link):
 
     def start(self) -> None:
         self._send(time.perf_counter(), self._slots)
-
-    def close(self) -> None:
-        self._closed = True
-        if self._transport is not None:
-            self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         now = time.perf_counter()
@@ -247,13 +228,13 @@ async def generate(
     Raises ConnectionBroken or TimeoutError if the servers cannot be loaded; refused requests are counted instead.
     """
     run = Run(operation.requests(seed), requests, closed_loop=rate is None)
-    links = [
-        await connect(run, endpoints[at % len(endpoints)], slots, operation.paths, tls) for at, slots in enumerate(shares(in_flight, connections))
-    ]
+    links: list[Connection] = []
     # The collector's pauses would be counted as the servers'; nothing here is cyclic.
     gc.collect()
     gc.disable()
     try:
+        for at, slots in enumerate(shares(in_flight, connections)):
+            links.append(await connect(run, endpoints[at % len(endpoints)], slots, operation.paths, tls))
         if rate is None:
             for link in links:
                 link.start()

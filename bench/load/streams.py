@@ -13,6 +13,7 @@ class Call(Link):
     """One connection with one call on it. `on_message` gets each answer as bytes; `broken` is told if the call ends before `close`."""
 
     def __init__(self, path: str, authority: str, scheme: str, on_message: Callable[[bytes], None], broken: Callable[[Exception], None]) -> None:
+        super().__init__()
         self._path = path
         self._on_message = on_message
         self._broken = broken
@@ -22,9 +23,6 @@ class Call(Link):
         self._unsent: deque[bytes] = deque()
         self._stream = 0
         self._window = INITIAL_WINDOW
-        self._closed = False
-        self._transport: asyncio.Transport | None = None
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's transports do not derive from asyncio's
@@ -93,11 +91,6 @@ class Call(Link):
             out.append(message_frame(self._stream, message))
         if out and self._transport is not None:
             self._transport.write(b"".join(out))
-
-    def close(self) -> None:
-        self._closed = True
-        if self._transport is not None:
-            self._transport.close()
 
 
 async def open_call(

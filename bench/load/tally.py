@@ -82,6 +82,25 @@ class Tally:
         self.over.result()
 
 
+class Loop(Tally):
+    """A run whose requests wait for answers: it is over when nothing is to be sent any more and nothing is on its way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sending = True
+        self.in_flight = 0
+
+    def check_over(self) -> None:
+        if not self.sending and self.in_flight == 0 and not self.over.done():
+            self.over.set_result(None)
+
+    async def finish(self) -> None:
+        """Send no more, and wait for what is on its way."""
+        self.sending = False
+        self.check_over()
+        await asyncio.wait_for(self.over, STUCK_TIMEOUT_S)
+
+
 def cpu_s() -> float:
     """Processor seconds of this process so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)

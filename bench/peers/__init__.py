@@ -1,11 +1,20 @@
 """How each system under measurement is started, and with which settings."""
 
 from collections.abc import Callable
+from functools import partial
 
 from bench.peers.base import Missing, Peer
+from bench.peers.pysyncobj import PySyncObj
+from bench.peers.redis import Redis
 from bench.peers.servers import KINDS, Server, kind_of
+from bench.peers.zookeeper import ZooKeeper
 
-OTHERS: dict[str, Callable[[], Peer]] = {}
+OTHERS: dict[str, Callable[[], Peer]] = {
+    "redis": Redis,
+    "zookeeper": ZooKeeper,
+    "pysyncobj": partial(PySyncObj, tuned=False),
+    "pysyncobj-tuned": partial(PySyncObj, tuned=True),
+}
 """Systems that have no etcd API."""
 
 NAMES = (*KINDS, *OTHERS)

@@ -24,7 +24,7 @@ from tests.support.kinds import Kind
 from tests.support.ports import free_port
 from tests.support.tls import TlsFiles
 
-READY = "ready to serve client requests"
+READY = ("ready to serve client requests", "serving client traffic insecurely")  # etcd 3.4 says only the latter, without TLS
 READY_TIMEOUT_S = 40.0
 STOP_TIMEOUT_S = 15.0
 LEASH = leash.__file__
@@ -136,7 +136,7 @@ class Member:
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Until this incarnation has logged that it serves."""
         deadline = time.monotonic() + timeout_s
-        while READY not in self.log():
+        while not any(ready in self.log() for ready in READY):
             if not self.alive():
                 code = None if self.process is None else self.process.returncode
                 raise NotReady(f"{self.kind.name} {self.name} ended with {code} instead of serving:\n{self.log_tail()}")
@@ -211,7 +211,7 @@ class Member:
 
     def healthy(self) -> bool:
         try:
-            return self.http.get("/health", timeout_s=2).json() == {"health": "true", "reason": ""}
+            return {"reason": "", **self.http.get("/health", timeout_s=2).json()} == {"health": "true", "reason": ""}  # 3.4 gives no reason
         except (OSError, ValueError):
             return False
 
