@@ -88,6 +88,7 @@ from kvstore.model import (
     Txn,
 )
 from kvstore.mvcc.inspection import Inspection
+from kvstore.mvcc.range import KEYS_PER_STEP
 from kvstore.raft.core import Proposed, Raft
 from kvstore.raft.membership import Change, decode_change
 from kvstore.raft.messages import ConfState, Entry, EntryKind, ForwardProposals, SnapshotMeta
@@ -99,6 +100,11 @@ from kvstore.statemachine.members import Action, ChangeDetails, decode_details
 
 APPLY_ENTRIES_PER_PUMP = 256
 """Entries applied before the owner gets its turn back: about 3 ms."""
+
+LISTED_KEYS_PER_PUMP = 2 * KEYS_PER_STEP
+"""Keys that ranges of more than one key look at before the owner gets its turn back: about a millisecond."""
+LIST_COSTS_KEYS = 100
+"""What beginning such a range costs, in keys."""
 
 COMPACTION_VERSIONS_PER_STEP = 500
 """Versions that physical compaction looks at in one step: about 2 ms."""
@@ -702,7 +708,7 @@ class Member:
             for request, token in waiting:
                 self._perform(request, token)
         if self._long_reads:
-            self._continue_long_read()
+            self._continue_long_reads()
         if self.machine.compaction_pending:
             self.compact(self.machine, COMPACTION_VERSIONS_PER_STEP)
             self._dirty_entries += 1
@@ -942,18 +948,23 @@ class Member:
             assert isinstance(request, Barrier), request
             self.reply(token, None)
 
-    def _continue_long_read(self) -> None:
-        """One step of one long read; they take turns."""
-        steps, token = self._long_reads.popleft()
-        try:
-            result = next(steps)
-        except StoreError as error:
-            self.reply(token, error)
-            return
-        if result is None:
-            self._long_reads.append((steps, token))
-        else:
-            self.reply(token, result)
+    def _continue_long_reads(self) -> None:
+        """A step each, one after the other, as far as one turn of ours allows: most lists are short, and many of them are read in a turn."""
+        left = LISTED_KEYS_PER_PUMP
+        while self._long_reads and left > 0:
+            steps, token = self._long_reads.popleft()
+            left -= LIST_COSTS_KEYS
+            try:
+                result = next(steps)
+            except StoreError as error:
+                self.reply(token, error)
+                continue
+            if result is None:
+                self._long_reads.append((steps, token))
+                left -= KEYS_PER_STEP
+            else:
+                self.reply(token, result)
+                left -= min(result.count, KEYS_PER_STEP)
 
     # --- by itself ----------------------------------------------------------------------------------------------------
 

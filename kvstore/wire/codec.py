@@ -5,6 +5,7 @@ key-values and a watch's events are stored in their wire form, so an answer is a
 """
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 from kvstore.encoding import varint
@@ -145,6 +146,10 @@ def watch_spec(m: Any, watch_id: int) -> WatchSpec:
 # --- answers ------------------------------------------------------------------------------------------------------------
 
 
+_TAGGED_SIZES = [b"\x12" + varint(size) for size in range(4096)]
+"""Tag and length of a range's key-values, by their length."""
+
+
 def field(tag: bytes, content: bytes) -> bytes:
     """A length-delimited field."""
     return tag + varint(len(content)) + content
@@ -177,14 +182,17 @@ def key_values(tag: bytes, kvs: Iterable[EncodedKeyValue]) -> bytes:
 
 def range_response(header: bytes, result: RangeResult) -> bytes:
     kvs = result.kvs
+    behind = b"\x18\x01" if result.more else b""
+    if result.count:
+        behind += b"\x20" + varint(result.count)
     if len(kvs) == 1:
         kv = kvs[0]
-        header += b"\x12" + varint(len(kv)) + kv
-    elif kvs:
-        header += key_values(b"\x12", kvs)
-    if result.more:
-        header += b"\x18\x01"
-    return header + b"\x20" + varint(result.count) if result.count else header
+        return header + b"\x12" + varint(len(kv)) + kv + behind
+    if not kvs:
+        return header + behind
+    # One join of everything: at some megabytes each copy more costs as much as the rest.
+    sizes = map(_TAGGED_SIZES.__getitem__, map(len, kvs)) if max(map(len, kvs)) < len(_TAGGED_SIZES) else [b"\x12" + varint(len(kv)) for kv in kvs]
+    return b"".join(chain((header,), chain.from_iterable(zip(sizes, kvs, strict=True)), (behind,)))
 
 
 def put_response(header: bytes, result: PutResult) -> bytes:

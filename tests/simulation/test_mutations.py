@@ -319,7 +319,7 @@ MUTATIONS: list[tuple[Patch, str, range, dict[str, Any]]] = [
     (reads_without_a_quorum, "bare", range(1, 61), STORMY),
     (reads_confirmed_by_old_answers, "bare", range(1, 61), SPLIT),
     (reads_without_a_quorum, "store", range(1, 61), STORMY),
-    (read_rounds_are_numbered_anew_at_every_start, "store", range(150, 250), RESTARTING),
+    (read_rounds_are_numbered_anew_at_every_start, "store", range(85, 185), RESTARTING),
     (read_before_it_is_applied, "store", range(1, 31), STORMY),
     (conflicts_are_not_truncated, "bare", range(1, 61), STORMY),
     (applied_index_is_not_stored_with_the_state, "store", range(1, 31), {**STORMY, "commit_entries": 10}),

@@ -20,7 +20,8 @@ from kvstore.member.effects import CommitState, ExportState, HashState, Persist
 from kvstore.member.member import Member, encode_conf
 from kvstore.member.messages import ChangeAnswer, ChangeQuestion
 from kvstore.model import Member as MemberRecord
-from kvstore.model import Put
+from kvstore.model import Put, Range, Txn
+from kvstore.mvcc.range import KEYS_PER_STEP
 from kvstore.raft.config import Config
 from kvstore.raft.messages import ConfState, ForwardProposals, Heartbeat, PreVoteReply, VoteReply
 from kvstore.statemachine.commands import decode_command, encode_command
@@ -189,6 +190,23 @@ def test_a_member_is_ready_with_whichever_of_its_announcements_comes_back() -> N
     assert decode_command(member.proposals.unsent[-1]).request_id == first
     alone.pump()
     assert member.is_ready
+
+
+def test_short_lists_are_read_many_in_a_turn_and_long_ones_in_turns() -> None:
+    alone = Alone().lead()
+    for first in range(0, 3 * KEYS_PER_STEP, 100):
+        alone.member.propose(Txn((), tuple(Put(b"%06d" % number) for number in range(first, first + 100))), None)
+    alone.pump()
+    alone.do_commits()
+    alone.member.read_serializable(Range(b"0", b"1"), "long")
+    for number in range(20):
+        alone.member.read_serializable(Range(b"000000", b"000005"), f"short {number}")
+    alone.member.pump()
+    answered = [token for token, _ in alone.member.take_effects().replies]
+    assert answered == [f"short {number}" for number in range(len(answered))]
+    assert len(answered) >= 10
+    alone.pump()
+    assert alone.answers["long"].count == 3 * KEYS_PER_STEP
 
 
 def test_what_is_no_command_does_not_get_into_the_log() -> None:

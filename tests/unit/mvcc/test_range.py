@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kvstore.encoding import decode_key_value
+from kvstore.encoding import decode_key_value, encode_key_value
 from kvstore.errors import Compacted, LeaderChanged, StoreError
 from kvstore.model import Compact, DeleteRange, Put, Range, RangeResult
 from kvstore.mvcc import range as ranges
@@ -33,6 +33,7 @@ class State:
 @pytest.fixture(autouse=True)
 def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranges, "KEYS_PER_STEP", 2)
+    monkeypatch.setattr(ranges, "KEYS_COUNTED_PER_STEP", 2)
 
 
 def steps_of(state: State, request: Range) -> Iterator[RangeResult | None]:
@@ -48,12 +49,12 @@ def test_one_key_needs_no_steps() -> None:
 @pytest.mark.parametrize("request_", [Range(b"\x00", b"\xff"), Range(b"\x00", b"\xff", limit=1), Range(b"\x00", b"\xff", count_only=True)])
 def test_a_limit_does_not_make_a_range_short_because_all_of_it_is_counted(request_: Range) -> None:
     state = State()
-    for number in range(20):
+    for number in range(21):
         state.apply(Put(b"%02d" % number))
     *pauses, answer = steps_of(state, request_)
-    assert pauses == [None] * 9
+    assert pauses == [None] * 10
     assert answer is not None
-    assert answer.count == 20
+    assert answer.count == 21
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -74,6 +75,40 @@ def test_steps_tell_of_the_revision_at_which_they_began(seed: int) -> None:
     assert answer == expected
     whole = [decode_key_value(kv).key for kv in answer.kvs]
     assert whole == sorted(whole)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_only_counted_is_counted_as_what_is_read(seed: int) -> None:
+    chance = random.Random(seed)
+    state = State()
+    for key in chance.sample(KEYS, k=chance.randint(1, len(KEYS))):
+        state.apply(Put(key))
+    key, end = sorted(chance.sample([*KEYS, b"\x01", b"z"], 2))
+    for range_end in (end, b"\x00"):
+        read = state.machine.range(Range(key, range_end))
+        counted = state.machine.range(Range(key, range_end, count_only=True))
+        assert (counted.count, counted.kvs) == (len(read.kvs), [])
+
+
+def test_a_step_ends_with_its_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges, "KEYS_PER_STEP", 1000)
+    monkeypatch.setattr(ranges, "KEYS_WEIGHED", 2)
+    monkeypatch.setattr(ranges, "BYTES_PER_STEP", 100)
+    state = State()
+    for number in range(7):
+        state.apply(Put(b"%d" % number, b"v" * 60))
+    *pauses, answer = steps_of(state, Range(b"\x00", b"\xff"))
+    assert pauses == [None] * 3
+    assert answer is not None
+    assert [decode_key_value(kv).key for kv in answer.kvs] == [b"%d" % number for number in range(7)]
+
+
+@pytest.mark.parametrize("value", [b"", b"v", b"v" * 300])
+@pytest.mark.parametrize("lease", [0, 7, -1])
+def test_keys_only_leaves_out_the_value_and_nothing_else(value: bytes, lease: int) -> None:
+    for key in (b"k", LONG):
+        encoded = encode_key_value(key, 200, 300_000, 129, value, lease)
+        assert ranges._without_value(encoded) == encode_key_value(key, 200, 300_000, 129, b"", lease)
 
 
 def test_a_compaction_that_overtakes_a_range_ends_it() -> None:
