@@ -78,6 +78,11 @@ def _each(convert: Convert) -> Convert:
     return convert_all
 
 
+def _map(_value: Any) -> Any:
+    """No request has one: not worth a converter."""
+    raise NotPlain
+
+
 class _Reader:
     """What a message type's fields are called in JSON, and how each is read."""
 
@@ -115,6 +120,8 @@ _readers: dict[str, _Reader] = {}
 def _reading(field: Any) -> Convert:
     if field.type == _MESSAGE:
         known = field.message_type
+        if known.GetOptions().map_entry:
+            return _map
         convert: Convert = _readers.get(known.full_name) or _Reader(known)
     elif field.type == _ENUM:
         convert = _enum(field.enum_type)

@@ -81,6 +81,11 @@ def test_what_is_taken_means_what_protobuf_says_it_means(data: st.DataObject) ->
     assert quick == slow
 
 
+def test_a_list_is_no_map() -> None:
+    with pytest.raises(plain_json.NotPlain):
+        plain_json.read(messages.HealthListResponse, {"statuses": []})
+
+
 _WRONG = ['{"key":"YQ==","key":"YQ=="}', '{"key":"YQ==","prev_kv":true,"prevKv":true}', '{"key":', "[]", '{"key":5}', '{"lease":"x"}']
 
 
