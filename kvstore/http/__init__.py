@@ -7,6 +7,6 @@ limits      what a client may take, and what is known of a connection
 connection  the server's side of an HTTP/2 connection: bytes in, bytes out; no event loop
 stream      one request of it
 asgi        the same request for the application as ASGI has it
-http1       HTTP/1.1
+http1       a connection of HTTP/1.1 or 1.0; http1_head, http1_body what it reads, http1_exchange one request for ASGI, http1_answer what it writes
 protocol    either of them on a transport of the event loop
 """
