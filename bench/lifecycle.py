@@ -1,9 +1,11 @@
-"""What is not a rate under load: starting, growing to many keys, memory and disk there, restarting, backing up.
+"""What is not a rate under load: starting, growing to many keys, memory and disk there, restarting, backing up, catching up.
 
 A cluster is filled in steps; after each the same puts and ranges are measured, which shows what grows with the number of keys. At the last
-step come memory, disk, a backup, and a member that is killed and started again over all of it.
+step come memory, disk, a backup, a member that is killed and started again over all of it, and one that lost its disk, is removed and added anew
+and gets everything from the others.
 """
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +19,10 @@ from bench.load.requests import TXN_PATH, Operation, field, key, loading, value
 from bench.machine import disk_bytes, resident_bytes
 from bench.results import Case, Fact
 from kvstore.wire import messages as pb
-from tests.support.calls import open_channel, path
+from tests.cluster import growing
+from tests.support.calls import Wire, open_channel, path
 from tests.support.kinds import Kind
-from tests.support.members import Cluster, Member
+from tests.support.members import Cluster, Member, wait_until
 
 BATCH = 100
 """Puts to a transaction: etcd's limit is 128 operations."""
@@ -79,6 +82,7 @@ def measure(kind: Kind, folder: Path, members: int, steps: list[int], seconds: f
             follower.start()
             follower.wait_ready(RESTART_TIMEOUT_S)
             yield fact(f"kill -9 to serving again, {there:,} keys", time.monotonic() - began, "s")
+            yield fact(f"catch-up of an empty member, {there:,} keys", _catch_up(cluster, follower), "s")
 
 
 def _sizes(member: Member, keys: int, fact: Callable[[str, float, str], Fact]) -> Iterator[Fact]:
@@ -87,6 +91,30 @@ def _sizes(member: Member, keys: int, fact: Callable[[str, float, str], Fact]) -
     yield fact(f"memory of a member, {keys:,} keys", resident / MIB, "MiB")
     yield fact(f"memory that is not the mapped file, {keys:,} keys", own / MIB, "MiB")
     yield fact(f"disk of a member, {keys:,} keys", disk_bytes(member.data) / MIB, "MiB")
+
+
+def _catch_up(cluster: Cluster, lost: Member) -> float:
+    """Seconds from the start of the process that takes the place of `lost` until it serves and has as many keys as the others."""
+    lost.kill()
+    growing.remove(cluster, lost)
+    shutil.rmtree(lost.data)
+    newcomer = growing.prepared(cluster, "newcomer")
+    growing.asked(cluster, pb.MemberAddRequest(peerURLs=[newcomer.peer_url]))
+    there = _count(cluster.leader())
+    cluster.members.append(newcomer)
+    began = time.monotonic()
+    newcomer.start()
+    newcomer.wait_ready(RESTART_TIMEOUT_S)
+    wait_until(lambda: _count(newcomer) == there, RESTART_TIMEOUT_S, f"{there:,} keys on the new member", 0.05)
+    return time.monotonic() - began
+
+
+def _count(member: Member) -> int:
+    """Keys that it has applied; -1 while it does not answer."""
+    wire = Wire(member.endpoint, member.tls)
+    reply = wire.call("KV/Range", pb.RangeRequest(key=b"\0", range_end=b"\0", count_only=True, serializable=True), RESTART_TIMEOUT_S)
+    wire.close()
+    return -1 if reply.message is None else int(reply.message.count)
 
 
 def _backup(member: Member) -> int:
