@@ -14,11 +14,12 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs import authority, bundle, files, rotation
+from certs.bundle import Bundle
 from certs.profiles import CLIENT, SERVER
 from certs.rotation import Step
 from keelson.launcher import cluster as clusters
 from keelson.launcher import processes
-from keelson.launcher.cluster import HOST, Cluster, MemberSpec, Refused
+from keelson.launcher.cluster import HOST, Cluster, Refused
 
 TAKEN_TIMEOUT_S = 15.0
 TAKEN_POLL_S = 0.1
@@ -60,19 +61,19 @@ def await_taken(cluster: Cluster, step: Step | None) -> None:
     if not running:
         return
     with tempfile.TemporaryDirectory(prefix="keelson-") as scratch:
-        context = _context(cluster, step, Path(scratch))
+        context = asking_context(cluster.certs, step, Path(scratch))
         deadline_s = time.monotonic() + TAKEN_TIMEOUT_S
         for member in running:
-            while not _has_taken(cluster, member, context, step):
+            certificate = cluster.certs.certificate(SERVER, member.name)
+            while not has_taken(member.client_port, certificate, context, step):
                 if time.monotonic() > deadline_s:
                     raise Refused(f"{member.name} has not taken the changed files within {TAKEN_TIMEOUT_S:g} s: see {cluster.log(member.name)}")
                 time.sleep(TAKEN_POLL_S)
     time.sleep(SETTLE_S)
 
 
-def _context(cluster: Cluster, step: Step | None, scratch: Path) -> ssl.SSLContext:
-    """For asking; after TRUST with a certificate by the authority to come."""
-    certs = cluster.certs
+def asking_context(certs: Bundle, step: Step | None, scratch: Path) -> ssl.SSLContext:
+    """For asking whether a step was taken; after TRUST with a certificate by the authority to come, made in the folder `scratch`."""
     context = ssl.create_default_context(cafile=str(certs.ca))
     if step is Step.TRUST:
         new = files.read(certs.folder, bundle.NEXT_CA)
@@ -83,12 +84,13 @@ def _context(cluster: Cluster, step: Step | None, scratch: Path) -> ssl.SSLConte
     return context
 
 
-def _has_taken(cluster: Cluster, member: MemberSpec, context: ssl.SSLContext, step: Step | None) -> bool:
+def has_taken(client_port: int, certificate: Path, context: ssl.SSLContext, step: Step | None) -> bool:
+    """Whether the member on this port of loopback lets us in and, but for TRUST, shows what `certificate` holds now."""
     import socket
 
     try:
         with (
-            socket.create_connection((HOST, member.client_port), timeout=2) as wire,
+            socket.create_connection((HOST, client_port), timeout=2) as wire,
             context.wrap_socket(wire, server_hostname=HOST) as secure,
         ):
             shown = secure.getpeercert(binary_form=True)
@@ -98,7 +100,4 @@ def _has_taken(cluster: Cluster, member: MemberSpec, context: ssl.SSLContext, st
                 return False
     except OSError:
         return False
-    if step is Step.TRUST:
-        return True
-    expected = files.read_certificate(cluster.certs.certificate(SERVER, member.name)).public_bytes(Encoding.DER)
-    return shown == expected
+    return step is Step.TRUST or shown == files.read_certificate(certificate).public_bytes(Encoding.DER)

@@ -4,6 +4,8 @@ As root each member has a small file system of its own in memory, and the leader
 file's first page, which is an error of another name (EFBIG) in the same places.
 """
 
+import asyncio
+
 from keelson.drills import small_disk
 from keelson.drills.cluster import Cluster, Member
 from keelson.drills.fault import Fault, Impossible, Tell
@@ -40,7 +42,7 @@ class FullDisk(Fault):
         assert full.process is not None
         if self.mounts:
             tell(f"{full.name}, the leader: its disk is full")
-            self._disks[full.name].fill()
+            await asyncio.to_thread(self._disks[full.name].fill)
         else:
             tell(f"{full.name}, the leader: no file of it may grow (RLIMIT_FSIZE)")
             small_disk.limit_files(full.process.pid, PAGE_BYTES)

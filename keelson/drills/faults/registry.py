@@ -1,6 +1,7 @@
 """Every fault that can be drilled, in the order in which `all` does them."""
 
 from keelson.drills.fault import Fault
+from keelson.drills.faults.certificate_rotation import CertificateRotation
 from keelson.drills.faults.clock_jump import ClockJump
 from keelson.drills.faults.follower_kill import FollowerKill
 from keelson.drills.faults.full_disk import FullDisk
@@ -20,6 +21,7 @@ KINDS: tuple[type[Fault], ...] = (
     AsymmetricPartition,
     DeafFollower,
     RollingRestart,
+    CertificateRotation,
     MemberReplacement,
     MajorityLoss,
     FullDisk,
