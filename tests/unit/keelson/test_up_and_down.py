@@ -123,7 +123,7 @@ def test_a_drill_restores_a_backup_beside_the_running_cluster(shell: Shell) -> N
 
 def test_a_drill_kills_the_leader_and_loses_nothing(shell: Shell) -> None:
     shell.up(3)
-    done = shell.keelson("drill", "--fault", "kill-leader", "-o", "json")
+    done = shell.keelson("drill", "--running", "leader-kill", "-o", "json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["lost"] == []
