@@ -80,6 +80,8 @@ bench: venv ## Keelson and etcd with the same load, as ratios; a look of a few m
 
 bench-full: venv ## All systems, three rounds, then docs/BENCHMARKS.md: at most 40 minutes. ARGS=--continue goes on with a run that was ended
 	$(BIN)/python -m bench.compare --full $(ARGS)
+	$(BIN)/python -m bench.load.calibrate || echo "the generator fell short of a tool"
+	$(BIN)/python -m bench.budget
 	$(BIN)/python -m bench.report
 
 ## The environment

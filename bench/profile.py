@@ -41,9 +41,10 @@ RATE_HZ = 250
 SHOWN = 40
 
 
-def record(process: int, seconds: float, folder: Path, name: str, *, native: bool) -> subprocess.Popen[str]:
-    """Start py-spy on a running process; raw stacks go to a file that `hottest` reads."""
-    command = [str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(process), "--rate", str(RATE_HZ), "--gil", "--threads"]
+def record(process: int, seconds: float, folder: Path, name: str, *, native: bool, lock_only: bool = True) -> subprocess.Popen[str]:
+    """Start py-spy on a running process; raw stacks go to a file that `hottest` reads. `lock_only`: only of threads with the interpreter's lock."""
+    command = [str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(process), "--rate", str(RATE_HZ), "--threads"]
+    command += ["--gil"] if lock_only else []
     command += ["--duration", str(round(seconds)), "--format", "raw", "--output", str(folder / f"{name}.stacks")]
     return subprocess.Popen([*command, *(["--native"] if native else [])], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

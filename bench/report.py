@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from bench import results
-from bench.page import plots, text
+from bench.page import extras, plots, text
 from bench.results import REFERENCE, SUBJECT, Figures, Results
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -37,7 +37,10 @@ def build(runs: Sequence[Results], docs: Path) -> Path:
     pictures = draw(figures, docs / "bench")
     docs.mkdir(parents=True, exist_ok=True)
     path = docs / "BENCHMARKS.md"
-    path.write_text(text.page(figures, {picture.stem: picture.relative_to(docs) for picture in pictures}))
+    drills = extras.drills()
+    timelines = [picture.relative_to(docs) for picture in plots.timelines(drills, docs / "bench")]
+    more = [*extras.failover(drills, timelines), *extras.calibration(), *extras.budgets()]
+    path.write_text(text.page(figures, {picture.stem: picture.relative_to(docs) for picture in pictures}, more))
     return path
 
 

@@ -4,41 +4,49 @@ import asyncio
 import base64
 import ssl
 import time
-from collections.abc import Sequence
+from binascii import b2a_base64
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import count
 
 from bench.load.dial import Link, dial
-from bench.load.generator import Run
 from bench.load.http2 import ConnectionBroken
-from bench.load.requests import Requests, value
-from bench.load.tally import Measured, Meter
+from bench.load.requests import value
+from bench.load.tally import Loop, Measured, Meter
 
 PUT_PATH = "/v3/kv/put"
 HEAD_END = b"\r\n\r\n"
+LENGTH = b"ength: "
+"""The end of "Content-Length: ", however its letters are written."""
 LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
-def json_puts(seed: int) -> Requests:
-    """A new key each time."""
-    text = base64.b64encode(value()).decode()
-    number = 0
+DIGITS = 12
+PREFIX = b"bench/gateway/%06d/"
+"""Its length is a multiple of three, and so is the number's: they can be encoded apart."""
 
-    def request() -> tuple[str, bytes]:
-        nonlocal number
-        number += 1
-        key = base64.b64encode(b"bench/gateway/%06d/%012d" % (seed, number)).decode()
-        return PUT_PATH, b'{"key":"%s","value":"%s"}' % (key.encode(), text.encode())
 
-    return request
+def json_put(seed: int, number: int = 0) -> tuple[bytes, bytes, bytes]:
+    """A put of a new key in three parts: only the middle one differs from number to number."""
+    head = b'{"key":"' + base64.b64encode(PREFIX % seed)
+    tail = b'","value":"' + base64.b64encode(value()) + b'"}'
+    return head, encoded(number), tail
+
+
+def encoded(number: int) -> bytes:
+    return b2a_base64(b"%0*d" % (DIGITS, number), newline=False)
 
 
 class Client(Link):
     """One connection, one request in flight."""
 
-    def __init__(self, run: Run, host: str) -> None:
+    def __init__(self, run: Loop, host: str, seed: int, numbers: Iterator[int]) -> None:
         super().__init__()
         self._run = run
-        self._head = f"Host: {host}\r\nContent-Type: application/json\r\nContent-Length: ".encode()
+        self._numbers = numbers
+        body = json_put(seed)
+        head = f"POST {PUT_PATH} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {sum(map(len, body))}\r\n\r\n"
+        self._head, self._tail = head.encode() + body[0], body[2]
         self._began = 0.0
         self._received = b""
 
@@ -51,19 +59,19 @@ class Client(Link):
             self._run.fail(ConnectionBroken(f"connection lost: {error}"))
 
     def send(self) -> None:
-        path, body = self._run.requests()
         assert self._transport is not None
         self._run.in_flight += 1
         self._began = time.perf_counter()
-        self._transport.write(b"POST %s HTTP/1.1\r\n%s%d\r\n\r\n%s" % (path.encode(), self._head, len(body), body))
+        self._transport.write(self._head + encoded(next(self._numbers)) + self._tail)
 
     def data_received(self, data: bytes) -> None:
-        self._received += data
-        if not _is_whole(self._received):
+        received = self._received + data if self._received else data
+        if not _is_whole(received):
+            self._received = received
             return
         run = self._run
         run.latencies.append(time.perf_counter() - self._began)
-        status = int(self._received[9:12])
+        status = int(received[9:12])
         if status != 200:
             run.errors[status] += 1
         run.in_flight -= 1
@@ -79,12 +87,10 @@ def _is_whole(answer: bytes) -> bool:
     at = answer.find(HEAD_END)
     if at < 0:
         return False
-    head = answer[:at].lower()
-    found = head.find(b"content-length:")
+    found = answer.find(LENGTH, 0, at)
     if found < 0:
         return answer.endswith(LAST_CHUNK)
-    length = int(head[found + 15 :].split(b"\r\n", 1)[0])
-    return len(answer) >= at + len(HEAD_END) + length
+    return len(answer) >= at + len(HEAD_END) + int(answer[found + len(LENGTH) : answer.index(b"\r", found)])
 
 
 async def gateway_puts(
@@ -98,12 +104,12 @@ async def gateway_puts(
     meter: Meter = list,
 ) -> Measured:
     """Connections go to the endpoints in turn. Raises ConnectionBroken or TimeoutError."""
-    run = Run(json_puts(seed), None, closed_loop=True)
+    run, numbers = Loop(), count()
     clients: list[Client] = []
     try:
         for at in range(connections):
             endpoint = endpoints[at % len(endpoints)]
-            clients.append(await dial(endpoint, partial(Client, run, endpoint), tls))
+            clients.append(await dial(endpoint, partial(Client, run, endpoint, seed, numbers), tls))
         for client in clients:
             client.send()
         measured = await run.measure(seconds, warm_up_s, meter)

@@ -1,7 +1,7 @@
 """The pictures: SVG without a background, in colours that can be read on white and on black."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from bench.cases import CONCURRENCY
 from bench.load.histogram import Histogram
 from bench.load.requests import PUT, RANGE, SERIALIZABLE_RANGE
 from bench.results import Case, Figures
+from keelson.drills.trial import Result, representative
 
 GREY = "#7d8590"
 COLOURS = {
@@ -185,6 +186,28 @@ def open_loop(figures: Figures, peers: list[str], folder: Path) -> Path | None:
     _legend(figure, panels)
     path = _save(figure, folder, "open loop")
     return path if shown else _none(path)
+
+
+def timelines(results: Sequence[Result], folder: Path) -> list[Path]:
+    """One picture a drill: answers in each bin of time, failures below zero; the fault is at 0."""
+    made = []
+    for result in results:
+        shown = [(target.program, representative(target.trials)) for target in result.targets if target.trials]
+        if not shown:
+            continue
+        figure, panels = _panels(len(shown), 2.4)
+        most = max(max(trial.timeline.ok, default=1) for _, trial in shown)
+        for axes, (program, trial) in zip(panels, shown, strict=True):
+            line = trial.timeline
+            at = [line.begin_s + (number + 0.5) * line.bin_s for number in range(len(line.ok))]
+            axes.bar(at, line.ok, line.bin_s, color=COLOURS.get(program, GREY), lw=0)
+            axes.bar(at, [-count for count in line.failed], line.bin_s, color=COLOURS["redis"], lw=0)
+            axes.axvline(0, color=GREY, lw=1, ls=":")
+            axes.set_ylim(top=1.05 * most)
+            axes.set_xlabel("seconds from the fault")
+            axes.set_title(f"{result.drill}, {program}", loc="left", fontsize=10)
+        made.append(_save(figure, folder, f"drill {result.drill}"))
+    return made
 
 
 def _none(path: Path) -> None:

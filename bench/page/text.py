@@ -48,7 +48,7 @@ def _row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> list[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> list[str]:
     """Markdown; the first `words` columns to the left, the others to the right."""
     return [_row(head), "|" + " --- |" * words + " ---: |" * (len(head) - words), *map(_row, rows), ""]
 
@@ -83,7 +83,7 @@ def closed_rows(figures: Figures, peers: Sequence[str], *, tls: bool) -> list[st
         for peer in peers:
             row += _cells(figures, peer, case)
         rows.append([*row, _ratio(figures.ratio(case))])
-    return _table([*head, "ratio"], rows, 1) if rows else []
+    return table([*head, "ratio"], rows, 1) if rows else []
 
 
 def open_rows(figures: Figures, peers: Sequence[str]) -> list[str]:
@@ -100,7 +100,7 @@ def open_rows(figures: Figures, peers: Sequence[str]) -> list[str]:
             else:
                 row += [f"{rate:,.0f}", *(f"{histogram.percentile_ms(share):.2f}" for share in (0.5, 0.99, 0.999))]
         rows.append(row)
-    return _table(head, rows, 1) if rows else []
+    return table(head, rows, 1) if rows else []
 
 
 def fact_rows(figures: Figures, peers: Sequence[str]) -> list[str]:
@@ -109,7 +109,7 @@ def fact_rows(figures: Figures, peers: Sequence[str]) -> list[str]:
         told, unit = [figures.fact(peer, name) for peer in peers], figures.unit(name)
         better = "less" if lower_is_better(unit) else "more"
         rows.append([name, unit, better, *("" if value is None else f"{value:,.2f}" for value in told), _ratio(figures.fact_ratio(name))])
-    return _table(["", "unit", "better is", *peers, "ratio"], rows, 3) if rows else []
+    return table(["", "unit", "better is", *peers, "ratio"], rows, 3) if rows else []
 
 
 def other_systems(figures: Figures) -> list[str]:
@@ -125,8 +125,8 @@ def other_systems(figures: Figures) -> list[str]:
         rows.append([case.operation, f"{case.in_flight:,}", *cells])
     infos = {name: info for run in figures.runs for name, info in run.peers.items()}
     return [
-        *_table(["operation, requests a second", "in flight", *figures.peers], rows, 1),
-        *_table(["", "version", "settings, and when a write is acknowledged"], [[p, infos[p].version, infos[p].settings] for p in figures.peers], 3),
+        *table(["operation, requests a second", "in flight", *figures.peers], rows, 1),
+        *table(["", "version", "settings, and when a write is acknowledged"], [[p, infos[p].version, infos[p].settings] for p in figures.peers], 3),
     ]
 
 
@@ -145,7 +145,7 @@ def run_rows(figures: Figures) -> list[str]:
                 f"{run.machine.load_before:.2f}{busy}",
             ]
         )
-    return _table(["begun", "commit", "systems", "what", "load average before"], rows, 5)
+    return table(["begun", "commit", "systems", "what", "load average before"], rows, 5)
 
 
 def machine_rows(run: Results) -> list[str]:
@@ -156,7 +156,7 @@ def machine_rows(run: Results) -> list[str]:
         ["disk", f"{machine.file_system}, append of 4 KiB and fdatasync {machine.sync_ms:.2f} ms (median)"],
         *([name, info.version] for name, info in run.peers.items()),
     ]
-    return _table(["", ""], rows, 2)
+    return table(["", ""], rows, 2)
 
 
 def page(figures: Figures, pictures: Mapping[str, Path], more: Sequence[str] = ()) -> str:
@@ -171,7 +171,7 @@ def page(figures: Figures, pictures: Mapping[str, Path], more: Sequence[str] = (
         *machine_rows(figures.runs[-1]),
         "## Targets",
         "",
-        *_table(["", "target", "measured", "met"], target_rows(verdicts(figures)), 1),
+        *table(["", "target", "measured", "met"], target_rows(verdicts(figures)), 1),
         "## Throughput",
         "",
         *picture("throughput", "Requests a second by number in flight"),
