@@ -15,8 +15,11 @@ from kvstore.api import swagger
 from kvstore.api.admission import Admission
 from kvstore.api.backend import Backend
 from kvstore.api.calls import Calls
+from kvstore.api.cors import Cors
 from kvstore.api.debug import DebugPages
 from kvstore.api.gateway_app import GatewayApp
+from kvstore.api.gateway_keys import GatewayKeys
+from kvstore.api.gateway_lane import GatewayLane
 from kvstore.api.grpc_app import AsgiSend, Disconnected, GrpcApp, Receive, Scope, while_connected
 from kvstore.api.health import Answer, HealthPages
 from kvstore.api.held import Held
@@ -49,11 +52,6 @@ This requirement has been added to help prevent "DNS Rebinding" attacks (CVE-201
 """
 """etcd's words (httputil, errCVE20185702)."""
 
-_CORS = [
-    (b"access-control-allow-methods", b"POST, GET, OPTIONS, PUT, DELETE"),
-    (b"access-control-allow-headers", b"accept, content-type, authorization"),
-]
-
 
 class App:
     """`App(backend, settings)` is the application; `stats` counts what it did."""
@@ -66,15 +64,19 @@ class App:
         self._backend = backend
         self._settings = settings
         calls = Calls(settings, self.stats, backend.name_of)
-        self.lane = Lane(KV(backend, settings), backend, admission, self.stats, calls, settings.message_bytes_max, _later)
+        kv = KV(backend, settings)
+        keys = GatewayKeys(kv, backend, settings)
+        self._cors = Cors(settings.cors_origins)
+        self.gateway_lane = GatewayLane(keys, backend, admission, settings, self.stats, calls, self._cors, _later)
+        self.gateway_paths = self.gateway_lane.paths
+        self.lane = Lane(kv, backend, admission, self.stats, calls, settings.message_bytes_max, _later)
         self.lane_paths = self.lane.paths
         self._grpc = GrpcApp(unary, streams, admission, settings, self.stats, calls, self.held)
-        self._gateway = GatewayApp(unary, streams, admission, settings, self.stats, calls, self.held)
+        self._gateway = GatewayApp(unary, streams, keys, admission, settings, self.stats, calls, self.held)
         self._health = HealthPages(backend, settings, self.stats)
         self._debug = DebugPages() if settings.debug_pages else None
         self._grpc_paths = frozenset(unary)
         self._whitelist = None if "*" in settings.host_whitelist else frozenset(settings.host_whitelist)
-        self._origins = frozenset(origin.encode() for origin in settings.cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: AsgiSend) -> None:
         if scope["type"] != "http":
@@ -131,11 +133,9 @@ class App:
             await self._page(scope, send)
 
     def _with_cors(self, scope: Scope, send: AsgiSend) -> AsgiSend:
-        """Browsers are told that pages of the allowed origins may call, as etcd does on every answer (embed/serve.go)."""
-        origin = b"*" if b"*" in self._origins else header(scope["headers"], b"origin")
-        if origin is None or origin not in self._origins:
+        allowed = self._cors.headers_for(scope["headers"])
+        if not allowed:
             return send
-        allowed = [*_CORS, (b"access-control-allow-origin", origin)]
 
         async def send_with_cors(event: dict[str, Any]) -> None:
             if event["type"] == "http.response.start":

@@ -5,35 +5,45 @@ import codecs
 import contextlib
 import json
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from time import perf_counter
 from typing import Any
 
 from kvstore.api.admission import Admission
 from kvstore.api.calls import Calls
 from kvstore.api.departure import LOOK_S, Departed, noticed
+from kvstore.api.gateway_keys import GatewayKeys, text_of
 from kvstore.api.grpc_app import SILENT, STAYS_OPEN, AsgiSend, Disconnected, Receive, Scope, client_version, innermost
 from kvstore.api.held import Held, Share
 from kvstore.api.identity import AUTHORIZATION, common_name, credentials_of
 from kvstore.api.rpc import Context, Settings, Stats, Stream, Unary
 from kvstore.wire.gateway import PATHS, ObjectSplitter, error_object, parse_json, parse_request, write_json
-from kvstore.wire.grpc import timeout_s, too_large
+from kvstore.wire.grpc import Headers, timeout_s, too_large
 from kvstore.wire.messages import Method
 from kvstore.wire.status import HTTP_STATUS, Code, RpcError, describe
 
 log = logging.getLogger("kvstore.api")
 
-_JSON = (b"content-type", b"application/json")
-_METADATA = (b"grpc-metadata-content-type", b"application/grpc")
+JSON = (b"content-type", b"application/json")
+METADATA = (b"grpc-metadata-content-type", b"application/grpc")
 _COMMON_NAME_IGNORED = b"CommonName of client sending a request against gateway will be ignored and not used as expected\n"
 _END = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 class GatewayApp:
     def __init__(
-        self, unary: dict[str, Unary], streams: dict[str, Stream], admission: Admission, settings: Settings, stats: Stats, calls: Calls, held: Held
+        self,
+        unary: dict[str, Unary],
+        streams: dict[str, Stream],
+        keys: GatewayKeys,
+        admission: Admission,
+        settings: Settings,
+        stats: Stats,
+        calls: Calls,
+        held: Held,
     ) -> None:
         self._held = held
+        self._keys = keys.by_path
         self._unary = unary
         self._streams = streams
         self._admission = admission
@@ -67,11 +77,11 @@ class GatewayApp:
         stats.started[path] += 1
         began_s = perf_counter()
         code = Code.CANCELED.words
-        request = given = b""
+        carried = _Carried()
         context = Context()
         answer = _Lines(method, send, stats) if path in self._streams else None
         try:
-            context, deadline_s = _metadata(scope["headers"], stats, answer is not None)
+            context, deadline_s = metadata(scope["headers"], stats, answer is not None)
             self._admission.check(path, context)
             if self._admission.guarded():
                 context = await self._admission.authorize(path, context)
@@ -79,7 +89,7 @@ class GatewayApp:
                 if answer is None:
                     with Share(self._held, scope["client"]) as share:
                         async with noticed(scope, path, self._is_connected, min(self._heartbeat_s, LOOK_S)):
-                            request, given = await self._call_unary(method, context, receive, send, share)
+                            await self._call_unary(method, context, receive, send, share, carried)
                 else:
                     # HTTP/2 tells when a client leaves. On HTTP/1.1 the server does not look before it has something to write.
                     silent = method.path in SILENT and scope["http_version"].startswith("1")
@@ -99,25 +109,27 @@ class GatewayApp:
             stats.handled[path, code] += 1
             took_s = perf_counter() - began_s
             if took_s > self._calls.observed_from_s:
+                request, given = carried.by()
                 self._calls.ended(
                     scope, path, code, took_s, request if answer is None else None, given, (len(request), len(given)), context.credentials
                 )
 
-    async def _call_unary(self, method: Method, context: Context, receive: Receive, send: AsgiSend, share: Share) -> tuple[bytes, bytes]:
-        """The request and the answer, as gRPC would have carried them."""
-        parts, size = [], 0
-        async for part in self._body(receive):
-            parts.append(part)
-            size += len(part)
-            share.set(size)
-        text = "".join(parts)
-        request = parse_request(method.request, text).SerializeToString()
-        answer = await self._unary[method.path](context, request)
-        body = write_json(method.response.FromString(answer))
+    async def _call_unary(self, method: Method, context: Context, receive: Receive, send: AsgiSend, share: Share, carried: "_Carried") -> None:
+        data = await self._whole(receive, share)
+        keys = self._keys.get(method.path)
+        if keys is None:
+            request = parse_request(method.request, text_of(data)).SerializeToString()
+            answer = await self._unary[method.path](context, request)
+            carried.by = lambda: (request, answer)
+            body = write_json(method.response.FromString(answer))
+        else:
+            carried.by = lambda: keys.as_grpc(data, None)
+            result = await keys.ask(keys.read(data), context.credentials)
+            carried.by = lambda: keys.as_grpc(data, result)
+            body = keys.write(result)
         share.set(len(body))
-        await send({"type": "http.response.start", "status": 200, "headers": [_JSON, _METADATA]})
+        await send({"type": "http.response.start", "status": 200, "headers": [JSON, METADATA]})
         await send({"type": "http.response.body", "body": body})
-        return request, answer
 
     async def _call_stream(self, method: Method, context: Context, receive: Receive, answer: "_Lines", heartbeat_s: float | None) -> None:
         requests = self._requests(method, receive)
@@ -128,9 +140,8 @@ class GatewayApp:
                 beating.cancel()
         await answer.finish()
 
-    async def _body(self, receive: Receive) -> AsyncGenerator[str, None]:
-        """The text of the request as it comes."""
-        decoder = codecs.getincrementaldecoder("utf-8")()
+    async def _pieces(self, receive: Receive) -> AsyncGenerator[tuple[bytes, bool], None]:
+        """Of the body as it comes, and whether there are more."""
         size, more = 0, True
         while more:
             event = await receive()
@@ -140,6 +151,19 @@ class GatewayApp:
             size += len(data)
             if size > self._body_bytes_max:
                 raise too_large(size, self._body_bytes_max)
+            yield data, more
+
+    async def _whole(self, receive: Receive, share: Share) -> bytes:
+        pieces, size = [], 0
+        async for data, _ in self._pieces(receive):
+            pieces.append(data)
+            size += len(data)
+            share.set(size)
+        return b"".join(pieces)
+
+    async def _texts(self, receive: Receive) -> AsyncGenerator[str, None]:
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        async for data, more in self._pieces(receive):
             try:
                 yield decoder.decode(data, final=not more)
             except UnicodeDecodeError as error:
@@ -149,7 +173,7 @@ class GatewayApp:
         """Each object as soon as it is there. A watch whose body has ended stays until its client goes (W-10)."""
         splitter = ObjectSplitter()
         nothing = True
-        async for text in self._body(receive):
+        async for text in self._texts(receive):
             for found in splitter.feed(text):
                 nothing = False
                 self._stats.stream_messages_received[method.path] += 1
@@ -160,6 +184,13 @@ class GatewayApp:
         while method.path in STAYS_OPEN:
             if (await receive())["type"] == "http.disconnect":
                 raise Disconnected
+
+
+class _Carried:
+    """A unary call's request and answer as gRPC would have carried them, for who reports on it: made only if somebody does."""
+
+    def __init__(self) -> None:
+        self.by: Callable[[], tuple[bytes, bytes]] = lambda: (b"", b"")
 
 
 class _Lines:
@@ -189,20 +220,20 @@ class _Lines:
 
     async def fail(self, code: Code, text: str) -> None:
         await self._start(HTTP_STATUS[code])
-        await self._line(_text({"error": {"code": int(code), "message": text}}))
+        await self._line(error_text({"error": {"code": int(code), "message": text}}))
         await self._send(_END)
 
     async def _start(self, status: int) -> None:
         if not self._started:
             self._started = True
-            await self._send({"type": "http.response.start", "status": status, "headers": [_JSON, _METADATA]})
+            await self._send({"type": "http.response.start", "status": status, "headers": [JSON, METADATA]})
 
     async def _line(self, text: bytes) -> None:
         await self._start(200)
         await self._send({"type": "http.response.body", "body": text + b"\n", "more_body": True})
 
 
-def _metadata(headers: list[tuple[bytes, bytes]], stats: Stats, stream: bool) -> tuple[Context, float | None]:
+def metadata(headers: Headers, stats: Stats, stream: bool) -> tuple[Context, float | None]:
     """Of a client's metadata, which come as headers with a prefix; and its deadline (etcd-api 4.5)."""
     require_leader, deadline_s = False, None
     token = authorization = None
@@ -224,14 +255,14 @@ def _metadata(headers: list[tuple[bytes, bytes]], stats: Stats, stream: bool) ->
 
 
 async def _reply(send: AsgiSend, status: int, content: dict[str, Any]) -> None:
-    body = _text(content)
-    headers = [_JSON]
+    body = error_text(content)
+    headers = [JSON]
     if status == HTTP_STATUS[Code.UNAUTHENTICATED]:
         headers.append((b"www-authenticate", str(content.get("message", "")).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-def _text(content: dict[str, Any]) -> bytes:
+def error_text(content: dict[str, Any]) -> bytes:
     """What an error repeats of a request may hold halves of surrogate pairs, which no encoding has."""
     return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")

@@ -76,7 +76,7 @@ class Http1Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._looked = 0
         """So much of the buffer has no end of a head in it."""
-        self._held_bytes = 0
+        self._held_bytes = self._untaken_bytes = 0
         self._advancing = self._paused = self._reading_paused = self._eof = self._lost = self._last = self._lingering = False
         self._drained: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -116,6 +116,10 @@ class Http1Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused = False
+        if self._untaken_bytes:
+            self._untaken_bytes = 0
+            self._stop_timer()
+            self._count_held()
         self._wake_writer()
         self._go_on()
 
@@ -128,6 +132,7 @@ class Http1Connection(asyncio.Protocol):
         if exchange is not None:
             exchange.left()
         self._buffer.clear()
+        self._untaken_bytes = 0
         self._count_held()
         if self._on_closed is not None:
             self._on_closed(self._transport)
@@ -291,10 +296,18 @@ class Http1Connection(asyncio.Protocol):
         """The answer to the call in the lane."""
         self.call = None
         self._transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (remembered_beginning(status, headers), len(body), body))
+        if self._paused:
+            self._wait_for_taker(len(body))
         if self._last:
             self._close()
         elif self._buffer or self._reading_paused or self._eof:
             self._go_on()
+
+    def _wait_for_taker(self, size: int) -> None:
+        """Of an answer of the lane that the transport has to keep: nobody else counts it, or waits for its end."""
+        self._untaken_bytes = size
+        self._count_held()
+        self._timer = self.loop.call_later(self.limits.answer_stall_s, self.abort)
 
     def write(self, data: bytes) -> None:
         self._transport.write(data)
@@ -426,7 +439,7 @@ class Http1Connection(asyncio.Protocol):
             exchange.left()
 
     def _count_held(self) -> None:
-        size = len(self._buffer) + (0 if self._exchange is None else self._exchange.waiting_bytes)
+        size = len(self._buffer) + self._untaken_bytes + (0 if self._exchange is None else self._exchange.waiting_bytes)
         if size != self._held_bytes and self.limits.hold is not None:
             more, self._held_bytes = size - self._held_bytes, size
             self.limits.hold(self.info.client, more)

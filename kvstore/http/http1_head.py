@@ -8,6 +8,7 @@ Clients send the same head again and again, so heads are remembered by their byt
 
 import functools
 import re
+from typing import Any
 from urllib.parse import unquote
 
 Header = tuple[bytes, bytes]
@@ -56,7 +57,7 @@ class Head:
         self.chunked = False
         self.keep_alive = version == "1.1"
         self.expects_continue = False
-        self.memo: tuple[object, object] | None = None
+        self.memo: tuple[object, Any] | None = None
         """What an application derived from this head, behind the application itself: several may see one object."""
 
 

@@ -112,6 +112,14 @@ def _operation(m: Any) -> Range | Put | DeleteRange | Txn | None:
     return None if which is None else _OPERATIONS[which](getattr(m, which))
 
 
+_REQUESTS: dict[Any, Callable[[Any], Any]] = {_Range: _range, _Put: _put, _DeleteRange: _delete_range, _Txn: _txn}
+
+
+def request_of(message: Any) -> Range | Put | DeleteRange | Txn:
+    """The request that a message for one of the four calls about keys is."""
+    return _REQUESTS[type(message)](message)  # type: ignore[no-any-return]
+
+
 _OPERANDS = {
     int(CompareTarget.VERSION): "version",
     int(CompareTarget.CREATE): "create_revision",

@@ -544,3 +544,30 @@ def test_the_scope() -> None:
         }
 
     run(work)
+
+
+def test_an_answer_of_the_lane_that_is_not_taken() -> None:
+    """It is counted, nothing follows it, and it does not wait for ever."""
+
+    async def work() -> None:
+        app = Lane()
+        held: list[int] = []
+        peer = Peer(app, Limits(answer_stall_s=0.01, hold=lambda _client, more: held.append(more)))
+
+        def answer_a_pause() -> None:
+            peer.send(LANE)
+            peer.connection.pause_writing()
+            app.calls.pop().respond(200, JSON, b"x" * 1000)
+
+        answer_a_pause()
+        peer.send(LANE)
+        assert sum(held) == 1000 + len(LANE) and not app.calls
+        peer.connection.resume_writing()
+        assert sum(held) == 0
+        app.calls.pop().respond(200, JSON, b"")
+        answer_a_pause()
+        await asyncio.sleep(0.02)
+        await settle()
+        assert peer.transport.aborted and peer.lost and sum(held) == 0
+
+    run(work)
