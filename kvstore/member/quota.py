@@ -50,7 +50,7 @@ class Quota:
         self.near = self.limit_bytes > 0 and size_bytes + NEAR_BYTES >= self.limit_bytes
 
     def written(self, entry_bytes: int) -> None:
-        """An entry of this size was applied and is not committed: a value is stored with its key and in the history."""
+        """An entry of this size was applied and is not committed: a small value is stored with its key and in the history."""
         self._written_bytes += 2 * entry_bytes + ROW_OVERHEAD_BYTES
 
     def looked(self, in_use_bytes: int) -> None:

@@ -6,7 +6,7 @@ What `write.put` would have left behind is what stands here afterwards, so that 
 from kvstore.encoding import KeyValue, decode_key_value, encode_key_value, encode_tombstone
 from kvstore.ids import Revision
 from kvstore.mvcc import lease
-from kvstore.mvcc.record import HISTORY, HISTORY_SIZE, NEWEST, NEWEST_SIZE, PUT_FLAG, REVISION, TOMBSTONE_FLAG, table_key
+from kvstore.mvcc.record import HISTORY, HISTORY_SIZE, NEWEST, PUT_FLAG, REVISION, TOMBSTONE_FLAG, newest_row, table_key
 from kvstore.mvcc.store import Store
 
 
@@ -16,7 +16,7 @@ def adopt_version(store: Store, main: int, sub: int, kv: KeyValue) -> None:
     stored_key, at, lease_id = table_key(kv.key), REVISION.pack(main, sub), kv.lease
     encoded = encode_key_value(kv.key, kv.create_revision, main, kv.version, kv.value, lease_id)
     old_main, old_sub, old_lease = _newest(store, stored_key)
-    txn.put(stored_key, NEWEST.pack(main, sub, kv.create_revision, kv.version, lease_id) + encoded, db=tables.newest)
+    txn.put(stored_key, newest_row(main, sub, kv.create_revision, kv.version, lease_id, encoded), db=tables.newest)
     txn.put(at, HISTORY.pack(old_main, old_sub, 0) + encoded, append=True, db=tables.history)
     txn.put(stored_key, at + PUT_FLAG, db=tables.revisions)
     if lease_id != old_lease:
@@ -56,11 +56,11 @@ def adopt_orphans(store: Store) -> None:
     cursor.close()
     for stored_key, row in orphans:
         main, sub, create, version, _ = NEWEST.unpack_from(row)
-        kv = decode_key_value(row[NEWEST_SIZE:])
+        kv = decode_key_value(store.version(row))
         encoded = encode_key_value(kv.key, create, main, version, kv.value, 0)
         at = REVISION.pack(main, sub)
         links = (txn.get(at, db=tables.history) or b"")[:HISTORY_SIZE]
-        txn.put(stored_key, NEWEST.pack(main, sub, create, version, 0) + encoded, db=tables.newest)
+        txn.put(stored_key, newest_row(main, sub, create, version, 0, encoded), db=tables.newest)
         txn.put(at, links + encoded, db=tables.history)
 
 

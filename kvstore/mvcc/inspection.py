@@ -1,9 +1,9 @@
 """Is the stored state whole? LMDB's pages carry no checksums, but the tables say most things twice, and `inspect` holds them against each other.
 
 Every live version stands in `newest` and in `history`, and every version is listed in `revisions`; leases and their keys name each other. So
-a byte that was flipped in one of them is a contradiction with a table, a key and a revision to its name. What stands only once, a version
-that was overwritten, is covered by a checksum of the history, which members compare. About 10 us a version, in Python: a piece of work for
-a process of its own (`server.inspector`), which may also die of what it reads.
+a byte that was flipped in one of them is a contradiction with a table, a key and a revision to its name. What stands only once, a version that
+was overwritten or a large one, is covered by a checksum of the history, which members compare. About 10 us a version, in Python: a piece of
+work for a process of its own (`server.inspector`), which may also die of what it reads.
 """
 
 from collections.abc import Iterator
@@ -24,6 +24,7 @@ from kvstore.mvcc.record import (
     REVISION_SIZE,
     TOMBSTONE_FLAG,
     lease_key,
+    stands_apart,
     table_key,
 )
 from kvstore.mvcc.store import FIRST_REVISION
@@ -189,12 +190,14 @@ def _check_newest(txn: ReadTxn, tables: StateTables) -> None:
     """Every live version equals the same one in the history, and its lease knows it."""
     leased = 0
     for stored_key, row in _rows(txn, tables.newest, "newest"):
-        if len(row) <= NEWEST_SIZE:
+        if len(row) < NEWEST_SIZE:
             raise _Contradiction(damage_of("newest", stored_key, f"a row of {len(row)} bytes"))
         main, sub, create, version, lease = NEWEST.unpack_from(row)
+        stored = txn.get(REVISION.pack(main, sub), db=tables.history) or b""
         encoded = row[NEWEST_SIZE:]
-        stored = txn.get(REVISION.pack(main, sub), db=tables.history)
-        if stored is None or stored[HISTORY_SIZE:] != encoded:
+        if not encoded and stands_apart(stored[HISTORY_SIZE:]):
+            encoded = stored[HISTORY_SIZE:]
+        if not encoded or stored[HISTORY_SIZE:] != encoded:
             raise _Contradiction(damage_of("newest", stored_key, f"revision {main}.{sub} is not what the history holds under it"))
         kv: Any = decode_key_value(encoded)
         if (create, version, lease) != (kv.create_revision, kv.version, kv.lease) or table_key(kv.key) != stored_key:

@@ -1,8 +1,9 @@
 """Read a range at a revision: limit, sort, filters, count, keys only (etcd RNG-1 to RNG-9).
 
-The newest revision is a cursor scan over `newest`, which already holds the answer's bytes; an older one looks up, for each key ever written in the
-range, its last version then. Both go in steps (`rows_in_steps`), so that a range of a million keys can be read a piece at a time between
-other work: the revision is pinned by the first step, and later steps read it as an older one if it has been overtaken.
+The newest revision is a cursor scan over `newest`, which holds the answer's bytes unless they are many (`record.APART_BYTES`); an older one looks
+up, for each key ever written in the range, its last version then. Both go in steps (`range_in_steps`), so that a range of a million keys can be
+read a piece at a time between other work: the revision is pinned by the first step, and later steps read it as an older one if it has been
+overtaken.
 """
 
 from bisect import bisect_left
@@ -55,25 +56,25 @@ def newest_in(store: Store, key: bytes, range_end: bytes) -> Iterator[tuple[byte
                 if end is not None and stored_key[:SHORT_KEY_BYTES] >= end:
                     break
                 if group and group[0][0][:SHORT_KEY_BYTES] != stored_key[:SHORT_KEY_BYTES]:
-                    yield from _ordered(group, key, range_end)
+                    yield from _ordered(store, group, key, range_end)
                     group = []
                 group.append((stored_key, row))
                 continue
             if group:
-                yield from _ordered(group, key, range_end)
+                yield from _ordered(store, group, key, range_end)
                 group = []
             if end is not None and stored_key >= end:
                 break
             if stored_key >= key:
                 yield stored_key, row
     if group:
-        yield from _ordered(group, key, range_end)
+        yield from _ordered(store, group, key, range_end)
     cursor.close()
 
 
-def _ordered(group: list[tuple[bytes, bytes]], key: bytes, range_end: bytes) -> list[tuple[bytes, bytes]]:
+def _ordered(store: Store, group: list[tuple[bytes, bytes]], key: bytes, range_end: bytes) -> list[tuple[bytes, bytes]]:
     """Long keys with the same beginning, in the order of the whole keys, those in the range."""
-    whole = sorted((key_of(row[NEWEST_SIZE:]), stored_key, row) for stored_key, row in group)
+    whole = sorted((key_of(store.version(row)), stored_key, row) for stored_key, row in group)
     return [(stored_key, row) for full, stored_key, row in whole if covers(key, range_end, full)]
 
 
@@ -146,7 +147,7 @@ def read_range(store: Store, request: Range) -> RangeResult:
         row = store.txn.get(table_key(request.key), db=store.tables.newest)
         if row is None:
             return RangeResult(store.current(), [], False, 0)
-        kv = EncodedKeyValue(row[NEWEST_SIZE:])
+        kv = store.version(row)
         return RangeResult(store.current(), [_without_value(kv) if request.keys_only else kv], False, 1)
     result = None
     for result in range_in_steps(store, request):  # noqa: B007 (the last one is the answer)
@@ -230,7 +231,7 @@ def _step_through(kvs: Iterator[bytes], wanted: int) -> _Step:
 
 
 def _with_long_keys(store: Store, key: bytes, range_end: bytes, wanted: int) -> _Step:
-    return _step_through((row[NEWEST_SIZE:] for _, row in newest_in(store, key, range_end)), wanted)
+    return _step_through((store.version(row) for _, row in newest_in(store, key, range_end)), wanted)
 
 
 def _newest_step(store: Store, key: bytes, range_end: bytes, wanted: int) -> _Step:
@@ -238,7 +239,7 @@ def _newest_step(store: Store, key: bytes, range_end: bytes, wanted: int) -> _St
     if len(key) > SHORT_KEY_BYTES or not range_end:
         return _with_long_keys(store, key, range_end, wanted)
     kvs: list[EncodedKeyValue] = []
-    add = cast(Callable[[bytes], None], kvs.append)
+    add, apart = cast(Callable[[bytes], None], kvs.append), store.version_apart
     most = KEYS_PER_STEP if wanted < 0 else min(wanted, KEYS_PER_STEP)
     endless = range_end == FROM_KEY
     last = b""
@@ -253,7 +254,7 @@ def _newest_step(store: Store, key: bytes, range_end: bytes, wanted: int) -> _St
                     return _with_long_keys(store, key, range_end, wanted)
                 if stored_key >= range_end and not endless:
                     return _Step(kvs, len(kvs), None)
-                add(row[NEWEST_SIZE:])
+                add(row[NEWEST_SIZE:] or apart(row))
                 last = stored_key
             if len(kvs) < there + asked:
                 return _Step(kvs, len(kvs), None)

@@ -7,7 +7,9 @@ way: `main` is the revision that the next change belongs to.
 
 from kvstore.errors import Compacted, FutureRevision
 from kvstore.ids import Revision
+from kvstore.model import EncodedKeyValue
 from kvstore.mvcc.events import AppliedEvent, RevisionEvents
+from kvstore.mvcc.record import HISTORY_SIZE, NEWEST_SIZE, REVISION_SIZE
 from kvstore.storage.engine import WriteTxn
 from kvstore.storage.tables import StateTables
 
@@ -70,6 +72,16 @@ class Store:
     def compact_revision(self) -> int:
         """As etcd tells it: -1 if it was never compacted."""
         return self.compacted if self.compacted or self.compacted_at_zero else -1
+
+    def version(self, row: bytes) -> EncodedKeyValue:
+        """The live version that a row of `newest` stands for."""
+        return EncodedKeyValue(row[NEWEST_SIZE:]) or self.version_apart(row)
+
+    def version_apart(self, row: bytes) -> EncodedKeyValue:
+        """The same for a row that holds no more than where it is."""
+        entry = self.txn.get(row[:REVISION_SIZE], db=self.tables.history)
+        assert entry is not None, "the newest version of a key is in the history, whatever compaction has deleted"
+        return EncodedKeyValue(entry[HISTORY_SIZE:])
 
     def check_revision(self, revision: int) -> None:
         """Can this revision be read? (0 and below: the newest.) Raises FutureRevision or Compacted, in etcd's order."""

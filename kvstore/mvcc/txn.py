@@ -23,7 +23,6 @@ from kvstore.model import (
     TxnResult,
 )
 from kvstore.mvcc.range import newest_in, read_range
-from kvstore.mvcc.record import NEWEST_SIZE
 from kvstore.mvcc.store import Store
 from kvstore.mvcc.write import check_put_in_txn, delete_range, put
 
@@ -123,7 +122,7 @@ def _holds(store: Store, compare: Compare) -> bool:
     empty = True
     for _, row in newest_in(store, compare.key, compare.range_end):
         empty = False
-        if not _compares(field(decode_key_value(row[NEWEST_SIZE:])), compare):
+        if not _compares(field(decode_key_value(store.version(row))), compare):
             return False
     if not empty:
         return True

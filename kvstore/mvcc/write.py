@@ -10,7 +10,7 @@ from kvstore.model import DeleteRange, DeleteRangeResult, EncodedKeyValue, Put, 
 from kvstore.mvcc import lease
 from kvstore.mvcc.events import AppliedEvent
 from kvstore.mvcc.range import newest_in
-from kvstore.mvcc.record import HISTORY, NEWEST, NEWEST_SIZE, PUT_FLAG, REVISION, TOMBSTONE_FLAG, key_of, table_key
+from kvstore.mvcc.record import HISTORY, NEWEST, PUT_FLAG, REVISION, TOMBSTONE_FLAG, key_of, newest_row, table_key
 from kvstore.mvcc.store import Store
 
 
@@ -49,14 +49,14 @@ def put(store: Store, request: Put) -> PutResult:
     else:
         old_main, old_sub, create, version, old_lease = NEWEST.unpack_from(old)
         version += 1
-        prev_kv = EncodedKeyValue(old[NEWEST_SIZE:])
+        prev_kv = store.version(old)
         if request.ignore_lease:
             lease_id = old_lease
         if request.ignore_value:
             value = decode_key_value(prev_kv).value
     kv = encode_key_value(key, create, main, version, value, lease_id)
     at = REVISION.pack(main, sub)
-    txn.put(stored_key, NEWEST.pack(main, sub, create, version, lease_id) + kv, db=tables.newest)
+    txn.put(stored_key, newest_row(main, sub, create, version, lease_id, kv), db=tables.newest)
     txn.put(at, HISTORY.pack(old_main, old_sub, 0) + kv, append=True, db=tables.history)
     txn.put(stored_key, at + PUT_FLAG, db=tables.revisions)
     if lease_id != old_lease:
@@ -75,10 +75,8 @@ def delete_range(store: Store, request: DeleteRange) -> DeleteRangeResult:
     """Delete what is there, in key order; nothing there is no change and no error."""
     store.counts.deletes += 1
     doomed = list(newest_in(store, request.key, request.range_end))
-    for stored_key, row in doomed:
-        _delete(store, stored_key, row)
-    prev_kvs = [EncodedKeyValue(row[NEWEST_SIZE:]) for _, row in doomed] if request.prev_kv else []
-    return DeleteRangeResult(store.current(), len(doomed), prev_kvs)
+    prev_kvs = [_delete(store, stored_key, row) for stored_key, row in doomed]
+    return DeleteRangeResult(store.current(), len(doomed), prev_kvs if request.prev_kv else [])
 
 
 def delete_keys(store: Store, keys: list[bytes]) -> None:
@@ -90,11 +88,12 @@ def delete_keys(store: Store, keys: list[bytes]) -> None:
             _delete(store, stored_key, row)
 
 
-def _delete(store: Store, stored_key: bytes, row: bytes) -> None:
+def _delete(store: Store, stored_key: bytes, row: bytes) -> EncodedKeyValue:
+    """Returns what was there."""
     txn, tables, changes = store.txn, store.tables, store.changes
     main, sub = store.revision + 1, len(changes)
     old_main, old_sub, _, _, old_lease = NEWEST.unpack_from(row)
-    prev_kv = EncodedKeyValue(row[NEWEST_SIZE:])
+    prev_kv = store.version(row)
     key = key_of(prev_kv)
     kv = encode_tombstone(key, main)
     at = REVISION.pack(main, sub)
@@ -104,3 +103,4 @@ def _delete(store: Store, stored_key: bytes, row: bytes) -> None:
     if old_lease:
         lease.detach(store, old_lease, stored_key)
     changes.append(AppliedEvent(key, True, kv, prev_kv))
+    return prev_kv

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from kvstore.storage.engine import Corrupted, Engine, Table
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA_KEY = b"schema"
 
 
@@ -26,7 +26,8 @@ class LogTables(Struct, frozen=True):
 class StateTables(Struct, frozen=True):
     """The state environment; owner `mvcc` and `statemachine`.
 
-    newest:     table key -> main (8) sub (4) create (8) version (8) lease (8) + EncodedKeyValue      the live version of each key
+    newest:     table key -> main (8) sub (4) create (8) version (8) lease (8) + EncodedKeyValue      the live version of each key;
+                a large one is left to `history` (mvcc.record.APART_BYTES)
     history:    main (8) sub (4) -> previous main (8) sub (4) of the same key, tombstone flag (1) + EncodedKeyValue
     revisions:  table key -> main (8) sub (4) tombstone flag (1), many a key (dupsort)
     leases:     lease id (8) -> TTL in seconds (8)
@@ -68,9 +69,9 @@ def open_state_tables(engine: Engine) -> StateTables:
     return StateTables(*[*tables, meta])
 
 
-_MIGRATED = frozenset({1})
+_MIGRATED = frozenset({1, 2})
 """Older versions that this release opens and makes its own. 1 to 2: tables for users, roles and the ids of
-removed members, empty where there were none."""
+removed members, empty where there were none. 2 to 3: rows of `newest` may leave a large version to the history; the older form is read, too."""
 
 
 def _checked_meta(engine: Engine, name: bytes, what: str) -> Table:
