@@ -35,7 +35,8 @@ from kvstore.server.bootstrap import ConfigurationError, Identity
 from kvstore.server.config import initial_cluster, urls
 from kvstore.statemachine.machine import Machine
 from kvstore.storage.engine import EngineError
-from kvstore.storage.lmdb_engine import EngineErrors, LmdbDisk, restoring
+from kvstore.storage.engine_errors import EngineErrors
+from kvstore.storage.lmdb_engine import LmdbDisk, restoring
 from kvstore.storage.raftlog import RaftLog
 
 FIRST_INDEX, FIRST_TERM = Index(1), Term(1)

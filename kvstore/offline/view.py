@@ -10,7 +10,8 @@ import lmdb
 from kvstore.ids import Revision
 from kvstore.mvcc.store import FIRST_REVISION
 from kvstore.storage.engine import Corrupted, ReadTxn, Table
-from kvstore.storage.lmdb_engine import DEFAULT_MAP_BYTES, TABLES_MAX, EngineErrors, is_readable
+from kvstore.storage.engine_errors import EngineErrors
+from kvstore.storage.lmdb_engine import DEFAULT_MAP_BYTES, TABLES_MAX, is_readable
 from kvstore.storage.tables import SCHEMA_KEY, SCHEMA_VERSION, StateTables
 
 META = "state_meta"

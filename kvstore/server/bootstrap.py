@@ -72,7 +72,7 @@ def cluster_id(members: Sequence[MemberId]) -> ClusterId:
 def open_data(disk: LmdbDisk) -> Data:
     """Raises EngineError: unreadable, or parts of different times."""
     log_engine, state = disk.open_log(), disk.open_state()
-    log = RaftLog(log_engine)
+    log = RaftLog(log_engine, disk.open_journal())
     machine = Machine(state)
     stored = log.identity()
     if stored is None:

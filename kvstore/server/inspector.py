@@ -17,7 +17,8 @@ import msgspec
 
 from kvstore.mvcc.inspection import Inspection, damaged, inspect
 from kvstore.storage.engine import EngineError
-from kvstore.storage.lmdb_engine import UNLIMITED_MAP_BYTES, LmdbEngine
+from kvstore.storage.file import SystemFile
+from kvstore.storage.lmdb_engine import JOURNAL_FILE, UNLIMITED_MAP_BYTES, LmdbEngine
 from kvstore.storage.raftlog import RaftLog
 from kvstore.storage.tables import open_state_tables
 
@@ -51,7 +52,9 @@ def run(state: Path, revision: int, *, thorough: bool, log: Path | None = None, 
 def _inspect(state: Path, revision: int, thorough: bool, log: Path | None) -> Inspection:
     if log is not None:
         try:
-            RaftLog(LmdbEngine(log, UNLIMITED_MAP_BYTES, readonly=True)).check()
+            journal = log.with_name(JOURNAL_FILE)
+            file = SystemFile(journal, readonly=True) if journal.exists() else None
+            RaftLog(LmdbEngine(log, UNLIMITED_MAP_BYTES, readonly=True), file).check()
         except EngineError as error:
             return damaged(_named(error, log))
     try:

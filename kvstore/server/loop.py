@@ -567,7 +567,7 @@ class Runner:
         self.member.stop()
         self._answer(self.member.take_effects().replies)
         # First what is under way: a commit gives the machine its next transaction, which the last commit needs.
-        for thread, job in ((self.log_thread, _nothing), (self.state_thread, _nothing), (self.state_thread, self._final_commit)):
+        for thread, job in ((self.log_thread, self._raft_log.close), (self.state_thread, _nothing), (self.state_thread, self._final_commit)):
             with contextlib.suppress(EngineError, TimeoutError):
                 async with asyncio.timeout(STOP_TIMEOUT_S):
                     await thread.call(job)

@@ -82,6 +82,8 @@ class Export(Protocol):
 class Engine(Protocol):
     closed: bool
     """Its transactions and cursors must not be touched any more: LMDB raises."""
+    readonly: bool
+    """It is looked at beside or after its owner: there are no write transactions."""
 
     def open_table(self, name: bytes, *, dupsort: bool = False) -> Table: ...
     def begin_write(self) -> WriteTxn: ...

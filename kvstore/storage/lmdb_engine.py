@@ -1,6 +1,7 @@
 """LMDB as an `Engine`, and a directory of environments as a `Disk`.
 
-Each environment is one file (`log.mdb`, `state.mdb`), so that a received or compacted state replaces the old one by a rename. Options, and why:
+Each environment is one file (`log.mdb`, `state.mdb`), so that a received or compacted state replaces the old one by a rename; `journal` belongs
+to the log (`raftlog`). LMDB's options, and why:
 
 * `sync`, `metasync` on and no WRITEMAP: a commit is on disk when it returns, and a power cut leaves the last commit. `sync=False` is
   etcd's --unsafe-no-fsync.
@@ -10,18 +11,19 @@ Each environment is one file (`log.mdb`, `state.mdb`), so that a received or com
 * The map is address space, not memory or disk: it is opened large, and the file grows as it is written.
 """
 
-import errno
 import fcntl
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import lmdb
 
 from kvstore.storage.engine import Corrupted, DiskFull, EngineError, Export, ReadTxn, Table, WriteTxn
+from kvstore.storage.engine_errors import EngineErrors
+from kvstore.storage.file import SystemFile, create, sync_directory
+from kvstore.storage.journal import JOURNAL_BYTES
 
 TABLES_MAX = 32
 READERS_MAX = 126
@@ -30,6 +32,7 @@ RESERVED_BYTES = 8 << 20
 SPARE_TXNS = 8
 DEFAULT_MAP_BYTES = 64 << 30
 UNLIMITED_MAP_BYTES = 4 << 40
+JOURNAL_FILE = "journal"
 
 
 _READ_EVERYTHING = """
@@ -46,55 +49,6 @@ def is_readable(path: Path) -> bool:
     """Can every table of this file be read to its end? Tried in a process of its own, which may die of it."""
     command = [sys.executable, "-I", "-c", _READ_EVERYTHING, str(path), str(TABLES_MAX)]
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
-
-
-_FULL = (lmdb.MapFullError, lmdb.DiskError, lmdb.TxnFullError)
-_DAMAGED = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.PageNotFoundError, lmdb.PageFullError)
-_FULL_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FULL_WORDS = tuple(map(os.strerror, _FULL_NUMBERS))
-_CUT_SHORT = os.strerror(errno.EIO)
-NO_ROOM_BYTES = 1 << 20
-"""With less than this left, an I/O error of LMDB's is taken for want of room: it says the same of a write that was cut short."""
-
-
-class EngineErrors:
-    """Turns LMDB's and the system's failures into ours, with the file's name and what to do. A context to be used again and again."""
-
-    __slots__ = ("path",)
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is not None:
-            ours = self.translated(error)
-            if ours is not None:
-                raise ours from error
-
-    def translated(self, error: BaseException) -> EngineError | None:
-        """None: no failure of a disk."""
-        if not isinstance(error, lmdb.Error | OSError):
-            return None
-        # LMDB hands on what the system says as a plain Error with its words, and a write that was cut short as an I/O error.
-        is_full = isinstance(error, _FULL) or (isinstance(error, OSError) and error.errno in _FULL_NUMBERS) or str(error).endswith(_FULL_WORDS)
-        if is_full or (str(error).endswith(_CUT_SHORT) and self._free_bytes() < NO_ROOM_BYTES):
-            return DiskFull(f"{self.path}: no room to write ({error}); free disk space, then restart this member")
-        if isinstance(error, _DAMAGED):
-            return Corrupted(
-                f"{self.path}: not a readable database ({error}); if other members are healthy, "
-                "remove this member's data directory and let it join again"
-            )
-        return EngineError(f"{self.path}: {error}")
-
-    def _free_bytes(self) -> float:
-        try:
-            system = os.statvfs(self.path.parent)
-        except OSError:
-            return float("inf")
-        return system.f_bavail * system.f_frsize
 
 
 class FileExport(Export):
@@ -115,6 +69,7 @@ class LmdbEngine:
     def __init__(self, path: Path, map_bytes: int, *, sync: bool = True, readonly: bool = False) -> None:
         """`readonly`: beside the process that owns the file, and trusting nothing: a file cut short is not looked for, reading it ends this one."""
         self.path = path
+        self.readonly = readonly
         self.closed = False
         self._exports = 0
         self._tables: dict[bytes, Table] = {}
@@ -301,6 +256,13 @@ class LmdbDisk:
     def open_log(self) -> LmdbEngine:
         return LmdbEngine(self.directory / "log.mdb", self._map_bytes, sync=self._sync)
 
+    def open_journal(self) -> SystemFile:
+        """Zeros if it was not there: whether it should have been, the log knows. Raises DiskFull, EngineError."""
+        path = self.directory / JOURNAL_FILE
+        if not path.exists():
+            create(path, JOURNAL_BYTES)
+        return SystemFile(path, sync=self._sync)
+
     def open_state(self) -> LmdbEngine:
         return LmdbEngine(self.directory / "state.mdb", self._map_bytes, sync=self._sync)
 
@@ -332,11 +294,7 @@ class LmdbDisk:
             path.with_name(f"{path.name}-lock").unlink(missing_ok=True)
             state.with_name("state.mdb-lock").unlink(missing_ok=True)
             path.replace(state)
-            descriptor = os.open(self.directory, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_directory(self.directory)
         return self.open_state()
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ while a write is open works on a copy with the records played back; else on the 
 """
 
 import pickle
+import random
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -12,9 +13,12 @@ from typing import Any
 from sortedcontainers import SortedDict
 
 from kvstore.storage.engine import KEY_BYTES_MAX, Corrupted, DiskFull, EngineError, Export
+from kvstore.storage.memory_file import MemoryFile
 
 ROW_BYTES = 64
 """What a row counts for when somebody asks for the size."""
+
+MEMORY_JOURNAL_BYTES = 64 << 10
 
 
 class MemoryTable:
@@ -253,6 +257,7 @@ class MemoryEngine:
         self.room = room or Room()
         self.tables: dict[bytes, MemoryTable] = {}
         self.closed = False
+        self.readonly = False
         self._writing: MemoryTxn | None = None
 
     def open_table(self, name: bytes, *, dupsort: bool = False) -> MemoryTable:
@@ -338,16 +343,20 @@ class MemoryImporter:
 
 
 class MemoryDisk:
-    """A member's two environments. They outlive the member: open them again after `crash`."""
+    """A member's two environments and its journal. They outlive the member: open them again after `crash`."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal_bytes: int = MEMORY_JOURNAL_BYTES) -> None:
         self.room = Room()
+        self.journal = MemoryFile(journal_bytes)
         self.log = MemoryEngine(self.room)
         self.state = MemoryEngine(self.room)
 
     def open_log(self) -> MemoryEngine:
         self.log.closed = False
         return self.log
+
+    def open_journal(self) -> MemoryFile:
+        return self.journal
 
     def open_state(self) -> MemoryEngine:
         self.state.closed = False
@@ -359,9 +368,12 @@ class MemoryDisk:
     def defragment_state(self) -> MemoryEngine:
         return self.state
 
-    def crash(self) -> None:
+    def crash(self, rng: random.Random | None = None) -> None:
+        """Transactions are forgotten. With `rng` the power went, too: of what the journal has not synced, chance leaves some."""
         self.log.crash()
         self.state.crash()
+        if rng is not None:
+            self.journal.power_cut(rng)
 
 
 __all__ = ["EngineError", "MemoryDisk", "MemoryEngine"]

@@ -1,11 +1,26 @@
-"""The Raft log on an engine: what the core reads (`raft.storage.Storage`), and what the disk thread writes.
+"""The Raft log: what the core reads (`raft.storage.Storage`), and what the disk thread writes. Its home are tables of an engine; before them stands a
+journal, which makes an append durable with one flush instead of the two of a commit.
 
-Writes come from one thread (`append`, `cut`, `reset`), reads from another, each in a short read transaction of its own. Every entry carries
-a CRC-32, checked whenever it is read, so that a flipped byte is an error with a name and never a different command; so do the term, the vote, the
-beginning and the identity.
+    append      one record into the journal: the entries as they came, and the hard state
+    checkpoint  when the journal is full: what is only there goes into the tables, in one transaction, together with the mark of the next epoch
+    open        the tables, and above them the records since their mark
+
+Entries that only the journal has stay in memory, as a list behind the tables (`_Recent`); where both have an index, the list counts. An append
+that the journal has no room for is part of a checkpoint itself. Without a journal every append is one.
+
+Every entry in the tables carries a CRC-32, checked whenever it is read, so that a flipped byte is an error with a name and never a different command;
+so do the term, the vote, the beginning and the identity.
+
+Two threads. Writes come from one (`append`, `cut`, `reset`, `close`), reads from another, and neither waits for the other:
+
+* A reader takes `_recent` first, then begins a read transaction. A checkpoint publishes the empty list after its commit. So who got the full list
+  reads all from it, and who got the empty one sees the commit. `cut` says where the log begins, drops from the list, and deletes then.
+* A published `_Recent` only grows at its end, by one `list.extend`, which no other thread sees half done. What else changes it makes a new one.
+* An index that is about to be overwritten is not asked for (`raft.log`: storage is never asked at or above its offset).
 """
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 from zlib import crc32
 
@@ -14,6 +29,8 @@ import msgspec
 from kvstore.ids import NO_INDEX, NO_TERM, Index, Term
 from kvstore.raft.messages import ConfState, Entry, HardState, SnapshotMeta
 from kvstore.storage.engine import Corrupted, Engine, ReadTxn, WriteTxn
+from kvstore.storage.file import File
+from kvstore.storage.journal import Journal, Mark
 from kvstore.storage.tables import open_log_tables
 
 CUT_ENTRIES_PER_STEP = 2000
@@ -22,9 +39,12 @@ CUT_ENTRIES_PER_STEP = 2000
 CHECK_BYTES = 4 << 20
 
 _T = TypeVar("_T")
+_Appended = tuple[HardState | None, list[Entry]]
+"""A record of the journal."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_entry = msgspec.msgpack.Decoder(Entry).decode
+_decode_appended = msgspec.msgpack.Decoder(_Appended).decode
 
 
 def _key(index: int) -> bytes:
@@ -53,8 +73,43 @@ def _value(entry: Entry) -> bytes:
     return crc32(encoded).to_bytes(4, "big") + encoded
 
 
+def _draw_id() -> int:
+    return secrets.randbits(64)
+
+
+class _Recent:
+    """Entries `first` and following, without a gap up to the end of the log: those that no checkpoint has written yet."""
+
+    __slots__ = ("entries", "first")
+
+    def __init__(self, first: int, entries: list[Entry]) -> None:
+        self.first = first
+        self.entries = entries
+
+    def between(self, first: int, last: int) -> list[Entry]:
+        return self.entries[first - self.first : last - self.first + 1]
+
+    def with_appended(self, entries: Sequence[Entry]) -> "_Recent":
+        """A new one; `entries` replace what has their first index or a higher one."""
+        if not entries:
+            return self
+        first = entries[0].index
+        return _Recent(min(self.first, first), [*self.entries[: max(0, first - self.first)], *entries])
+
+
+def within(entries: list[Entry], bytes_max: int) -> list[Entry]:
+    """As many as have at most so much data, and the first in any case."""
+    size = 0
+    for position, entry in enumerate(entries):
+        size += len(entry.data)
+        if position and size > bytes_max:
+            return entries[:position]
+    return entries
+
+
 class RaftLog:
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, file: File | None = None, draw_id: Callable[[], int] = _draw_id) -> None:
+        """`file` becomes the journal if the log has none yet. Raises Corrupted; without its journal a log that has one is not whole."""
         self._engine = engine
         self._errors = engine.errors()
         self._tables = open_log_tables(engine)
@@ -62,12 +117,56 @@ class RaftLog:
         try:
             self._hard_state = self._meta(txn, b"hard_state", HardState) or HardState()
             self._snapshot = self._meta(txn, b"snapshot", SnapshotMeta) or SnapshotMeta(NO_INDEX, NO_TERM, ConfState())
+            mark = self._meta(txn, b"journal", Mark)
             cursor = txn.cursor(db=self._tables.entries)
-            last = int.from_bytes(cursor.key(), "big") if cursor.last() else 0
+            self._table_last = int.from_bytes(cursor.key(), "big") if cursor.last() else 0
             cursor.close()
-            self._last_index = Index(max(last, self._snapshot.index))
         finally:
             txn.abort()
+        self._last_index = Index(max(self._table_last, self._snapshot.index))
+        self._recent = _Recent(self._last_index + 1, [])
+        self._journal = self._opened(file, mark, draw_id)
+
+    def _opened(self, file: File | None, mark: Mark | None, draw_id: Callable[[], int]) -> Journal | None:
+        if mark is None:
+            if file is None or file.readonly:
+                return None
+            journal = Journal(file)
+            self._put_mark(journal.format(draw_id()))
+            return journal
+        if file is None:
+            raise Corrupted("log: its journal is missing, and with it what was appended last: restore both together, or let this member join again")
+        journal = Journal(file)
+        for content in journal.recover(mark):
+            try:
+                hard_state, entries = _decode_appended(content)
+            except msgspec.MsgspecError as error:
+                raise Corrupted(f"the log's journal holds something else than entries: {error}") from error
+            self._recover(entries, hard_state)
+        return journal
+
+    def _put_mark(self, mark: Mark) -> None:
+        with self._errors:
+            txn = self._engine.begin_write()
+            txn.put(b"journal", _row(_encode(mark)), db=self._tables.meta)
+            txn.commit()
+
+    def _recover(self, entries: list[Entry], hard_state: HardState | None) -> None:
+        """Append once more what a record says. What was cut since is left out, but its place in the order still ends what was longer."""
+        if entries:
+            begin = self._snapshot.index + 1
+            first = max(entries[0].index, begin)
+            if entries[0].index > self._last_index + 1:
+                raise Corrupted(f"log: the journal goes on with entry {entries[0].index}, but the log ends at {self._last_index}")
+            recent = self._recent
+            kept = [entry for entry in entries if entry.index >= begin]
+            if first == recent.first + len(recent.entries):
+                recent.entries.extend(kept)
+            else:
+                self._recent = _Recent(min(recent.first, first), [*recent.entries[: max(0, first - recent.first)], *kept])
+            self._last_index = Index(max(entries[-1].index, self._snapshot.index))
+        if hard_state is not None:
+            self._hard_state = hard_state
 
     def _meta(self, txn: ReadTxn, name: bytes, kind: type[_T]) -> _T | None:
         stored = txn.get(name, db=self._tables.meta)
@@ -93,6 +192,10 @@ class RaftLog:
         snapshot = self._snapshot
         if index <= snapshot.index:
             return snapshot.term if index == snapshot.index else None
+        recent = self._recent
+        if index >= recent.first:
+            found = recent.between(index, index)
+            return found[0].term if found else None
         txn = self._engine.begin_read()
         try:
             with self._errors:
@@ -103,13 +206,28 @@ class RaftLog:
 
     def entries(self, first: Index, last: Index, bytes_max: int) -> Sequence[Entry]:
         """Raises Corrupted if one that should be there is missing or damaged. Empty: they were cut away meanwhile, by the disk's thread."""
+        recent = self._recent
+        if first >= recent.first:
+            chosen = within(recent.between(first, last), bytes_max)
+        else:
+            chosen = self._from_table(first, min(last, recent.first - 1), bytes_max)
+            if chosen and chosen[-1].index + 1 == recent.first <= last:
+                chosen = within([*chosen, *recent.between(recent.first, last)], bytes_max)
+        if not chosen:
+            # `cut` says first where the log begins and deletes then: who finds nothing and looks again knows which of the two it is.
+            if first <= self._snapshot.index:
+                return ()
+            raise Corrupted(f"log: entry {first} is missing, though the log runs from {self._snapshot.index + 1} to {self._last_index}")
+        return chosen
+
+    def _from_table(self, first: int, last: int, bytes_max: int) -> list[Entry]:
         chosen: list[Entry] = []
         size = 0
         txn = self._engine.begin_read()
         try:
             with self._errors:
                 cursor = txn.cursor(db=self._tables.entries)
-                index = int(first)
+                index = first
                 if cursor.set_range(_key(first)):
                     for key, stored in cursor.iternext():
                         if index > last or key != _key(index):
@@ -123,11 +241,6 @@ class RaftLog:
                 cursor.close()
         finally:
             txn.abort()
-        if not chosen:
-            # `cut` says first where the log begins and deletes then: who finds nothing and looks again knows which of the two it is.
-            if first <= self._snapshot.index:
-                return ()
-            raise Corrupted(f"log: entry {first} is missing, though the log runs from {self._snapshot.index + 1} to {self._last_index}")
         return chosen
 
     def check(self) -> None:
@@ -149,46 +262,75 @@ class RaftLog:
     # --- what the disk thread writes ------------------------------------------------------------------------------------
 
     def append(self, entries: Sequence[Entry], hard_state: HardState | None) -> None:
-        """One synced transaction. Entries from the first one's index on replace what is stored there and behind.
+        """On disk when it returns. Entries from the first one's index on replace what is stored there and behind.
 
-        Raises DiskFull or another EngineError; then nothing was kept, and what is on disk is what was there before.
+        Raises DiskFull: then nothing was kept, and what is on disk is what was there before. Another EngineError: nobody knows, and nothing may be
+        appended any more; the next start finds out.
         """
-        with self._errors:
-            self._append(entries, hard_state)
+        assert not entries or self._snapshot.index < entries[0].index <= self._last_index + 1, "no gap, and nothing behind the snapshot"
+        journal = self._journal
+        if journal is None or not journal.fits(record := _encode((hard_state, entries))):
+            self._checkpoint(self._recent.with_appended(entries), hard_state or self._hard_state)
+            return
+        journal.append(record)
         if entries:
+            recent = self._recent
+            if entries[0].index == recent.first + len(recent.entries):
+                recent.entries.extend(entries)
+            else:
+                self._recent = recent.with_appended(entries)
             self._last_index = entries[-1].index
         if hard_state is not None:
             self._hard_state = hard_state
 
-    def _append(self, entries: Sequence[Entry], hard_state: HardState | None) -> None:
-        tables = self._tables
-        txn = self._engine.begin_write()
-        try:
-            if entries:
-                first = entries[0].index
-                assert self._snapshot.index < first <= self._last_index + 1, "no gap, and nothing behind the snapshot"
-                if first <= self._last_index:
-                    self._delete(txn, first, self._last_index, self._last_index)
+    def _checkpoint(self, recent: _Recent, hard_state: HardState, snapshot: SnapshotMeta | None = None) -> None:
+        """Write `recent`, up to now only in the journal if anywhere, to its place; the journal is empty then. One synced transaction.
+
+        `snapshot` replaces everything: then `recent` is empty and begins behind it.
+        """
+        tables, journal = self._tables, self._journal
+        with self._errors:
+            txn = self._engine.begin_write()
+            try:
+                first = 0 if snapshot is not None else recent.first
+                if first <= self._table_last:
+                    self._delete(txn, first, self._table_last, self._table_last)
                 cursor = txn.cursor(db=tables.entries)
-                cursor.putmulti([(_key(entry.index), _value(entry)) for entry in entries], append=True)
+                cursor.putmulti([(_key(entry.index), _value(entry)) for entry in recent.entries], append=True)
                 cursor.close()
-            if hard_state is not None:
                 txn.put(b"hard_state", _row(_encode(hard_state)), db=tables.meta)
-            txn.commit()
-        except BaseException:
-            txn.abort()
-            raise
+                if snapshot is not None:
+                    txn.put(b"snapshot", _row(_encode(snapshot)), db=tables.meta)
+                if journal is not None:
+                    txn.put(b"journal", _row(_encode(journal.following())), db=tables.meta)
+                txn.commit()
+            except BaseException:
+                txn.abort()
+                raise
+        if journal is not None:
+            journal.begin(journal.following())
+        if snapshot is not None:
+            self._snapshot = snapshot
+        end = recent.first + len(recent.entries)
+        self._table_last = end - 1
+        self._last_index = Index(end - 1)
+        self._hard_state = hard_state
+        self._recent = _Recent(end, [])
 
     def cut(self, meta: SnapshotMeta) -> None:
         """Forget entries up to and including meta.index: first the new beginning, then the entries, in steps.
 
-        What a crash or a full disk left of an earlier cut goes, too.
+        What a crash or a full disk left of an earlier cut goes, too. Entries that only the journal has are dropped with that: no checkpoint writes
+        them any more, and `_recover` leaves them out.
         """
         with self._errors:
             txn = self._engine.begin_write()
             txn.put(b"snapshot", _row(_encode(meta)), db=self._tables.meta)
             txn.commit()
             self._snapshot = meta
+            recent = self._recent
+            if recent.first <= meta.index:
+                self._recent = _Recent(meta.index + 1, recent.between(meta.index + 1, self._last_index))
             first = self._first_stored()
             while first <= meta.index:
                 txn = self._engine.begin_write()
@@ -197,19 +339,20 @@ class RaftLog:
 
     def reset(self, meta: SnapshotMeta) -> None:
         """The state was replaced by one at `meta`: nothing of the log is needed any more. One transaction."""
-        with self._errors:
-            txn = self._engine.begin_write()
-            self._delete(txn, 0, self._last_index, self._last_index)
-            txn.put(b"snapshot", _row(_encode(meta)), db=self._tables.meta)
-            txn.commit()
-        self._snapshot = meta
-        self._last_index = meta.index
+        self._checkpoint(_Recent(meta.index + 1, []), self._hard_state, meta)
+
+    def close(self) -> None:
+        """A courtesy: what the journal holds goes where it belongs. It would be found in the journal as well."""
+        if self._journal is not None:
+            if self._recent.entries:
+                self._checkpoint(self._recent, self._hard_state)
+            self._journal.close()
 
     def _first_stored(self) -> int:
         txn = self._engine.begin_read()
         try:
             cursor = txn.cursor(db=self._tables.entries)
-            first = int.from_bytes(cursor.key(), "big") if cursor.first() else self._last_index + 1
+            first = int.from_bytes(cursor.key(), "big") if cursor.first() else self._table_last + 1
             cursor.close()
             return first
         finally:

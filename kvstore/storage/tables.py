@@ -16,7 +16,9 @@ class LogTables(Struct, frozen=True):
     """The log environment; owner `storage.raftlog`.
 
     entries: index (8) -> crc32 (4) + msgpack Entry
-    meta:    b"hard_state", b"snapshot", b"identity" -> msgpack; b"schema" -> version (4)
+    meta:    b"hard_state", b"snapshot", b"identity", b"journal" (storage.journal.Mark) -> msgpack, checked; b"schema" -> version (4)
+
+    Entries and hard state here are those of the last checkpoint; the records of the journal, from the mark on, are newer and stand above them.
     """
 
     entries: Table
@@ -69,9 +71,12 @@ def open_state_tables(engine: Engine) -> StateTables:
     return StateTables(*[*tables, meta])
 
 
-_MIGRATED = frozenset({1, 2})
-"""Older versions that this release opens and makes its own. 1 to 2: tables for users, roles and the ids of
-removed members, empty where there were none. 2 to 3: rows of `newest` may leave a large version to the history; the older form is read, too."""
+OLDEST_VERSION = 1
+"""From here on older versions are opened and made our own.
+1 to 2: tables for users, roles and the ids of removed members, empty where there were none.
+2 to 3: rows of `newest` may leave a large version to the history; the older form is read, too. And a journal stands before the log: its mark is made
+where there is none; releases that know of no journal must not open the log any more, because they would take it for complete.
+"""
 
 
 def _checked_meta(engine: Engine, name: bytes, what: str) -> Table:
@@ -87,10 +92,12 @@ def _checked_meta(engine: Engine, name: bytes, what: str) -> Table:
     version = None if stored is None else int.from_bytes(stored, "big")
     if version == SCHEMA_VERSION:
         return meta
-    if version is not None and version not in _MIGRATED:
+    if version is not None and not OLDEST_VERSION <= version < SCHEMA_VERSION:
         raise Corrupted(
             f"the {what} has schema version {version}, this release reads up to {SCHEMA_VERSION}: use the release that wrote it, or a newer one"
         )
+    if engine.readonly:
+        return meta
     writing = engine.begin_write()
     writing.put(SCHEMA_KEY, SCHEMA_VERSION.to_bytes(4, "big"), db=meta)
     writing.commit()

@@ -117,7 +117,7 @@ def only_keelson() -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-@pytest.mark.parametrize("which", ["log.mdb", "state.mdb"])
+@pytest.mark.parametrize("which", ["log.mdb", "journal", "state.mdb"])
 def test_a_damaged_file_is_refused_and_left_alone(written: Member, tmp_path: Path, which: str, damage: Callable[[Path], None]) -> None:
     member = copy_of(written, tmp_path)
     [path] = member.data.rglob(which)

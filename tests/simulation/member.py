@@ -1,9 +1,11 @@
 """A whole member in a process: does what `kvstore.server` does for one, with a disk in memory and virtual time.
 
 Two disks work in parallel, each on one thing at a time, as the server's two threads do. What is on its way to a disk when the process crashes
-got there as a whole or not at all.
+got there as a whole or not at all; but what the log's journal has written and not flushed gets there as chance has it, sector by sector, if the
+power goes, and stays in the system's memory until then, if only the process dies.
 """
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,7 @@ from kvstore.raft.messages import ConfState, Message, SnapshotMeta
 from kvstore.raft.ready import Ready
 from kvstore.statemachine.commands import Command
 from kvstore.statemachine.machine import Machine
-from kvstore.storage.engine import DiskFull, Importer
+from kvstore.storage.engine import DiskFull, EngineError, Importer
 from kvstore.storage.memory_engine import MemoryDisk, MemoryExport
 from kvstore.storage.raftlog import RaftLog
 from tests.simulation.process import TICK_S
@@ -78,13 +80,14 @@ class MemberProcess(RaftProcess):
     log: RaftLog
 
     def __init__(self, world: "StoreWorld", member: MemberId, bootstrap: ConfState) -> None:
-        self.disk = MemoryDisk()
+        self.disk = MemoryDisk(world.options.journal_bytes)
+        self._disk_rng = world.timeline.random(f"disk {member}")
         self._begin_disk(bootstrap)
         super().__init__(world, member, bootstrap)
 
     def _begin_disk(self, conf: ConfState) -> None:
         """What a first start writes: for a founder the configuration and its members, for one who joins nothing: it must be sent a snapshot."""
-        log = RaftLog(self.disk.open_log())
+        log = self._open_log()
         log.bootstrap(conf, b"simulated")
         state = self.disk.open_state()
         machine = Machine(state)
@@ -94,6 +97,9 @@ class MemberProcess(RaftProcess):
             machine.put_member(record_of(voter))
         machine.seal()
         machine.transaction.commit()
+
+    def _open_log(self) -> RaftLog:
+        return RaftLog(self.disk.open_log(), self.disk.open_journal(), lambda: self._disk_rng.getrandbits(64))
 
     # --- life
 
@@ -106,7 +112,7 @@ class MemberProcess(RaftProcess):
         self._state_busy: StateWork | None = None
         self._importer: Importer | None = None
         self._turn_due = False
-        self.log = RaftLog(self.disk.open_log())
+        self.log = self._open_log()
         self._open_machine()
         machine, log = self.machine, self.log
         if log.term_at(machine.applied_index) != machine.applied_term:
@@ -175,7 +181,11 @@ class MemberProcess(RaftProcess):
 
     def lose_power(self) -> None:
         if self._log_busy is not None and self.rng.random() < 0.5 and not self.disk_is_full:
-            self._write_log(self._log_busy)
+            # Half of what is under way is done; of the rest half has begun: written, but not flushed.
+            self.disk.journal.dies_in_sync = self._disk_rng.random() < 0.5
+            with contextlib.suppress(EngineError):
+                self._write_log(self._log_busy)
+            self.disk.journal.dies_in_sync = False
         if isinstance(self._state_busy, CommitState) and self.rng.random() < 0.5 and not self.disk_is_full:
             self.machine.transaction.commit()
         elif isinstance(self._state_busy, InstallState):
@@ -186,7 +196,8 @@ class MemberProcess(RaftProcess):
                 self._importer.finish()
             if step == 2 and not self.disk_is_full:
                 self.log.reset(self._state_busy.meta)
-        self.disk.crash()
+        # The process alone dies, or the power goes and takes with it what only the system's memory held.
+        self.disk.crash(self._disk_rng if self._disk_rng.random() < 0.6 else None)
         for broken in self._connections.values():
             self.timeline.after(0.001 + self.rng.random() * 0.1, broken)
         del self.member, self.raft

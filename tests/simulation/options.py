@@ -64,6 +64,7 @@ class Options(Struct):
     snapshot_entries: int = 10_000
     catchup_entries: int = 5_000
     commit_entries: int = 4096
+    journal_bytes: int = 64 << 10
 
     # The clients.
     clients: int = 4
@@ -140,4 +141,6 @@ def draw(rng: random.Random) -> Options:
         disk_full_s=rng.choice((0.3, 2.0, 8.0)),
         disk_full_all=rng.choice((0.0, 0.2, 0.6)),
         first_election_early=rng.random() < 0.7,
+        # The smallest has room for no record.
+        journal_bytes=rng.choice((512, 2 << 10, 8 << 10, 64 << 10)),
     )

@@ -21,7 +21,9 @@ from kvstore.raft.log import Log
 from kvstore.raft.messages import AppendReply, ConfState
 from kvstore.statemachine.machine import Machine
 from kvstore.statemachine.members import Action
+from kvstore.storage import journal
 from kvstore.storage.engine import DiskFull
+from kvstore.storage.journal import Journal, Mark
 from kvstore.storage.raftlog import RaftLog
 from tests.simulation.options import Options
 from tests.simulation.run import FLAVOURS
@@ -171,6 +173,51 @@ def a_write_without_room_counts_as_done(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RaftLog, "append", append)
 
 
+def the_journal_is_written_and_not_flushed(patch: pytest.MonkeyPatch) -> None:
+    def append(written: Journal, content: bytes) -> None:
+        record = written._record(content)
+        written._file.write(written._offset, record)
+        written._went(record)
+
+    patch.setattr(Journal, "append", append)
+
+
+def what_the_journal_was_found_to_hold_is_not_flushed(patch: pytest.MonkeyPatch) -> None:
+    """The process ended between write and flush, the next one counts the record, and then the power goes."""
+    original = Journal.recover
+
+    def recover(found: Journal, mark: Mark) -> list[bytes]:
+        found._file.readonly = True
+        try:
+            return original(found, mark)
+        finally:
+            found._file.readonly = False
+
+    patch.setattr(Journal, "recover", recover)
+
+
+def the_journals_checksums_are_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(journal, "_checksum", lambda mark, checked, content: 0)
+
+
+def the_journals_epochs_are_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    """Records of before the last checkpoint count as long as nothing is written over them."""
+    patch.setattr(Journal, "following", lambda present: present.mark)
+
+
+def the_journal_is_used_again_before_the_checkpoint_is_done(patch: pytest.MonkeyPatch) -> None:
+    """The mark is not in the transaction that it belongs to: power goes between the two."""
+    original = RaftLog._checkpoint
+
+    def checkpoint(log: RaftLog, *args: Any) -> None:
+        before = log._journal.mark if log._journal is not None else None
+        original(log, *args)
+        if log._journal is not None and before is not None:
+            log._put_mark(before)
+
+    patch.setattr(RaftLog, "_checkpoint", checkpoint)
+
+
 def appends_that_overlap_delete_the_rest(patch: pytest.MonkeyPatch) -> None:
     """pysyncobj: a follower that gets an append which overlaps its log drops everything behind it, acknowledged or not."""
 
@@ -307,7 +354,12 @@ RESTARTING = {
     "disk_s": 0.001, "inflight_appends_max": 8,
 }  # fmt: skip
 
-FULL = {**STORMY, "members": 3, "disk_full_every_s": 1.0, "disk_full_s": 0.3, "disk_full_all": 0.3, "snapshot_entries": 20, "catchup_entries": 5}
+POWERLESS = {**STORMY, "members": 3, "crash_all": 0.5, "disk_s": 0.02, "journal_bytes": 8 << 10, "value_bytes": 600}
+
+DYING = {**STORMY, "crash_every_s": 0.3, "crash_all": 0.3, "down_s": 0.1, "disk_s": 0.3, "partition_every_s": 0.0, "think_s": 0.2}
+
+FULL = {**STORMY, "members": 3, "disk_full_every_s": 1.0, "disk_full_s": 0.3, "disk_full_all": 0.3, "snapshot_entries": 20, "catchup_entries": 5,
+        "journal_bytes": 2 << 10}  # fmt: skip
 
 MUTATIONS: list[tuple[Patch, str, range, dict[str, Any]]] = [
     (old_terms_are_committed_by_counting, "bare", range(1, 201), STORMY),
@@ -336,6 +388,11 @@ MUTATIONS: list[tuple[Patch, str, range, dict[str, Any]]] = [
     (removed_ids_are_forgotten, "store", range(1, 61), CHANGING),
     (changes_are_applied_by_what_each_member_happens_to_think, "store", range(1, 61), CHANGING),
     (campaigns_by_an_outdated_configuration, "bare", range(1, 61), CHANGING),
+    (the_journal_is_written_and_not_flushed, "store", range(1, 31), POWERLESS),
+    (what_the_journal_was_found_to_hold_is_not_flushed, "store", range(1, 61), DYING),
+    (the_journals_checksums_are_not_looked_at, "store", range(1, 61), POWERLESS),
+    (the_journals_epochs_are_not_looked_at, "store", range(1, 31), POWERLESS),
+    (the_journal_is_used_again_before_the_checkpoint_is_done, "store", range(1, 31), POWERLESS),
     (a_write_without_room_counts_as_done, "store", range(1, 31), FULL),
     (snapshots_replace_what_was_acknowledged, "bare", range(1, 61), {**STORMY, "snapshot_entries": 5, "catchup_entries": 1, "commit_entries": 2}),
 ]
@@ -363,7 +420,9 @@ def test_a_mistake_is_found(
 
 
 @pytest.mark.parametrize(
-    "options", [STORMY, SPLIT, LATE, CHANGING, RESTARTING, FULL], ids=["stormy", "split", "late", "changing", "restarting", "full"]
+    "options",
+    [STORMY, SPLIT, LATE, CHANGING, RESTARTING, POWERLESS, FULL],
+    ids=["stormy", "split", "late", "changing", "restarting", "powerless", "full"],
 )
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_without_a_mistake_nothing_is_found(flavour: str, options: dict[str, Any]) -> None:

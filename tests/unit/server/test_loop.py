@@ -10,7 +10,7 @@ import pytest
 from kvstore.raft.log import LogLost
 from kvstore.server.loop import Runner
 from kvstore.server.observed import Observed
-from kvstore.storage.lmdb_engine import EngineErrors
+from kvstore.storage.engine_errors import EngineErrors
 
 
 class Failing:

@@ -13,7 +13,8 @@ from kvstore.ids import Index, Term
 from kvstore.raft.messages import ConfState, Entry, SnapshotMeta
 from kvstore.storage import lmdb_engine
 from kvstore.storage.engine import Corrupted, DiskFull, EngineError
-from kvstore.storage.lmdb_engine import RESERVED_BYTES, EngineErrors, LmdbDisk, LmdbEngine
+from kvstore.storage.engine_errors import EngineErrors
+from kvstore.storage.lmdb_engine import RESERVED_BYTES, LmdbDisk, LmdbEngine
 from kvstore.storage.raftlog import RaftLog, _encode
 
 
