@@ -204,7 +204,8 @@ class Peer:
 
     def send(self, frames: list[bytes]) -> None:
         connection = self._connection
-        if connection is None or connection.get_write_buffer_size() > UNSENT_BYTES_MAX:
+        # One whose end the event loop has seen but not told yet raises on writing, and that would end this turn with all that it still has to do.
+        if connection is None or connection.is_closing() or connection.get_write_buffer_size() > UNSENT_BYTES_MAX:
             failures = self._owner.counters.send_failures
             failures[self.id] = failures.get(self.id, 0) + len(frames)
             return
