@@ -19,6 +19,8 @@ ZEROS = bytes(1 << 20)
 
 
 class File(Protocol):
+    name: str
+    """For who is told of damage to it."""
     size_bytes: int
     readonly: bool
     """It is looked at beside or after its owner: nothing may be written."""
@@ -37,7 +39,7 @@ class SystemFile:
     write, where a growing file would have the file system's journal written, too."""
 
     def __init__(self, path: Path, *, sync: bool = True, readonly: bool = False) -> None:
-        self.path = path
+        self.name = str(path)
         self.readonly = readonly
         self._sync = sync
         self._errors = EngineErrors(path)

@@ -25,9 +25,10 @@ from msgspec import Struct
 from kvstore.storage.engine import Corrupted
 from kvstore.storage.file import SECTOR_BYTES, File
 
-JOURNAL_BYTES = 8 << 20
-"""Beside the log's own file, for good. A checkpoint writes at most so much; with less than 15,000 entries (--snapshot-count and
---snapshot-catchup-entries) in it, what is behind a cut has never to be written a second time."""
+JOURNAL_BYTES = 4 << 20
+"""Beside the log's own file, for good. Large enough to hold, of small entries written many at a time, more than the 15,000 which are kept
+(--snapshot-count and --snapshot-catchup-entries): the others are cut before they would have to be written a second time. Small enough for the
+checkpoint, during which appends wait."""
 
 FILE_MAGIC = b"KEELSONJ"
 FILE_VERSION = 1
@@ -73,6 +74,17 @@ class Journal:
         self._file.sync()
         self._begin(Mark(file_id, 1))
         return self._mark
+
+    def check_unused(self) -> None:
+        """For who has no mark of it. Raises Corrupted if it holds records: their log is missing."""
+        if self._holds_records():
+            raise Corrupted(f"{self._file.name}: holds records of a log that is missing: restore both together, or remove the data directory")
+
+    def _holds_records(self) -> bool:
+        header, record = self._file.read(0, _FILE_HEADER.size), self._file.read(SECTOR_BYTES, self._file.size_bytes)
+        if not _is_checked(header) or len(record) < _HEADER.size:
+            return False
+        return _whole(record, 0, Mark(_FILE_HEADER.unpack(header)[2], _HEADER.unpack_from(record)[1])) is not None
 
     def following(self) -> Mark:
         """The mark with which the next epoch begins: keep it durably, then call `begin` with it."""
@@ -133,18 +145,18 @@ class Journal:
 
     def _check_file(self, mark: Mark) -> None:
         header = self._file.read(0, _FILE_HEADER.size)
-        if len(header) < _FILE_HEADER.size or crc32(header[:-4]) != int.from_bytes(header[-4:], "big"):
-            raise Corrupted(f"the log's journal is no journal, or was replaced by an empty one, while the log has need of it: {JOIN_AGAIN}")
+        if not _is_checked(header):
+            raise Corrupted(f"{self._file.name}: no journal, or an empty one in its place, and the log needs its own: {JOIN_AGAIN}")
         magic, version, file_id, size_bytes, _ = _FILE_HEADER.unpack(header)
         if magic != FILE_MAGIC or version != FILE_VERSION:
             raise Corrupted(
-                f"the log's journal has version {version}, this release reads {FILE_VERSION}: use the release that wrote it, or a newer one"
+                f"{self._file.name}: has version {version}, this release reads {FILE_VERSION}: use the release that wrote it, or a newer one"
             )
         if file_id != mark.file_id:
-            raise Corrupted(f"the log's journal belongs to another log, or is of another time: restore both together; {JOIN_AGAIN}")
+            raise Corrupted(f"{self._file.name}: belongs to another log, or is of another time: restore both together; {JOIN_AGAIN}")
         if size_bytes != self._file.size_bytes:
             raise Corrupted(
-                f"the log's journal has {self._file.size_bytes} bytes where it had {size_bytes}: it was cut short or written to; {JOIN_AGAIN}"
+                f"{self._file.name}: has {self._file.size_bytes} bytes where it had {size_bytes}: it was cut short or written to; {JOIN_AGAIN}"
             )
 
     def _check_end(self, data: bytes) -> None:
@@ -155,13 +167,18 @@ class Journal:
             found = _whole(data, at, self._mark) if at % SECTOR_BYTES == 0 else None
             if found is not None:
                 raise Corrupted(
-                    f"the log's journal: record {self._number} of epoch {self._mark.epoch}, at byte {self._offset}, is damaged, "
+                    f"{self._file.name}: record {self._number} of epoch {self._mark.epoch}, at byte {self._offset}, is damaged, "
                     f"but record {found[0]} behind it is whole: {JOIN_AGAIN}"
                 )
             at = data.find(begin, at + 1)
 
     def close(self) -> None:
         self._file.close()
+
+
+def _is_checked(header: bytes) -> bool:
+    """Is it a journal's beginning, unharmed?"""
+    return len(header) == _FILE_HEADER.size and crc32(header[:-4]) == int.from_bytes(header[-4:], "big")
 
 
 def _seed(mark: Mark) -> int:

@@ -9,6 +9,7 @@ from kvstore.storage.file import SECTOR_BYTES
 class MemoryFile:
     """`_seen` is what the system holds in memory and every process sees, `_durable` what a power cut leaves for certain."""
 
+    name = "journal in memory"
     readonly = False
 
     def __init__(self, size_bytes: int) -> None:

@@ -125,15 +125,17 @@ class RaftLog:
             txn.abort()
         self._last_index = Index(max(self._table_last, self._snapshot.index))
         self._recent = _Recent(self._last_index + 1, [])
-        self._journal = self._opened(file, mark, draw_id)
+        self._draw_id = draw_id
+        self._unused: Journal | None = None
+        """The first append makes it the journal. Until then nothing may be changed: perhaps a log is missing here that it belongs to."""
+        self._journal = self._opened(file, mark)
 
-    def _opened(self, file: File | None, mark: Mark | None, draw_id: Callable[[], int]) -> Journal | None:
+    def _opened(self, file: File | None, mark: Mark | None) -> Journal | None:
         if mark is None:
-            if file is None or file.readonly:
-                return None
-            journal = Journal(file)
-            self._put_mark(journal.format(draw_id()))
-            return journal
+            if file is not None and not file.readonly:
+                self._unused = Journal(file)
+                self._unused.check_unused()
+            return None
         if file is None:
             raise Corrupted("log: its journal is missing, and with it what was appended last: restore both together, or let this member join again")
         journal = Journal(file)
@@ -145,11 +147,13 @@ class RaftLog:
             self._recover(entries, hard_state)
         return journal
 
-    def _put_mark(self, mark: Mark) -> None:
+    def _begin_journal(self, journal: Journal) -> None:
+        mark = journal.format(self._draw_id())
         with self._errors:
             txn = self._engine.begin_write()
             txn.put(b"journal", _row(_encode(mark)), db=self._tables.meta)
             txn.commit()
+        self._journal, self._unused = journal, None
 
     def _recover(self, entries: list[Entry], hard_state: HardState | None) -> None:
         """Append once more what a record says. What was cut since is left out, but its place in the order still ends what was longer."""
@@ -268,6 +272,8 @@ class RaftLog:
         appended any more; the next start finds out.
         """
         assert not entries or self._snapshot.index < entries[0].index <= self._last_index + 1, "no gap, and nothing behind the snapshot"
+        if self._unused is not None:
+            self._begin_journal(self._unused)
         journal = self._journal
         if journal is None or not journal.fits(record := _encode((hard_state, entries))):
             self._checkpoint(self._recent.with_appended(entries), hard_state or self._hard_state)

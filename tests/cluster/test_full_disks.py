@@ -51,6 +51,14 @@ def ended_for_want_of_room(member: Member) -> None:
     assert "Traceback" not in member.log(), member.log_tail(60)
 
 
+def start_who_ended(cluster: Cluster) -> None:
+    """Or is about to: it answers what it can, then it goes."""
+    for member in cluster:
+        if not member.alive() or NO_ROOM in member.log():
+            ended_for_want_of_room(member)
+            member.start()
+
+
 def judge(load: Load, small: Small) -> None:
     small.cluster.wait_healthy()
     check_history(load, small.cluster)
@@ -80,11 +88,10 @@ def test_all_disks_full_at_once_lose_nothing(small: Small) -> None:
         wait_until(lambda: len(cluster.alive()) < 2, 20, "no quorum is left")
         for member in cluster:
             small.disk(member).free()
-            if not member.alive():
-                member.wait_exit()
-                member.start()
+        start_who_ended(cluster)
         cluster.wait_healthy()
         load.wait_for_answers(200)
+    start_who_ended(cluster)
     judge(load, small)
 
 

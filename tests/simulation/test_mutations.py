@@ -24,7 +24,7 @@ from kvstore.statemachine.members import Action
 from kvstore.storage import journal
 from kvstore.storage.engine import DiskFull
 from kvstore.storage.journal import Journal, Mark
-from kvstore.storage.raftlog import RaftLog
+from kvstore.storage.raftlog import RaftLog, _row
 from tests.simulation.options import Options
 from tests.simulation.run import FLAVOURS
 
@@ -212,8 +212,10 @@ def the_journal_is_used_again_before_the_checkpoint_is_done(patch: pytest.Monkey
     def checkpoint(log: RaftLog, *args: Any) -> None:
         before = log._journal.mark if log._journal is not None else None
         original(log, *args)
-        if log._journal is not None and before is not None:
-            log._put_mark(before)
+        if before is not None:
+            txn = log._engine.begin_write()
+            txn.put(b"journal", _row(msgspec.msgpack.encode(before)), db=log._tables.meta)
+            txn.commit()
 
     patch.setattr(RaftLog, "_checkpoint", checkpoint)
 

@@ -166,9 +166,9 @@ def test_a_write_that_the_disk_lost_is_found() -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda content: bytes(len(content)), "is no journal"),
-        (lambda content: b"", "is no journal"),
-        (lambda content: b"text" + content[4:], "is no journal"),
+        (lambda content: bytes(len(content)), "journal: no journal"),
+        (lambda content: b"", "journal: no journal"),
+        (lambda content: b"text" + content[4:], "journal: no journal"),
         (lambda content: content[: len(content) // 2], "was cut short"),
         (lambda content: content + content, "where it had"),
     ],
@@ -192,6 +192,16 @@ def test_the_journal_of_another_log_is_refused() -> None:
     journal(file)
     with pytest.raises(Corrupted, match="belongs to another log"):
         Journal(file).recover(Mark(ID + 1, 1))
+
+
+def test_the_journal_of_a_log_that_is_missing_is_left_alone() -> None:
+    file = MemoryFile(SIZE_BYTES)
+    made = journal(file)
+    Journal(file).check_unused()
+    made.append(b"x")
+    with pytest.raises(Corrupted, match="a log that is missing"):
+        Journal(file).check_unused()
+    assert recovered(file) == [b"x"]
 
 
 def test_looking_changes_nothing(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_a_log_that_has_a_journal_is_not_opened_without_it(tmp_path: Path) -> No
     engine = directory.open_log()
     RaftLog(engine, directory.open_journal()).append(entries(1, 3), None)
     (tmp_path / "journal").unlink()
-    with pytest.raises(Corrupted, match="no journal, or was replaced by an empty one"):
+    with pytest.raises(Corrupted, match="no journal, or an empty one in its place"):
         RaftLog(engine, directory.open_journal())
     engine.close()
     directory.close()
