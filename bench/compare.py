@@ -217,7 +217,7 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
     if options.quick:
         options.rounds, options.seconds, options.warm_up, options.keys = 1, 1.0, 0.4, [1_000, 20_000]
     if options.full:
-        options.tls, options.others, options.seconds, options.warm_up = True, options.others or ",".join(OTHERS), min(options.seconds, 3.0), 0.7
+        options.tls, options.others, options.seconds, options.warm_up = True, options.others or ",".join(OTHERS), min(options.seconds, 2.5), 0.6
     return options
 
 

@@ -4,6 +4,7 @@
     python -m bench.report FILE...    # what was kept, with these runs, whatever they are
 
 A run takes the place of older figures only for the cases that it measured: `bench.compare --only put`, then this, renews the puts.
+Drills that `make drill ARGS="--target both"` did on both systems come in, too.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from bench.page import extras, plots, text
 from bench.results import REFERENCE, SUBJECT, Figures, Results
 
 DOCS = Path(__file__).parent.parent / "docs"
+DRILLS = Path(__file__).parent.parent / "build" / "drills"
+"""Where `make drill` puts its reports."""
 
 
 def draw(figures: Figures, folder: Path) -> list[Path]:
@@ -74,6 +77,7 @@ def main() -> None:
         sys.exit("there are no results: run python -m bench.compare")
     if options.to == DOCS:
         results.write_kept(runs)
+        extras.keep_drills(DRILLS)
     print(build(runs, options.to))
 
 

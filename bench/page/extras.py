@@ -7,14 +7,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from bench.budget import STEPS, Budget
 from bench.load.calibrate import Calibration
 from bench.page.text import table
 from bench.results import FOLDER
-from keelson.drills.trial import Medians, Result
+from keelson.drills.trial import Medians, Result, Timeline, representative
 
 DRILLS = FOLDER / "drills"
+NO_TIMELINE = Timeline(0.0, 0.1, [], [], [], [], [], [])
 
 
 def calibration(path: Path = FOLDER / "calibration.json") -> list[str]:
@@ -56,6 +58,18 @@ def budgets(path: Path = FOLDER / "budgets.json") -> list[str]:
 
 def drills(folder: Path = DRILLS) -> list[Result]:
     return [msgspec.json.decode(path.read_bytes(), type=Result) for path in sorted(folder.glob("*.json"))]
+
+
+def keep_drills(reports: Path, folder: Path = DRILLS) -> None:
+    """Those that were done on both systems since what is kept was, with the timeline of the trial in the middle only: the page needs no more."""
+    known = {result.drill: result.date for result in drills(folder)}
+    for result in drills(reports):
+        if all(target.trials for target in result.targets) and len(result.targets) > 1 and result.date > known.get(result.drill, ""):
+            for target in result.targets:
+                drawn = representative(target.trials)
+                target.trials = [trial if trial is drawn else replace(trial, timeline=NO_TIMELINE) for trial in target.trials]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{result.drill}.json").write_bytes(msgspec.json.encode(result) + b"\n")
 
 
 def _seconds(value: float | None) -> str:

@@ -10,6 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogFormatter
 
 from bench.cases import CONCURRENCY
 from bench.load.histogram import Histogram
@@ -59,8 +60,15 @@ def _thousands(value: float, _: object) -> str:
     return f"{value:,.0f}"
 
 
-def _milliseconds(value: float, _: object) -> str:
-    return f"{value:g}"
+def _logarithmic(axes: Axes) -> None:
+    """With plain numbers, those between the powers of ten too where less than one of these would show."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(_plain_number)
+    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+
+
+def _plain_number(value: float, _: object) -> str:
+    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
 
 
 def _legend(figure: Any, axes: Iterable[Axes]) -> None:
@@ -129,8 +137,7 @@ def systems(figures: Figures, folder: Path) -> Path | None:
                 middles = [figures.median(peer, case) or 0.0 for case in found]
                 axes.plot([case.in_flight for case in found], middles, marker="o", color=COLOURS.get(peer), label=peer)
         _concurrency_axis(axes, f"{operation.name}, requests a second")
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(_thousands)
+        _logarithmic(axes)
     _legend(figure, panels)
     path = _save(figure, folder, "systems")
     return path if several else _none(path)
@@ -156,8 +163,7 @@ def latencies(figures: Figures, peers: list[str], folder: Path) -> Path | None:
         axes.set_xscale("log")
         axes.set_xticks([2, 10, 100, 1000, 10000], ["50", "90", "99", "99.9", "99.99"])
         axes.minorticks_off()
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(_milliseconds)
+        _logarithmic(axes)
         axes.set_xlabel("percentile")
         axes.set_title(f"{operation}, {number} in flight, ms", loc="left", fontsize=10)
     _legend(figure, panels)
@@ -178,8 +184,7 @@ def open_loop(figures: Figures, peers: list[str], folder: Path) -> Path | None:
                     rates = [figures.rate(peer, case) for case in found]
                     told = [max(figures.histogram(peer, case).percentile_ms(share), 0.001) for case in found]
                     axes.plot(rates, told, marker="o", ls=style, color=COLOURS.get(peer), label=f"{peer}, {share:.0%} of requests")
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(_milliseconds)
+        _logarithmic(axes)
         axes.xaxis.set_major_formatter(_thousands)
         axes.set_xlabel("requests a second asked for")
         axes.set_title(f"{operation.name}: latency in an open loop, ms", loc="left", fontsize=10)
@@ -197,12 +202,15 @@ def timelines(results: Sequence[Result], folder: Path) -> list[Path]:
             continue
         figure, panels = _panels(len(shown), 2.4)
         most = max(max(trial.timeline.ok, default=1) for _, trial in shown)
+        begin = min(trial.timeline.begin_s for _, trial in shown)
+        end = max(trial.timeline.begin_s + len(trial.timeline.ok) * trial.timeline.bin_s for _, trial in shown)
         for axes, (program, trial) in zip(panels, shown, strict=True):
             line = trial.timeline
             at = [line.begin_s + (number + 0.5) * line.bin_s for number in range(len(line.ok))]
             axes.bar(at, line.ok, line.bin_s, color=COLOURS.get(program, GREY), lw=0)
             axes.bar(at, [-count for count in line.failed], line.bin_s, color=COLOURS["redis"], lw=0)
             axes.axvline(0, color=GREY, lw=1, ls=":")
+            axes.set_xlim(begin, end)
             axes.set_ylim(top=1.05 * most)
             axes.set_xlabel("seconds from the fault")
             axes.set_title(f"{result.drill}, {program}", loc="left", fontsize=10)

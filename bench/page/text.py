@@ -29,6 +29,8 @@ REPRODUCE = """## How to reproduce
     python -m bench.compare --continue         # go on with a run that was ended
     python -m bench.compare --only put         # measure a part again; python -m bench.report then renews that part of the page
     python -m bench.load.calibrate             # is the generator the limit?
+    python -m bench.budget                     # where the microseconds go
+    make drill ARGS="--target both --trials 5" # failover
 
 The other systems are measured where they are installed: `apt-get install etcd-server redis-server zookeeper` (Debian 12); their services need
 not and should not run. `apt-get install nghttp2-client wrk` for the calibration.

@@ -55,6 +55,22 @@ def test_drills_are_read_told_and_drawn(tmp_path: Path) -> None:
     assert extras.failover([], []) == []
 
 
+def test_drills_of_both_systems_are_kept_once_and_lean(tmp_path: Path) -> None:
+    kept, reports = tmp_path / "kept", tmp_path / "reports"
+    reports.mkdir()
+    alone = drill()
+    both = msgspec.structs.replace(alone, drill="partition", targets=[alone.targets[0], Target("etcd", "3.5", [trial(0.3)])])
+    for result in (alone, both):
+        (reports / f"{result.drill}.json").write_bytes(msgspec.json.encode(result))
+    extras.keep_drills(reports, kept)
+    [found] = extras.drills(kept)
+    assert found.drill == "partition"
+    assert [(each.first_write_s, bool(each.timeline.ok)) for each in found.targets[0].trials] == [(0.5, False), (0.7, False), (0.6, True)]
+    (reports / "partition.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(both, what="the same date")))
+    extras.keep_drills(reports, kept)
+    assert extras.drills(kept) == [found]
+
+
 def test_calibration_and_budgets(tmp_path: Path) -> None:
     assert extras.calibration(tmp_path / "none") == []
     assert extras.budgets(tmp_path / "none") == []
