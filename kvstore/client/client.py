@@ -32,6 +32,10 @@ from kvstore.wire.status import CODES, Code
 COMMAND_TIMEOUT_S = 5.0
 
 
+TIMEOUT_MAX_S = 10 * 365 * 86400.0
+"""Nobody waits longer, and gRPC's clock takes a deadline in 292 years for one that has passed."""
+
+
 class Client:
     """One client; safe to use from many tasks of one event loop. `timeout_s` bounds each call, tries included."""
 
@@ -51,8 +55,8 @@ class Client:
         """`login_timeout_s` bounds logging in where that is to be shorter or longer than a call. Sizes of 0 leave the limit to the server."""
         self.channels = Channels(endpoints, tls, keepalive_time_s, keepalive_timeout_s, response_bytes_max)
         self.request_bytes_max = request_bytes_max
-        self.timeout_s = timeout_s
-        self.login_timeout_s = timeout_s if login_timeout_s is None else login_timeout_s
+        self.timeout_s = min(timeout_s, TIMEOUT_MAX_S)
+        self.login_timeout_s = self.timeout_s if login_timeout_s is None else min(login_timeout_s, TIMEOUT_MAX_S)
         self.identity = identity
         self._token = identity.token
         self._logged_in = not identity.logs_in

@@ -13,6 +13,7 @@ from msgspec import Struct
 from kvstore.client.tunnel import Tunnel
 
 MESSAGE_BYTES_MAX = (1 << 31) - 1
+_INT32_MAX = (1 << 31) - 1
 REDIAL_MS_MIN, REDIAL_MS_MAX = 100, 1000
 FILES_POLL_S = 0.5
 """How often certificates are looked at for changes, at most; and only when a call is made."""
@@ -96,7 +97,7 @@ class Channels:
         self.endpoints = [parse_endpoint(text, tls=tls is not None) for text in endpoints]
         self._tls = tls
         self._response_bytes_max = response_bytes_max or MESSAGE_BYTES_MAX
-        self._keepalive = (keepalive_time_s, keepalive_timeout_s)
+        self._keepalive = _milliseconds(keepalive_time_s), _milliseconds(keepalive_timeout_s)
         self._channels: dict[int, grpc.aio.Channel] = {}
         self._retired: list[grpc.aio.Channel] = []
         self._tunnels: list[Tunnel] = []
@@ -149,9 +150,9 @@ class Channels:
             # Two clients in one process must not share a connection: closing one would end the other's streams.
             ("grpc.use_local_subchannel_pool", 1),
         ]
-        interval_s, timeout_s = self._keepalive
-        if interval_s:
-            options += [("grpc.keepalive_time_ms", int(interval_s * 1000)), ("grpc.keepalive_timeout_ms", int(timeout_s * 1000))]
+        interval_ms, timeout_ms = self._keepalive
+        if interval_ms:
+            options += [("grpc.keepalive_time_ms", interval_ms), ("grpc.keepalive_timeout_ms", timeout_ms)]
         if not endpoint.secure:
             return grpc.aio.insecure_channel(endpoint.target, options=options)
         if self._tls is not None and self._tls.skip_verify:
@@ -168,3 +169,8 @@ class Channels:
         self._retired.clear()
         self._channels.clear()
         self._tunnels.clear()
+
+
+def _milliseconds(span_s: float) -> int:
+    """As gRPC takes them: in 32 bits, of which the highest, 24 days, says never."""
+    return round(max(-_INT32_MAX, min(span_s * 1000, _INT32_MAX)))

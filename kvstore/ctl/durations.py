@@ -2,8 +2,10 @@
 
 import re
 
-_UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = re.compile(r"(\d+\.?\d*|\.\d+)([^\d.]*)")
+_UNITS_NS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?([^0-9.]*)")
+_NANOSECONDS_END = 1 << 63
+"""Go counts in 64 bits: 292 years in either direction."""
 
 
 class Duration(float):
@@ -19,24 +21,33 @@ class Duration(float):
 
 def seconds(text: str) -> float:
     """Raises ValueError with the words of Go's time.ParseDuration."""
-    sign, unsigned = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
+    invalid = ValueError(f'time: invalid duration "{text}"')
+    is_negative = text.startswith("-")
+    unsigned = text[1:] if text[:1] in ("-", "+") else text
     if unsigned == "0":
         return 0.0
-    total, at = 0.0, 0
+    if not unsigned:
+        raise invalid
+    total_ns, at = 0, 0
     while at < len(unsigned):
         part = _PART.match(unsigned, at)
-        if part is None:
-            break
-        number, unit = part.groups()
+        assert part is not None, "it may match nothing"
+        whole, fraction, unit = part.group(1), part.group(2) or "", part.group(3)
+        if not whole and not fraction:
+            raise invalid
+        whole = whole.lstrip("0")
+        if len(whole) > len(str(_NANOSECONDS_END)):
+            raise invalid
         if not unit:
             raise ValueError(f'time: missing unit in duration "{text}"')
-        if unit not in _UNITS_S:
+        if unit not in _UNITS_NS:
             raise ValueError(f'time: unknown unit "{unit}" in duration "{text}"')
-        total += float(number) * _UNITS_S[unit]
+        fraction = fraction[:18]
+        total_ns += int(whole or "0") * _UNITS_NS[unit] + int(fraction or "0") * _UNITS_NS[unit] // 10 ** len(fraction)
+        if total_ns > _NANOSECONDS_END or (total_ns == _NANOSECONDS_END and not is_negative):
+            raise invalid
         at = part.end()
-    if not unsigned or at < len(unsigned):
-        raise ValueError(f'time: invalid duration "{text}"')
-    return sign * total
+    return (-total_ns if is_negative else total_ns) / 1e9
 
 
 def written(span_s: float) -> str:

@@ -1,5 +1,7 @@
 """Go's spans of time, read and written."""
 
+import re
+
 import pytest
 
 from kvstore.ctl.durations import Duration, seconds, written
@@ -20,11 +22,27 @@ def test_what_go_reads(text: str, span_s: float) -> None:
         ("5", 'time: missing unit in duration "5"'),
         ("1x", 'time: unknown unit "x" in duration "1x"'),
         ("1s.", 'time: invalid duration "1s."'),
+        ("s", 'time: invalid duration "s"'),
+        (".s", 'time: invalid duration ".s"'),
+        ("-", 'time: invalid duration "-"'),
+        ("- 1s", 'time: invalid duration "- 1s"'),
+        ("١s", 'time: invalid duration "١s"'),
+        ("2562048h", 'time: invalid duration "2562048h"'),
+        ("9223372036854775808ns", 'time: invalid duration "9223372036854775808ns"'),
+        ("-9223372036854775809ns", 'time: invalid duration "-9223372036854775809ns"'),
+        ("1" * 5000 + "h", f'time: invalid duration "{"1" * 5000}h"'),
+        ("2562047h48m", 'time: invalid duration "2562047h48m"'),
     ],
 )
 def test_what_go_refuses(text: str, error: str) -> None:
-    with pytest.raises(ValueError, match=f"^{error}$"):
+    with pytest.raises(ValueError, match=f"^{re.escape(error)}$"):
         seconds(text)
+
+
+def test_the_longest_that_go_counts() -> None:
+    assert seconds("2562047h47m16.854775807s") == seconds("9223372036854775807ns") == pytest.approx(9223372036.854776)
+    assert seconds("-9223372036854775808ns") == pytest.approx(-9223372036.854776)
+    assert seconds("0." + "3" * 5000 + "s") == pytest.approx(1 / 3)
 
 
 def test_as_go_writes_them() -> None:
