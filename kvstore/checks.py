@@ -34,17 +34,22 @@ def check_delete_range(request: DeleteRange) -> None:
         raise EmptyKey
 
 
+TXN_DEPTH_MAX = 129
+"""Transactions in transactions. With the usual budget of operations there cannot be more; with a larger one, what is deeper than this is refused
+before it is proposed, because members read and apply an entry by recursion."""
+
+
 def check_txn(txn: Txn, operations_max: int) -> None:
     """Sizes, then every operation of both branches as if it stood alone, then keys that one path would change twice."""
-    _check_operations(txn, operations_max)
+    _check_operations(txn, operations_max, TXN_DEPTH_MAX)
     _changes(txn.success)
     _changes(txn.failure)
 
 
-def _check_operations(txn: Txn, operations_max: int) -> None:
+def _check_operations(txn: Txn, operations_max: int, depth_max: int) -> None:
     """A nested transaction has only what its parent left of the budget (TXN-10)."""
     used = max(len(txn.compare), len(txn.success), len(txn.failure))
-    if used > operations_max:
+    if used > operations_max or not depth_max:
         raise TooManyOperations
     for compare in txn.compare:
         if not compare.key:
@@ -57,7 +62,7 @@ def _check_operations(txn: Txn, operations_max: int) -> None:
         elif isinstance(operation, DeleteRange):
             check_delete_range(operation)
         elif isinstance(operation, Txn):
-            _check_operations(operation, operations_max - used)
+            _check_operations(operation, operations_max - used, depth_max - 1)
         else:
             raise KeyNotFound  # the client sent an operation that says nothing (TXN-12)
 

@@ -183,3 +183,16 @@ def test_a_transaction_nested_deeper_than_protobuf_reads(way: str) -> None:
         assert said.startswith(b"HTTP/1.1 200 ") and said.count(b"response_txn") == 100 and said.count(b"response_put") == 1
 
     run(work)
+
+
+@pytest.mark.parametrize("name", ["request_txn", "requestTxn"])
+def test_no_depth_of_nesting_is_a_failure_of_ours(name: str) -> None:
+    async def work() -> None:
+        gateway = Gateway()
+        for depth in (127, 128, 200, 320, 470, 500, 1000, 3000):
+            text = b'{"success":[{"%b":' % name.encode() * depth + b"{}" + b"}]}" * depth
+            for way in (gateway.lane, gateway.way_of_all):
+                said = await way("/v3/kv/txn", text)
+                assert said.startswith(b"HTTP/1.1 200 " if depth <= 128 else b"HTTP/1.1 400 "), (depth, said[:200])
+
+    run(work)
