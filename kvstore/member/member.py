@@ -88,7 +88,7 @@ from kvstore.model import (
     Txn,
 )
 from kvstore.mvcc.inspection import Inspection
-from kvstore.mvcc.range import KEYS_PER_STEP
+from kvstore.mvcc.scan import KEYS_PER_STEP
 from kvstore.raft.core import Proposed, Raft
 from kvstore.raft.membership import Change, decode_change
 from kvstore.raft.messages import ConfState, Entry, EntryKind, ForwardProposals, SnapshotMeta

@@ -22,7 +22,8 @@ from kvstore.model import (
     Txn,
     TxnResult,
 )
-from kvstore.mvcc.range import newest_in, read_range
+from kvstore.mvcc.range import read_range
+from kvstore.mvcc.scan import newest_in
 from kvstore.mvcc.store import Store
 from kvstore.mvcc.write import check_put_in_txn, delete_range, put
 

@@ -9,8 +9,8 @@ from kvstore.errors import KeyNotFound, LeaseNotFound
 from kvstore.model import DeleteRange, DeleteRangeResult, EncodedKeyValue, Put, PutResult
 from kvstore.mvcc import lease
 from kvstore.mvcc.events import AppliedEvent
-from kvstore.mvcc.range import newest_in
 from kvstore.mvcc.record import HISTORY, NEWEST, PUT_FLAG, REVISION, TOMBSTONE_FLAG, key_of, newest_row, table_key
+from kvstore.mvcc.scan import newest_in
 from kvstore.mvcc.store import Store
 
 

@@ -21,7 +21,7 @@ from kvstore.member.member import Member, encode_conf
 from kvstore.member.messages import ChangeAnswer, ChangeQuestion
 from kvstore.model import Member as MemberRecord
 from kvstore.model import Put, Range, Txn
-from kvstore.mvcc.range import KEYS_PER_STEP
+from kvstore.mvcc.scan import KEYS_PER_STEP
 from kvstore.raft.config import Config
 from kvstore.raft.messages import ConfState, ForwardProposals, Heartbeat, PreVoteReply, VoteReply
 from kvstore.statemachine.commands import decode_command, encode_command

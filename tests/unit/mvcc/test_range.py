@@ -10,6 +10,7 @@ from kvstore.encoding import decode_key_value, encode_key_value
 from kvstore.errors import Compacted, LeaderChanged, StoreError
 from kvstore.model import Compact, DeleteRange, Put, Range, RangeResult
 from kvstore.mvcc import range as ranges
+from kvstore.mvcc import scan
 from kvstore.statemachine.machine import Machine
 from kvstore.storage.lmdb_engine import LmdbDisk
 from kvstore.storage.memory_engine import MemoryDisk
@@ -32,8 +33,8 @@ class State:
 
 @pytest.fixture(autouse=True)
 def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranges, "KEYS_PER_STEP", 2)
-    monkeypatch.setattr(ranges, "KEYS_COUNTED_PER_STEP", 2)
+    monkeypatch.setattr(scan, "KEYS_PER_STEP", 2)
+    monkeypatch.setattr(scan, "KEYS_COUNTED_PER_STEP", 2)
 
 
 def steps_of(state: State, request: Range) -> Iterator[RangeResult | None]:
@@ -58,8 +59,9 @@ def test_a_limit_does_not_make_a_range_short_because_all_of_it_is_counted(reques
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_steps_tell_of_the_revision_at_which_they_began(seed: int) -> None:
+def test_steps_tell_of_the_revision_at_which_they_began(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     chance = random.Random(seed)
+    monkeypatch.setattr(scan, "CHANGES_MAX", chance.choice([0, 5, 1000]))
     state = State()
     for key in chance.choices(KEYS, k=20):
         state.apply(Put(key, chance.randbytes(2)) if chance.random() < 0.8 else DeleteRange(key))
@@ -91,9 +93,9 @@ def test_what_is_only_counted_is_counted_as_what_is_read(seed: int) -> None:
 
 
 def test_a_step_ends_with_its_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranges, "KEYS_PER_STEP", 1000)
-    monkeypatch.setattr(ranges, "KEYS_WEIGHED", 2)
-    monkeypatch.setattr(ranges, "BYTES_PER_STEP", 100)
+    monkeypatch.setattr(scan, "KEYS_PER_STEP", 1000)
+    monkeypatch.setattr(scan, "KEYS_WEIGHED", 2)
+    monkeypatch.setattr(scan, "BYTES_PER_STEP", 100)
     state = State()
     for number in range(7):
         state.apply(Put(b"%d" % number, b"v" * 60))
@@ -109,6 +111,30 @@ def test_keys_only_leaves_out_the_value_and_nothing_else(value: bytes, lease: in
     for key in (b"k", LONG):
         encoded = encode_key_value(key, 200, 300_000, 129, value, lease)
         assert ranges._without_value(encoded) == encode_key_value(key, 200, 300_000, 129, b"", lease)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_did_not_change_since_is_read_as_the_newest(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(seed)
+    monkeypatch.setattr(scan, "KEYS_PER_STEP", 7)
+    state = State()
+    keys = [b"%02d" % number for number in range(60)]
+    for key in chance.sample(keys, 50):
+        state.apply(Put(key, b"before"))
+    revision = state.machine.revision
+    ranges_ = [Range(*sorted(chance.sample(keys, 2)), limit=chance.choice([0, 0, 5]), revision=revision) for _ in range(5)]
+    ranges_ += [Range(b"0", b"\0", revision=revision), Range(b"0", b"9", revision=revision, count_only=True)]
+    expected = [state.machine.range(request) for request in ranges_]
+    changed = chance.sample(keys, 6)
+    for key in changed:
+        state.apply(Put(key, b"after") if chance.random() < 0.5 else DeleteRange(key))
+    looked_up: list[bytes] = []
+    look_up = scan.version_at
+    monkeypatch.setattr(scan, "version_at", lambda store, key, at: looked_up.append(key) or look_up(store, key, at))
+    for request, before in zip(ranges_, expected, strict=True):
+        answer = state.machine.range(request)
+        assert (answer.kvs, answer.count, answer.more) == (before.kvs, before.count, before.more)
+    assert set(looked_up) <= set(changed)
 
 
 def test_a_compaction_that_overtakes_a_range_ends_it() -> None:
