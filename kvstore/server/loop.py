@@ -21,6 +21,7 @@ from kvstore.member.effects import (
     CommitState,
     CutLog,
     DefragmentState,
+    Effects,
     ExportState,
     HashState,
     InspectState,
@@ -226,13 +227,15 @@ class Runner:
 
     def _turn(self) -> None:
         self._scheduled = False
-        member = self.member
         try:
-            member.pump()
+            self.member.pump()
+            self._perform(self.member.take_effects())
         except Exception as error:
+            # Effects that were taken and not performed are lost: a member that went on would wait for its disk for ever.
             self._failed(error)
-            return
-        effects = member.take_effects()
+
+    def _perform(self, effects: Effects) -> None:
+        member = self.member
         if effects.messages:
             self.send(effects.messages)
         for work in effects.log_work:
@@ -292,10 +295,14 @@ class Runner:
     def _answer(replies: list[tuple[Any, Any]]) -> None:
         for token, outcome in replies:
             if token is not None and not token.done():
-                if isinstance(outcome, Exception):
-                    token.set_exception(outcome)
-                else:
-                    token.set_result(outcome)
+                try:
+                    if isinstance(outcome, Exception):
+                        token.set_exception(outcome)
+                    else:
+                        token.set_result(outcome)
+                except Exception:
+                    # It may write to a connection there and then. What goes wrong with one caller is nothing to the others.
+                    log.exception("an answer was not delivered")
 
     def _disk_failed(self, error: BaseException) -> None:
         log.error("disk failed", extra=fields(error=str(error)))

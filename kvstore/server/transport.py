@@ -175,7 +175,8 @@ class _Dialled(asyncio.Protocol):
         """An answer that comes after the next ping is not counted: then the peer is known to be slow by everything else."""
         self._pings += 1
         self._pinged_s = time.perf_counter()
-        connection.write(ping(self._pings))
+        if not connection.is_closing():
+            connection.write(ping(self._pings))
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.answered.done():

@@ -60,3 +60,45 @@ def test_an_input_that_fails_is_the_end_of_the_member_and_everybody_is_answered(
         assert not unhandled
 
     asyncio.run(scenario())
+
+
+def test_effects_that_cannot_be_performed_are_the_end_and_an_answer_that_cannot_be_told_is_not() -> None:
+    """A turn that broke off half-way once left a leader that led for ever and wrote nothing: its write to the log was never asked for."""
+
+    class Broken:
+        def done(self) -> bool:
+            return False
+
+        def set_result(self, _: Any) -> None:
+            raise RuntimeError("the caller's connection is closed")
+
+    class Member(Failing):
+        def pump(self) -> None:
+            pass
+
+    async def scenario() -> None:
+        reasons: list[str] = []
+        nothing = cast(Any, None)
+        state = cast(Any, SimpleNamespace(errors=lambda: EngineErrors(Path("state.mdb"))))
+        loop = asyncio.get_running_loop()
+        runner = Runner(loop, nothing, nothing, state, Observed(), reasons.append, lambda: None)
+        done = loop.create_future()
+        try:
+            runner._answer([(Broken(), "told"), (done, "told, too")])
+            assert done.result() == "told, too"
+            assert not reasons
+
+            def fail(_: Any) -> None:
+                raise RuntimeError("the peer's connection is closed")
+
+            runner.send = fail
+            runner.member = cast(Any, Member(loop.create_future(), loop.create_future()))
+            runner.member.take_effects = lambda: cast(Any, SimpleNamespace(messages=["one"], replies=[]))
+            runner._turn()
+        finally:
+            runner.log_thread.stop()
+            runner.state_thread.stop()
+        assert len(reasons) == 1
+        assert "the peer's connection is closed" in reasons[0]
+
+    asyncio.run(scenario())

@@ -55,6 +55,11 @@ def test_a_message_arrives_and_a_silent_wire_is_given_up_early(loop_factory: Cal
             beat = Heartbeat(FIRST, SECOND, Term(1), Index(0))
             here.send([beat])
             assert await arrived == beat
+            # It breaks, and before anybody hears of it there is another message to send.
+            connection.abort()
+            here.send([beat])
+            await asyncio.sleep(0)
+            here.send([beat])
             await here.close()
             await there.close()
         listener.close()
