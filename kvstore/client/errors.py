@@ -45,6 +45,9 @@ class SnapshotDamaged(StoreError):
 # What grpc says when a connection was never made; anything else may have reached a server.
 _NEVER_SENT = ("failed to connect to all addresses", "connections to all backends failing", "DNS resolution failed", "there is no address available")
 
+# What grpc says of a stream that ended without a status, as those of a Go server behind TLS do when it stops.
+_CUT_OFF = "Stream removed"
+
 
 def translate(error: grpc.RpcError) -> StoreError:
     """The class for the text if it is one of etcd's, else `CallFailed`."""
@@ -53,6 +56,8 @@ def translate(error: grpc.RpcError) -> StoreError:
     kind = _BY_TEXT.get(text)
     if kind is not None:
         return kind()
+    if code is Code.UNKNOWN and text.startswith(_CUT_OFF):
+        return CallFailed(Code.UNAVAILABLE, text)
     if code is Code.UNAVAILABLE and any(sign in text for sign in _NEVER_SENT):
         return NotConnected(code, text)
     if code is Code.DEADLINE_EXCEEDED:
