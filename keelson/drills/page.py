@@ -52,9 +52,9 @@ def _overview_row(result: Result, target: Target) -> list[str]:
     link, name = f'<a href="#{escape(result.drill)}">{escape(result.drill)}</a>', escape(f"{target.program} {target.version}")
     found = target.medians
     if found is None:
-        return [link, name, "0", *["–"] * 8, f"skipped: {escape(target.skipped)}"]
+        return [link, name, "0", *["–"] * 8, '<span class="bad">failed</span>' if target.failed else f"skipped: {escape(target.skipped)}"]
     verdicts = [verdict for trial in target.trials for verdict in trial.verdicts]
-    lost = sum(not verdict.kept for verdict in verdicts)
+    lost = sum(not verdict.kept for verdict in verdicts) + bool(target.failed)
     return [
         link,
         name,
@@ -85,7 +85,8 @@ def _drill(result: Result) -> str:
             parts.append(f'<h3>First write after the fault, each trial</h3><div class="panel">{plot.trials(drilled)}</div>')
         parts += [_details(target) for target in drilled]
     skipped = [f'<p class="soft">{escape(target.program)} skipped: {escape(target.skipped)}</p>' for target in result.targets if target.skipped]
-    return "".join(parts + skipped)
+    failed = [f'<p class="bad">{escape(target.program)} failed: {escape(target.failed)}</p>' for target in result.targets if target.failed]
+    return "".join(parts + skipped + failed)
 
 
 def _details(target: Target) -> str:

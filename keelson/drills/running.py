@@ -17,7 +17,7 @@ from keelson.drills.faults.registry import FAULTS
 from keelson.drills.program import Program
 from keelson.drills.progress import Progress
 from keelson.drills.trial import Result, Target, medians
-from keelson.launcher.cluster import Refused
+from kvstore.client.client import StoreError
 
 
 def machine() -> dict[str, str | int]:
@@ -55,8 +55,9 @@ def _one(fault: Fault, each: Program, target: Target, settings: Settings, progre
             target.trials.append(asyncio.run(drill.run(fault, each, settings, progress, folder)))
         except Impossible as impossible:
             reason = str(impossible)
-        except NotReady as error:
-            raise Refused(f"{fault.name}, {each.name}: {error}") from None
+        except (NotReady, StoreError) as error:
+            target.failed = str(error) or type(error).__name__
+            progress.tell(f"FAILED: {target.failed}")
     if reason is not None:
         target.skipped = reason
         progress.tell(f"skipped: {reason}")

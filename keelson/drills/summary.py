@@ -18,7 +18,9 @@ def table(results: Iterable[Result], colour: bool) -> str:
 
 def broken(results: Iterable[Result]) -> list[str]:
     """A line for each promise that was not kept."""
-    return [
+    results = list(results)
+    failed = [f"{result.drill}, {target.program}: {target.failed}" for result in results for target in result.targets if target.failed]
+    return failed + [
         f"{result.drill}, {target.program}, trial {number}: {verdict.promise}: {verdict.detail}"
         for result in results
         for target in result.targets
@@ -32,9 +34,10 @@ def _row(result: Result, target: Target, colour: bool) -> Sequence[object]:
     name = f"{target.program} {target.version}".strip()
     found = target.medians
     if found is None:
-        return [result.drill, name, 0, *["-"] * 8, output.paint(f"skipped: {target.skipped}", output.YELLOW, colour)]
+        how = output.paint("FAILED", output.RED, colour) if target.failed else output.paint(f"skipped: {target.skipped}", output.YELLOW, colour)
+        return [result.drill, name, 0, *["-"] * 8, how]
     promises = [verdict for trial in target.trials for verdict in trial.verdicts]
-    lost = sum(not verdict.kept for verdict in promises)
+    lost = sum(not verdict.kept for verdict in promises) + bool(target.failed)
     return [
         result.drill,
         name,

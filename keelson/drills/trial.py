@@ -107,6 +107,8 @@ class Target(Struct):
     medians: Medians | None = None
     skipped: str = ""
     """Why there is no trial."""
+    failed: str = ""
+    """How a trial ended that could not be brought to its end: members that did not come back, requests that nobody answered. A broken promise."""
 
 
 class Result(Struct):
@@ -123,7 +125,7 @@ class Result(Struct):
     @property
     def kept(self) -> bool:
         """No promise broken in any trial."""
-        return all(trial.kept for target in self.targets for trial in target.trials)
+        return all(trial.kept for target in self.targets for trial in target.trials) and not any(target.failed for target in self.targets)
 
 
 def medians(trials: Sequence[Trial]) -> Medians | None:

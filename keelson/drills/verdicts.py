@@ -115,6 +115,9 @@ def of_watches(watches: Sequence[Watch], reference: Reference, began_at: Mapping
                     raise Violation(FUTURE, f"watch {watch.record.chain} was told of a revision behind the header's {update.revision}")
 
     def check_caught_up() -> None:
+        for watch in watches:
+            if watch.ended:
+                raise Violation(CAUGHT_UP, f"watch {watch.record.chain} was ended: {watch.ended}")
         for record in records:
             if watch_guarantees.is_missing(record, reference.changes, reference.revision):
                 raise Violation(

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from keelson.drills.checkers.watch_guarantees import WatchRecord
 from keelson.drills.cluster import Cluster, Member
-from kvstore.client.client import Client
+from kvstore.client.client import Client, StoreError
 from kvstore.client.watch import Watcher
 from kvstore.ids import MemberId, Revision
 from kvstore.model import EncodedEvent, EncodedKeyValue, WatchSpec, WatchUpdate
@@ -53,6 +53,8 @@ class Watch:
         self.record = WatchRecord(MemberId(number), spec, start_revision - 1, [], number)
         self.heard_at: dict[bytes, float] = {}
         self.events_s: list[float] = []
+        self.ended = ""
+        """Why it ended before its time, if it did."""
 
     @property
     def told(self) -> int:
@@ -64,7 +66,7 @@ class Watch:
         return self._client.channels.failed_tries
 
     async def run(self) -> None:
-        """Until cancelled. Raises StoreError if the server ends it."""
+        """Until cancelled."""
         try:
             async for response in self._watcher:
                 now_s = time.monotonic()
@@ -72,6 +74,8 @@ class Watch:
                 for event in response.events:
                     self.heard_at.setdefault(event.kv.value, now_s)
                 self.events_s += [now_s] * len(response.events)
+        except StoreError as error:
+            self.ended = str(error) or type(error).__name__
         finally:
             await self._client.close()
 

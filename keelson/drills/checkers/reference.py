@@ -40,7 +40,7 @@ class Reference:
         self._versions: dict[bytes, tuple[list[int], list[KeyValue | None]]] = {}
         """By key: the revisions at which it changed, and what it became."""
         self._written: dict[bytes, int] = {}
-        """Value to the revision that wrote it: clients never write a value twice."""
+        """Value to the revision that wrote it: clients never write a value twice, except the empty one."""
 
     def on_changes(self, batch: Sequence[Change]) -> None:
         """A member applied `batch`; the first to do so writes history, the others must agree."""
@@ -61,7 +61,7 @@ class Reference:
             revisions, versions = self._versions.setdefault(event.key, ([], []))
             revisions.append(change.revision)
             versions.append(kv)
-            if kv is not None and self._written.setdefault(kv.value, change.revision) != change.revision:
+            if kv is not None and kv.value and self._written.setdefault(kv.value, change.revision) != change.revision:
                 raise Violation("applied once", f"value {kv.value!r} was written at {self._written[kv.value]} and at {change.revision}")
 
     def at(self, key: bytes, revision: int) -> KeyValue | None:
