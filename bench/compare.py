@@ -33,7 +33,7 @@ from keelson.cogs import output
 
 MEMBERS = 3
 DATA = Path(__file__).parent.parent / "build"
-OTHERS = ["etcd-3.4", "redis", "zookeeper", "pysyncobj", "pysyncobj-tuned"]
+OTHERS = ["etcd-3.4", "redis", "zookeeper", "raft-core", "pysyncobj", "pysyncobj-tuned"]
 BROKEN = (ConnectionBroken, OSError, TimeoutError)
 """What a load raises that cannot be put on. OSError: a member that is gone."""
 LOOK_BELOW_S = 2.0

@@ -23,6 +23,7 @@ COLOURS = {
     "keelson": "#2f81f7",
     "etcd": "#e0823d",
     "etcd-3.4": "#b59a2d",
+    "raft-core": "#58a6c9",
     "redis": "#d6455a",
     "zookeeper": "#3fa34d",
     "pysyncobj": "#9b6dd6",

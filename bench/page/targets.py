@@ -9,6 +9,7 @@ from bench.load.requests import PUT, RANGE, SERIALIZABLE_RANGE
 from bench.results import Case, Figures
 
 GATEWAY_TARGET = 2.0
+CORE, CORE_TARGET = "raft-core", 40_000.0
 RESTART, MEMORY = "kill -9 to serving again", "memory of a member"
 
 
@@ -16,6 +17,7 @@ class Verdict(Struct, frozen=True):
     what: str
     target: float
     ratio: float | None
+    """Subject to reference; of the core alone, its rate."""
     lower: bool = False
     """Whether the ratio is to be at most the target."""
 
@@ -47,6 +49,10 @@ def verdicts(figures: Figures) -> Iterator[Verdict]:
     for operation in (ONE_KEY, KEY_EACH):
         for case in [case for case in figures.cases() if case.operation == operation and not case.tls]:
             yield Verdict(f"events a second, {case.operation}", 1.0, figures.ratio(case))
+    for case in _cases(figures, PUT.name, 1000):
+        alone = figures.median(CORE, case)
+        if alone is not None:
+            yield Verdict("commands a second of the Raft core alone, 1,000 in flight", CORE_TARGET, alone)
     for kind in (RESTART, MEMORY):
         names = [name for name in figures.fact_names() if name.startswith(kind)]
         for name in names[-1:]:

@@ -55,12 +55,20 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> lis
     return [_row(head), "|" + " --- |" * words + " ---: |" * (len(head) - words), *map(_row, rows), ""]
 
 
-def _ratio(value: float | None, *, bold: bool = True) -> str:
-    return "" if value is None else f"**{value:.2f}**" if bold else f"{value:.2f}"
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"**{value:.2f}**"
 
 
 def target_rows(found: Iterable[Verdict]) -> list[list[str]]:
-    return [[each.what, f"at {'most' if each.lower else 'least'} {each.target:.1f}", _ratio(each.ratio), MET[each.met]] for each in found]
+    return [[each.what, f"at {'most' if each.lower else 'least'} {_figure(each.target, 1)}", _told(each.ratio), MET[each.met]] for each in found]
+
+
+def _figure(value: float, digits: int) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.{digits}f}"
+
+
+def _told(value: float | None) -> str:
+    return "" if value is None else f"**{_figure(value, 2)}**"
 
 
 def _cells(figures: Figures, peer: str, case: Case, *, cpu: bool = True) -> list[str]:

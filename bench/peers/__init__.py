@@ -4,12 +4,14 @@ from collections.abc import Callable
 from functools import partial
 
 from bench.peers.base import Missing, Peer
+from bench.peers.core import RaftCore
 from bench.peers.pysyncobj import PySyncObj
 from bench.peers.redis import Redis
 from bench.peers.servers import KINDS, Server, kind_of
 from bench.peers.zookeeper import ZooKeeper
 
 OTHERS: dict[str, Callable[[], Peer]] = {
+    "raft-core": RaftCore,
     "redis": Redis,
     "zookeeper": ZooKeeper,
     "pysyncobj": partial(PySyncObj, tuned=False),
