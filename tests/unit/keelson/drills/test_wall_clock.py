@@ -9,7 +9,12 @@ import pytest
 from keelson.drills import wall_clock
 from keelson.drills.wall_clock import WallClock
 
-TELL = "import sys, time\nCOARSE = 5  # <time.h> has the name, Python not\nfor line in sys.stdin: print(time.time(), time.clock_gettime(COARSE), time.monotonic(), flush=True)"
+TELL = """
+import sys, time
+COARSE = 5  # <time.h> has a name for it, Python not
+for line in sys.stdin:
+    print(time.time(), time.clock_gettime(COARSE), time.monotonic(), flush=True)
+"""
 NEAR_S = 60.0
 """A jump is an hour, so a minute's doubt tells it from none on the slowest machine."""
 
