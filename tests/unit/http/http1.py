@@ -94,6 +94,9 @@ class Peer:
         assert self.lost and all(task.done() for task in self.tasks) and self.held == 0
 
 
+JSON = ((b"content-type", b"application/json"),)
+
+
 async def settle(turns: int = 12) -> None:
     for _ in range(turns):
         await asyncio.sleep(0)

@@ -8,7 +8,7 @@ import pytest
 from kvstore.http import http1
 from kvstore.http.http1 import LANE_BYTES_MAX, READ_AHEAD_BYTES, Call
 from kvstore.http.limits import ClientGone, Limits
-from tests.unit.http.http1 import CLIENT, Peer, answer, body_of, echo, run, settle
+from tests.unit.http.http1 import CLIENT, JSON, Peer, answer, body_of, echo, run, settle
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
@@ -16,7 +16,6 @@ CHUNKED = b"POST /p HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r
 LANE = b"POST /lane HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
 
 GOT, POSTED = answer(b"GET /a?b=c "), answer(b"POST /p? hello")
-JSON = ((b"content-type", b"application/json"),)
 
 
 class Lane:
@@ -113,6 +112,17 @@ def test_what_the_lane_does_not_take(willing: bool) -> None:
         for changed in (LANE.replace(b"POST", b"PUT"), CHUNKED.replace(b"/p", b"/lane")):
             assert b"text/plain" in await peer.said(changed)
         assert b"text/plain" in await peer.said(LANE.replace(b"1.1", b"1.0"))
+        await peer.end()
+
+    run(work)
+
+
+def test_a_body_that_looks_like_a_request_is_none() -> None:
+    async def work() -> None:
+        app = Lane(at_once=True)
+        peer = Peer(app)
+        said = await peer.said(LANE.replace(b"5", b"%d" % len(LANE), 1)[:-5]) + await peer.said(LANE)
+        assert said == laned(LANE) and len(app.calls) == 1
         await peer.end()
 
     run(work)
