@@ -60,7 +60,7 @@ class Lane:
         head = call.head
         if self._guarded():
             return False
-        pending = Pending(self, call)
+        pending = call.taker = Pending(self, call)
         try:
             plan = head.memo or self._plan(head)
             pending.plan = plan
@@ -127,6 +127,11 @@ class Pending:
         if not self._done:
             self.set_exception(TimeoutError())
 
+    def left(self) -> None:
+        """The client does not wait any more."""
+        if not self._done:
+            self._end((self._call.head.path, Code.CANCELED.words), b"")
+
     def _end(self, how: tuple[str, str], answer: bytes) -> None:
         self._done = True
         if self.timer is not None:
@@ -139,5 +144,6 @@ class Pending:
         stats.handled[how] += 1
         took_s = perf_counter() - self._began_s
         if took_s > calls.observed_from_s:
+            credentials = None if self.plan is None else self.plan.context.credentials
             scope = {"path": call.head.path, "client": call.client}
-            calls.ended(scope, call.head.path, how[1], took_s, call.body[PREFIX_BYTES:], answer, (len(call.body), len(answer)), None)
+            calls.ended(scope, call.head.path, how[1], took_s, call.body[PREFIX_BYTES:], answer, (len(call.body), len(answer)), credentials)

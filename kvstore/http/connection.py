@@ -9,7 +9,7 @@ it has in its `queue`, and `pump` hands out turns of one frame. What comes in is
 client can make us keep no more than the windows that it was given.
 
 Limits against those who mean harm: streams at a time, bytes and fields of headers, frames of one header block, and `NUISANCES_MAX` frames a
-second that bring nobody anything (resets of what was just begun, settings, priorities, empty data, unknown kinds).
+second that bring nobody anything (resets of what was just begun, settings, priorities, empty data, windows that grow by a few bytes, unknown kinds).
 """
 
 from abc import abstractmethod
@@ -61,6 +61,8 @@ CONNECTION_WINDOW_BYTES = 4 << 20
 PIECE_BYTES_LEAST = 4096
 """A message that comes in smaller pieces than this is collected by the application: here each costs a copy of what came before."""
 NUISANCES_MAX = 10_000
+USUAL_WINDOW_BYTES = 1024
+"""Clients let windows grow by so much at a time, unless their answers are small or they mean harm."""
 OUT_MAX = 256
 """Answers that may wait for the end of what was received: each has at most a frame of data."""
 CONTINUATIONS_MAX = 64
@@ -114,6 +116,8 @@ class Connection:
         self._lane = lane
         decoder = Decoder(limits.header_bytes_max, limits.header_fields_max)
         self._heads = HeadReader(decoder, lane_paths if lane else (), lane is not None and lane_paths is None)
+        self._ready: list[Stream] = []
+        """Calls whose first message is whole, for the lane."""
         self.out: list[bytes | memoryview] = []
         self.scheduled = False
         """Whether somebody will look at `out` anyway."""
@@ -179,6 +183,8 @@ class Connection:
             if self._awaits_preface and not (data := self._after_preface(data)):
                 return
             self._frames(data)
+            if self._ready:
+                self._ask_lane()
         except ConnectionFault as fault:
             self.fail(fault.code, str(fault).encode())
         finally:
@@ -336,21 +342,34 @@ class Connection:
         have = len(body)
         if have >= PREFIX_BYTES and body[0] == 0 and have - PREFIX_BYTES >= int.from_bytes(body[1:PREFIX_BYTES], "big"):
             stream.awaits = False
-            assert self._lane is not None, "only then a head is marked for it"
-            if self._lane(stream):
-                self.uncredited += have
-                if self.uncredited >= CONNECTION_WINDOW_BYTES >> 1:
-                    self._credit()
-                if len(self.out) > OUT_MAX:
-                    self.write()
-                return
-        if stream.awaits and not stream.ended and (first or size >= PIECE_BYTES_LEAST) and have <= LANE_BYTES_MAX and not body[:1].strip(b"\0"):
+            self._ready.append(stream)
+            return
+        if not stream.ended and (first or size >= PIECE_BYTES_LEAST) and have <= LANE_BYTES_MAX and not body[:1].strip(b"\0"):
             stream.progress += 1
             if not size:
                 self._nuisance()
             return
         stream.credit -= have
         self._serve_rest(stream)
+
+    def _ask_lane(self) -> None:
+        """For all calls at the end of what was received: those that their client reset in the same breath cost nothing more (CVE-2023-44487)."""
+        lane, ready = self._lane, self._ready
+        assert lane is not None, "only then a head is marked for it"
+        for stream in ready:
+            if stream.closed:
+                continue
+            size = len(stream.body)
+            if lane(stream):
+                self.uncredited += size
+            else:
+                stream.credit -= size
+                self._serve_rest(stream)
+            if len(self.out) > OUT_MAX:
+                self.write()
+        ready.clear()
+        if self.uncredited >= CONNECTION_WINDOW_BYTES >> 1:
+            self._credit()
 
     def _serve_rest(self, stream: Stream) -> None:
         """What the lane does not take."""
@@ -477,6 +496,8 @@ class Connection:
         if len(payload) != 4:
             raise ConnectionFault(FRAME_SIZE_ERROR, "a WINDOW_UPDATE has four bytes")
         more = WORD.unpack(payload)[0] & WINDOW_MAX
+        if more < USUAL_WINDOW_BYTES:
+            self._nuisance()
         if number == 0:
             if more == 0:
                 raise ConnectionFault(PROTOCOL_ERROR, "a window grows by something")

@@ -7,12 +7,11 @@ An application may have two attributes besides being ASGI:
     lane_paths              the methods for which `lane` is to be asked; if it is missing, all. Others go through ASGI at once, before their
                             first message.
 
-What comes through ASGI instead in any case: messages of more than LANE_BYTES_MAX, compressed ones, heads that are not `is_grpc`, and methods
-that may wait for long should: a client that leaves cancels an ASGI call, but the lane is only not listened to any more.
+What comes through ASGI instead in any case: messages of more than LANE_BYTES_MAX, compressed ones, and heads that are not `is_grpc`.
 """
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, Protocol
 
 LANE_BYTES_MAX = 64 << 10
 
@@ -63,16 +62,23 @@ class Head:
         self.is_grpc = self.trailers and method == "POST" and (content_type == b"application/grpc" or content_type.startswith(b"application/grpc+"))
 
 
+class Taker(Protocol):
+    def left(self) -> None:
+        """The call's client has left. Also called, to no end, after the answer, if what waits of it does so in vain."""
+
+
 class Call:
     """One unary gRPC call."""
 
-    __slots__ = ("body", "closed", "head")
+    __slots__ = ("body", "closed", "head", "taker")
 
     head: Head
     body: bytes
     """From its first byte, the message's prefix included, to what has come: at least one whole message."""
     closed: bool
     """The client has left; answers are dropped, silently."""
+    taker: "Taker | None"
+    """Set by whoever takes the call and wants to know that."""
 
     @property
     @abstractmethod

@@ -12,6 +12,7 @@ from typing import Any, cast
 from kvstore.http.asgi import Request
 from kvstore.http.connection import Connection
 from kvstore.http.frames import PREFACE
+from kvstore.http.http1 import Http1Connection
 from kvstore.http.limits import App, Info, Limits
 from kvstore.http.stream import Stream
 
@@ -22,25 +23,26 @@ CONTROLS_MAX = 64
 SWEEP_S = 1.0
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
-MakeHttp1 = Callable[[App, Info, Limits], asyncio.Protocol]
 
 
 class Server:
     """The connections of one application. To be swept while it serves (`sweep_forever`)."""
 
-    def __init__(self, app: App, limits: Limits, spawn: Spawn, make_http1: MakeHttp1) -> None:
+    def __init__(self, app: App, limits: Limits, spawn: Spawn) -> None:
         self.app = app
         self.limits = limits
         self.lane = getattr(app, "lane", None)
         self.lane_paths = getattr(app, "lane_paths", None)
-        self.make_http1 = make_http1
         self._spawn = spawn
-        self.connections: dict[asyncio.BaseTransport, Http2 | None] = {}
-        """None: not HTTP/2, or not known yet."""
+        self.connections: dict[asyncio.BaseTransport, Opening | Http1Connection | Http2] = {}
 
     def welcome(self, client: tuple[str, int], server: tuple[str, int], tls: dict[str, Any] | None) -> asyncio.Protocol:
         """A protocol for a new connection."""
         return Opening(self, Info(client, server, tls, self._spawn))
+
+    def forget(self, transport: asyncio.BaseTransport) -> None:
+        """That connection is gone."""
+        self.connections.pop(transport, None)
 
     async def sweep_forever(self) -> None:
         """Until cancelled."""
@@ -48,25 +50,41 @@ class Server:
         while True:
             await asyncio.sleep(SWEEP_S)
             for connection in list(self.connections.values()):
-                if connection is not None:
+                if isinstance(connection, Http2):
                     connection.sweep(loop.time())
 
     def drain(self) -> None:
         """Have clients take their next requests elsewhere; what is under way goes on."""
         for connection in list(self.connections.values()):
-            if connection is not None:
-                connection.drain()
+            connection.drain()
+
+    def close(self) -> None:
+        """Say good-bye for good; what has been answered goes out."""
+        for connection in list(self.connections.values()):
+            if isinstance(connection, Http2):
+                connection.close()
 
     def hang_up(self, client: tuple[str, int] | None = None) -> None:
         """Break a client's connections, or all."""
-        for transport in list(self.connections):
-            if client is None or transport.get_extra_info("peername")[:2] == client:
+        for transport, connection in list(self.connections.items()):
+            if client is None or connection.info.client == client:
                 cast(asyncio.Transport, transport).abort()
+
+    def hang_up_idle(self, count_max: int) -> int:
+        """Break connections on which nothing is under way, the oldest first; how many."""
+        idle = [transport for transport, connection in self.connections.items() if not connection.is_busy][:count_max]
+        for transport in idle:
+            cast(asyncio.Transport, transport).abort()
+        return len(idle)
 
     def open_requests(self) -> Counter[tuple[str, int]]:
         """How many each client has under way."""
-        found = ((each.connection.info.client, len(each.connection.streams)) for each in self.connections.values() if each is not None)
-        return Counter({client: count for client, count in found if count})
+        found: Counter[tuple[str, int]] = Counter()
+        for connection in self.connections.values():
+            count = len(connection.connection.streams) if isinstance(connection, Http2) else int(connection.is_busy)
+            if count:
+                found[connection.info.client] += count
+        return found
 
 
 class Opening(asyncio.Protocol):
@@ -74,29 +92,39 @@ class Opening(asyncio.Protocol):
 
     def __init__(self, server: Server, info: Info) -> None:
         self._server = server
-        self._info = info
-        self._transport: asyncio.Transport | None = None
+        self.info = info
+        self._transport: asyncio.Transport
         self._held = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._server.connections[transport] = None
+        self._server.connections[transport] = self
+
+    @property
+    def is_busy(self) -> bool:
+        return False
+
+    def drain(self) -> None:
+        self._transport.close()
 
     def data_received(self, data: bytes) -> None:
-        assert self._transport is not None, "made before it is read"
         data = self._held + data
         if len(data) < len(PREFACE) and PREFACE.startswith(data):
             self._held = data
             return
         server, transport = self._server, self._transport
-        protocol = Http2(server, self._info) if data.startswith(PREFACE) else server.make_http1(server.app, self._info, server.limits)
+        protocol: Http2 | Http1Connection
+        if data.startswith(PREFACE):
+            protocol = Http2(server, self.info)
+        else:
+            protocol = Http1Connection(server.app, self.info, server.limits, server.forget)
+        server.connections[transport] = protocol
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         protocol.data_received(data)
 
     def connection_lost(self, _error: Exception | None) -> None:
-        if self._transport is not None:
-            self._server.connections.pop(self._transport, None)
+        self._server.forget(self._transport)
 
 
 class Http2(asyncio.Protocol):
@@ -104,6 +132,7 @@ class Http2(asyncio.Protocol):
 
     def __init__(self, server: Server, info: Info) -> None:
         self._server = server
+        self.info = info
         self._loop = asyncio.get_running_loop()
         self._paused = self._reading_paused = False
         self._heard = True
@@ -114,7 +143,6 @@ class Http2(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        self._server.connections[transport] = self
 
     def data_received(self, data: bytes) -> None:
         self._heard = True
@@ -138,7 +166,7 @@ class Http2(asyncio.Protocol):
         self.connection.resume()
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self._server.connections.pop(self._transport, None)
+        self._server.forget(self._transport)
         self.connection.lost()
 
     def sweep(self, now_s: float) -> None:
@@ -158,8 +186,18 @@ class Http2(asyncio.Protocol):
         connection.finish()
         self._flush()
 
+    @property
+    def is_busy(self) -> bool:
+        return bool(self.connection.streams)
+
     def drain(self) -> None:
         self.connection.drain()
+
+    def close(self) -> None:
+        """Whatever is under way."""
+        self.connection.drain()
+        self.connection.finish()
+        self._flush()
 
     def _serve(self, stream: Stream) -> Request:
         return Request(stream, self._server.app)

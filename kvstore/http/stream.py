@@ -67,6 +67,7 @@ class Stream(Call):
         self.ended = False
         """The client has said all."""
         self.closed = False
+        self.taker = None
 
     @property
     def client(self) -> tuple[str, int]:
@@ -217,6 +218,8 @@ class Stream(Call):
     def leave(self) -> None:
         """The client is gone, or the stream was reset."""
         self.closed = True
+        if self.taker is not None:
+            self.taker.left()
         self.awaits = False
         if self.queue:
             self.queue.clear()

@@ -74,6 +74,7 @@ class Config(Struct, frozen=True):
     reuse_port: bool
     keepalive_interval_s: float
     keepalive_timeout_s: float
+    keepalive_least_s: float
     advertise_client_urls: tuple[str, ...]
     advertise_peer_urls: tuple[str, ...]
     initial_cluster: dict[str, list[str]]
@@ -215,6 +216,7 @@ def _checked(given: Mapping[str, str], notes: list[str]) -> Config:
         reuse_port=is_true(text("socket-reuse-port")),
         keepalive_interval_s=parse_duration(text("grpc-keepalive-interval")),
         keepalive_timeout_s=parse_duration(text("grpc-keepalive-timeout")),
+        keepalive_least_s=parse_duration(text("grpc-keepalive-min-time")),
         listen_metrics_urls=urls(text("listen-metrics-urls"), "listen-metrics-urls", listening=True),
         advertise_client_urls=urls(text("advertise-client-urls"), "advertise-client-urls"),
         advertise_peer_urls=advertise_peer,

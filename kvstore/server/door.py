@@ -1,7 +1,6 @@
 """Who comes in through a port of ours: accepts, shakes hands, and looks at the certificate before anybody reads a byte of what follows.
 
-The client port has a faster door of its own (h2corn's, see listeners.py); this one stands at the peer port, and at the client port when flags ask
-for what only it can do. Each handshake uses the certificates as they are on disk at that moment.
+It stands at the peer port and at the client port. Each handshake uses the certificates as they are on disk at that moment.
 
 Limits, because anybody can connect: `HANDSHAKES_MAX` at a time, each for `HANDSHAKE_TIMEOUT_S`. Beyond that the oldest is given up for the newest:
 whoever means it needs milliseconds, and callers that only hold a place must not keep out those who do not.
@@ -25,12 +24,11 @@ log = logging.getLogger("kvstore.tls")
 
 HANDSHAKES_MAX = 512
 HANDSHAKE_TIMEOUT_S = 5.0
-"""As h2corn's at the client port."""
 LOOK_UP_TIMEOUT_S = 5.0
 ACCEPT_RETRY_S = 0.1
 """How long to wait when there is no descriptor for another connection."""
-HELD_BYTES_MAX = 64 << 10
-"""What a caller may send while its certificate is looked at."""
+HELD_BYTES_MAX = 512 << 10
+"""What a caller may send while its certificate is looked at: what the loop reads at a time (256 kB), before it knows that reading is paused."""
 
 
 class Refused(Exception):

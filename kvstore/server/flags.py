@@ -194,12 +194,9 @@ FLAGS: dict[str, Flag] = {
             Fate.USED,
             _TIME,
             [
-                (
-                    "grpc-keepalive-interval",
-                    "2h0m0s",
-                    "Ask a silent client's machine this often whether it is alive (0: never), by TCP's keep-alive.",
-                ),
-                ("grpc-keepalive-timeout", "20s", "Time after which a client's machine that does not answer is given up."),
+                ("grpc-keepalive-interval", "2h0m0s", "Ask a silent client this often whether it is alive (0: never)."),
+                ("grpc-keepalive-timeout", "20s", "Time after which a client that does not answer is given up."),
+                ("grpc-keepalive-min-time", "5s", "Send clients away that ask more often than this whether we are alive."),
                 ("discovery-request-timeout", "5s", "Time for one request to the discovery service."),
                 ("discovery-keepalive-time", "2s", "Ask a silent connection to the discovery service this often whether it is alive."),
                 ("discovery-keepalive-timeout", "6s", "Time after which such a connection is given up."),
@@ -255,7 +252,6 @@ FLAGS: dict[str, Flag] = {
             Fate.IGNORED,
             _TIME,
             [
-                ("grpc-keepalive-min-time", "5s", "The HTTP/2 server bounds pings by itself."),
                 ("wait-cluster-ready-timeout", "5s", "A member serves when it has caught up, however long that takes."),
                 ("backend-batch-interval", "0s", "The state is committed by its own rule."),
                 ("raft-read-timeout", "5s", "Peers are not timed by reads."),

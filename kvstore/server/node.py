@@ -48,7 +48,7 @@ from kvstore.server.discovery import cluster_from_dns
 from kvstore.server.flags import without_secrets
 from kvstore.server.guard import Guard, held_bytes_max
 from kvstore.server.join import find_cluster, refuse_if_started_before, while_not_begun
-from kvstore.server.listeners import GRACE_S, ClientPort
+from kvstore.server.listeners import GRACE_S, ClientPort, KeepAlive
 from kvstore.server.logins import Logins
 from kvstore.server.loop import Runner
 from kvstore.server.observed import Observed
@@ -174,7 +174,7 @@ def _listen(config: Config, urls: Sequence[str], what: str) -> list[tuple[str, s
 
 
 def _keep_alive(listener: socket.socket, config: Config) -> None:
-    """--grpc-keepalive-interval and -timeout by TCP, for connections that this socket will accept: gRPC's own pings are not h2corn's to send."""
+    """--grpc-keepalive-interval and -timeout by TCP, for connections that this socket will accept: HTTP/2 has pings besides."""
     interval_s, timeout_s = config.keepalive_interval_s, config.keepalive_timeout_s
     if interval_s <= 0 or timeout_s <= 0:
         return
@@ -350,13 +350,12 @@ async def _open_services(
     app = App(backend, settings)
     body_max = settings.message_bytes_max * 2
     ports = []
+    keep_alive = KeepAlive(config.keepalive_interval_s, config.keepalive_timeout_s, config.keepalive_least_s)
     on_client_urls = app.grpc_only if sockets.http else app
     for served, listening in ((on_client_urls, sockets.client), (app.http_only, sockets.http), (app.observing_only, sockets.metrics)):
-        port = ClientPort(served if tracing is None else tracing.wrap(served), listening, config.client_tls, config.concurrent_streams_max, body_max)
-        try:
-            await port.open(group)
-        except ValueError as error:
-            raise Fatal(f"cannot serve clients: {error}") from error
+        wrapped = served if tracing is None else tracing.wrap(served)
+        port = ClientPort(wrapped, listening, config.client_tls, config.concurrent_streams_max, body_max, app.held.add, keep_alive)
+        await port.open(group)
         ports.append(port)
     for url, _ in sockets.client:
         log.info("ready to serve client requests", extra=fields(address=url))

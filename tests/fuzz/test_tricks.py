@@ -118,7 +118,7 @@ def test_headers_have_bounds(target: Target) -> None:
 def test_nobody_becomes_a_websocket_or_a_grpc_client_of_http1(target: Target) -> None:
     upgrade = [b"connection: upgrade", b"upgrade: websocket", b"sec-websocket-version: 13", b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="]
     for path in (b"/v3/watch", b"/etcdserverpb.Watch/Watch", b"/"):
-        assert status(asked(target, request(b"GET " + path + b" HTTP/1.1", HOST, *upgrade))) == 403
+        assert status(asked(target, request(b"GET " + path + b" HTTP/1.1", HOST, *upgrade))) in (404, 501)
     lines = target.member.log().count("\n")
     for path in (b"/etcdserverpb.KV/Range", b"/etcdserverpb.Watch/Watch", b"/none"):
         grpc = request(b"POST " + path + b" HTTP/1.1", HOST, b"content-type: application/grpc", b"content-length: 5", body=bytes(5))

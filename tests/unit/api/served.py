@@ -66,7 +66,7 @@ class Served:
         self.app = App(self.backend, self.settings)
         body_bytes_max = self.settings.message_bytes_max * 2
         listening = [(f"http://127.0.0.1:{self.port}", self._listener)]
-        port = ClientPort(self.app, listening, TlsSettings(), STREAMS_MAX, body_bytes_max)
+        port = ClientPort(self.app, listening, TlsSettings(), STREAMS_MAX, body_bytes_max, self.app.held.add)
         async with asyncio.TaskGroup() as group:
             await port.open(group)
             guarding = group.create_task(Guard(self.app, [port]).run())
