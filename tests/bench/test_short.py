@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench import report, results
+from bench import lifecycle, report, results
 from bench.cases import Scale, cases
 from bench.compare import begin, measured, options_of, turns
 from bench.load.dial import allow_many_connections
@@ -34,14 +34,21 @@ def check(run: Results) -> None:
 
 
 def test_every_case_and_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = short(tmp_path, monkeypatch, "--keys", "300")
+    run = short(tmp_path, monkeypatch, "--keys", "0")
     check(run)
     assert {(sample.peer, sample.case) for sample in run.samples} == {(peer, case) for peer in ("etcd", "keelson") for case in cases()}
-    assert run.lifecycles == [("etcd", 1), ("keelson", 1)]
     assert results.read(results.path_of(run)) == run
     page = report.build([run], tmp_path / "docs").read_text()
     assert "| put | 1,000 | spread, 1000 connections |" in page
-    assert "kill -9 to serving again, 300 keys" in page
+
+
+def test_a_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keelson's alone: what this shows is that the steps follow each other."""
+    facts = list(lifecycle.measure(kinds.find(kinds.KEELSON), tmp_path, 3, [300], 0.05, 1))
+    assert all(fact.value > 0 for fact in facts)
+    names = [fact.name for fact in facts]
+    assert names[0] == "start of an empty cluster"
+    assert "kill -9 to serving again, 300 keys" in names
 
 
 def test_with_tls_and_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
