@@ -170,6 +170,9 @@ class Delivery:
     def on_applied(self, batch: list[RevisionEvents]) -> None:
         """Tell the synced watchers. Revisions follow each other without a gap, from one call to the next too."""
         sets = self.sets
+        if not sets.count:
+            sets.advance_unwatched(batch[0].revision, batch[-1].revision)
+            return
         for applied in batch:
             sets.advance(applied.revision)
             if sets.synced:

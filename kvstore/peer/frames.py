@@ -6,6 +6,7 @@ checked as strictly as what comes from a stranger.
 """
 
 from collections.abc import Iterator
+from struct import Struct as Packed
 from zlib import crc32
 
 import msgspec
@@ -15,6 +16,7 @@ from kvstore.raft.messages import AnyMessage, Message
 FRAME_BYTES_MAX = 16 << 20
 """The largest message: an append of 1 MiB, or one entry of the largest request that a server may be set to take."""
 
+_HEADER = Packed(">II").unpack_from
 HEADER_BYTES = 8
 
 PING = b"\xc1"
@@ -53,22 +55,27 @@ class FrameReader:
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Raises BadFrame; nothing after that is to be trusted."""
         buffer = self._buffer
-        buffer += data
-        at = 0
-        while len(buffer) - at >= HEADER_BYTES:
-            size = int.from_bytes(buffer[at : at + 4], "big")
+        if buffer:
+            buffer += data
+        # Frames that came whole, as nearly all do, are cut out of what came.
+        source = buffer or data
+        at, held = 0, len(source)
+        while held - at >= HEADER_BYTES:
+            size, checksum = _HEADER(source, at)
             if size > self.payload_bytes_max:
                 raise BadFrame(f"a frame of {size} bytes; at most {self.payload_bytes_max} are taken")
             end = at + HEADER_BYTES + size
-            if len(buffer) < end:
+            if held < end:
                 break
-            payload = bytes(buffer[at + HEADER_BYTES : end])
-            if crc32(payload) != int.from_bytes(buffer[at + 4 : at + 8], "big"):
+            payload = bytes(source[at + HEADER_BYTES : end])
+            if crc32(payload) != checksum:
                 raise BadFrame("a frame's checksum does not fit its payload")
             at = end
             yield payload
-        if at:
+        if source is buffer:
             del buffer[:at]
+        else:
+            buffer += data[at:]
 
 
 class MessageCodec:

@@ -117,6 +117,8 @@ class Raft:
         self.incoming: follower.Incoming | None = None
         self.installing: SnapshotMeta | None = None
 
+        self._settled = False
+        """There is nothing for a Ready until the next input: most turns ask twice, and find that out without looking (2 us warm)."""
         self._durable_hard_state = hard_state
         self._marks: list[PersistMark] = []
         self.messages: list[AnyMessage] = []
@@ -131,6 +133,7 @@ class Raft:
 
     def tick(self) -> None:
         """One unit of time passed."""
+        self._settled = False
         self.election_elapsed += 1
         if self.role is Role.LEADER:
             leader.tick(self)
@@ -139,6 +142,7 @@ class Raft:
 
     def step(self, message: AnyMessage) -> None:
         """A message from a peer. Stale, duplicated and unexpected ones are harmless."""
+        self._settled = False
         if message.receiver != self.id or message.sender == self.id:
             return
         term = message.term
@@ -162,6 +166,7 @@ class Raft:
 
     def propose(self, datas: Sequence[bytes]) -> Proposed:
         """Put commands into the log if we lead, else pass them on to the leader. All or none."""
+        self._settled = False
         if self.role is Role.LEADER:
             return self.propose_as_leader(datas)
         if self.leader == NOBODY:
@@ -171,6 +176,7 @@ class Raft:
 
     def propose_as_leader(self, datas: Sequence[bytes]) -> Proposed:
         """As `propose`, but never passed on: for decisions that only the leader of this very term may take."""
+        self._settled = False
         if self.role is not Role.LEADER or self.id not in self.progress:
             return Proposed.NO_LEADER
         if self.transferee != NOBODY:
@@ -187,6 +193,7 @@ class Raft:
 
     def propose_change(self, change: Change) -> Proposed:
         """Change the membership; only at the leader, one at a time (dissertation, 4.1)."""
+        self._settled = False
         if self.role is not Role.LEADER:
             return Proposed.NO_LEADER
         if self.transferee != NOBODY:
@@ -199,6 +206,7 @@ class Raft:
 
     def apply_change(self, change: Change) -> ConfState:
         """A committed change is applied: from now on it counts. Returns the configuration in force."""
+        self._settled = False
         assert self.conf.voters, "whoever does not know the configuration takes a snapshot first, and makes none up from changes"
         conf = changed(self.conf, change)
         if conf != self.conf:
@@ -207,6 +215,7 @@ class Raft:
 
     def read_index(self, context: int) -> None:
         """Ask from which applied index on a linearizable read may be answered; see Ready.reads_ready and reads_failed."""
+        self._settled = False
         if self.role is Role.LEADER:
             leader.request_read(self, self.id, context)
         elif self.leader == NOBODY:
@@ -217,6 +226,7 @@ class Raft:
 
     def transfer_leadership(self, to: MemberId) -> bool:
         """Make `to` leader as soon as it has the whole log; False if we do not lead or it cannot lead. Aborted after an election timeout."""
+        self._settled = False
         if self.role is not Role.LEADER or to == self.id or to not in self.conf.voters:
             return False
         leader.start_transfer(self, to)
@@ -224,6 +234,7 @@ class Raft:
 
     def persisted(self, mark: PersistMark) -> None:
         """The disk has what the Ready with this mark asked for; marks come back in the order of their Readys."""
+        self._settled = False
         assert self._marks and self._marks[0] is mark, "writes are reported in the order of their Readys"
         self._marks.pop(0)
         self.log.note_persisted()
@@ -238,6 +249,7 @@ class Raft:
         assert self.applied_index <= index <= self.log.given_out, "applied in order, and only what was given out"
         self.applied_index = index
         if self.forced_campaign and self.role is Role.FOLLOWER and not candidate.awaits_change(self):
+            self._settled = False
             candidate.campaign(self, forced=True)
 
     def compacted(self) -> None:
@@ -255,23 +267,27 @@ class Raft:
 
     def report_connected(self, peer: MemberId) -> None:
         """There is a connection to `peer` again: a leader is heard there at once, and goes on from where its log ends."""
+        self._settled = False
         progress = self.progress.get(peer)
         if self.role is Role.LEADER and progress is not None and peer != self.id:
             leader.greet(self, peer, progress)
 
     def report_unreachable(self, peer: MemberId) -> None:
         """The connection to `peer` broke: what was on its way is probably lost."""
+        self._settled = False
         progress = self.progress.get(peer)
         if self.role is Role.LEADER and progress is not None and progress.sending is Sending.REPLICATE:
             progress.become_probe()
 
     def snapshot_ready(self, receiver: MemberId, source: SnapshotSource) -> None:
         """The exported state that `SnapshotWanted` asked for."""
+        self._settled = False
         if self.role is Role.LEADER:
             leader.send_snapshot(self, receiver, source)
 
     def snapshot_failed(self, receiver: MemberId) -> None:
         """There will be no exported state for `receiver` this time."""
+        self._settled = False
         progress = self.progress.get(receiver)
         if self.role is Role.LEADER and progress is not None and progress.sending is Sending.SNAPSHOT:
             progress.become_probe()
@@ -279,6 +295,7 @@ class Raft:
 
     def snapshot_installed(self, meta: SnapshotMeta) -> None:
         """State and log now begin at `meta`, on disk."""
+        self._settled = False
         assert self.installing == meta, "only what was received is installed"
         assert not self._marks, "no write of the log is out while a snapshot is installed"
         self.installing = None
@@ -292,6 +309,7 @@ class Raft:
 
     def snapshot_refused(self, meta: SnapshotMeta) -> None:
         """What was received is not usable; nothing was changed."""
+        self._settled = False
         assert self.installing == meta, "only what was received is refused"
         self.installing = None
         follower.refuse_snapshot(self, meta)
@@ -335,6 +353,8 @@ class Raft:
 
     def ready(self) -> Ready | None:
         """Everything to do since the last Ready, or None. The driver may take the next one before this one's write is done."""
+        if self._settled:
+            return None
         if self.role is Role.LEADER:
             leader.flush(self)
         log = self.log
@@ -350,7 +370,10 @@ class Raft:
         if committed and self.role is Role.LEADER:
             self.uncommitted_bytes = max(0, self.uncommitted_bytes - sum([len(entry.data) for entry in committed]))
         if mark is None and not (committed or self.messages or self.reads_ready or self.reads_failed or self.snapshot_wanted or self.snapshot_chunks):
+            self._settled = True
             return None
+        # All that was to be sent, written and read is in this one; only of what is committed there may be more than one Ready holds.
+        self._settled = log.given_out >= min(log.commit, log.persisted)
         ready = Ready(
             mark,
             hard_state,

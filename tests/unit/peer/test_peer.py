@@ -18,7 +18,7 @@ MESSAGES = [
 ]
 
 
-@given(st.integers(1, 50))
+@given(st.integers(1, 400))
 def test_messages_survive_the_way(step):
     codec = MessageCodec(AnyPeerMessage)
     data = b"".join(map(codec.encode, MESSAGES))

@@ -1,5 +1,7 @@
 """The core in a cluster of bare nodes: what each role owes, one rule a test."""
 
+from msgspec import structs
+
 from kvstore.ids import MemberId
 from kvstore.raft.core import Proposed
 from kvstore.raft.membership import Change, ChangeKind
@@ -210,3 +212,20 @@ def test_reads_that_waited_for_a_round_are_answered_when_everybody_else_has_left
     cluster.settle()
     assert leader.raft.conf.voters == (1,)
     assert [read.context for read in leader.reads] == list(range(1, 20))
+
+
+def test_more_that_is_committed_than_one_ready_holds_is_given_out_without_further_input() -> None:
+    """A core that has nothing more to say is not looked through again until the next input: it must not think so too early."""
+    cluster = Cluster(1)
+    leader = cluster.elect(1)
+    leader.raft.config = structs.replace(leader.raft.config, committed_bytes_max=1)
+    leader.raft.propose([b"a", b"b", b"c"])
+    ready = leader.raft.ready()
+    assert ready is not None and ready.mark is not None
+    leader.storage.append(ready.entries, ready.hard_state)
+    leader.raft.persisted(ready.mark)
+    given_out = []
+    while (ready := leader.raft.ready()) is not None:
+        given_out += [entry.data for entry in ready.committed]
+    assert given_out == [b"a", b"b", b"c"]
+    assert leader.raft.ready() is None
