@@ -316,9 +316,8 @@ class Runner:
 
         def job() -> None:
             began = time.perf_counter()
-            raft_log.append(work.entries, work.hard_state)
+            observed.log_written_bytes += raft_log.append(work.entries, work.hard_state)
             observed.log_synced.observe(time.perf_counter() - began)
-            observed.log_written_bytes += sum([len(entry.data) for entry in work.entries])
 
         self.log_thread.submit(job, self._persisted)
 

@@ -104,13 +104,14 @@ class Journal:
     def fits(self, content: bytes) -> bool:
         return self._offset + _HEADER.size + len(content) <= self._end
 
-    def append(self, content: bytes) -> None:
-        """On disk when it returns. Raises EngineError: it is not known what is on disk, and nothing may be appended any more."""
+    def append(self, content: bytes) -> int:
+        """On disk when it returns; how many bytes it took. Raises EngineError: it is not known what is on disk, and nothing may be appended
+        any more."""
         assert self.fits(content)
         record = self._record(content)
-        self._file.write(self._offset, record)
-        self._file.sync()
+        self._file.write_through(self._offset, record)
         self._went(record)
+        return len(record)
 
     def _record(self, content: bytes) -> bytes:
         checked = _HEADER.pack(MAGIC, self._mark.epoch, self._number, len(content), self._previous, 0)[:_CHECKED_BYTES]
@@ -139,8 +140,7 @@ class Journal:
         if contents and not self._file.readonly:
             # The process may have ended between write and flush, or for a flush that failed, and then only the system's memory holds this one
             # yet. It counts from now on, so it has to be on disk: written, because after a failed flush a second one finds nothing to do.
-            self._file.write(self._offset - -(-len(record) // SECTOR_BYTES) * SECTOR_BYTES, record)
-            self._file.sync()
+            self._file.write_through(self._offset - -(-len(record) // SECTOR_BYTES) * SECTOR_BYTES, record)
         return contents
 
     def _check_file(self, mark: Mark) -> None:

@@ -36,6 +36,10 @@ class MemoryFile:
             self._survives(sector)
         self._unsynced.clear()
 
+    def write_through(self, offset: int, data: bytes) -> None:
+        self.write(offset, data)
+        self.sync()
+
     def _survives(self, sector: int) -> None:
         place = slice(sector * SECTOR_BYTES, (sector + 1) * SECTOR_BYTES)
         self._durable[place] = self._seen[place]

@@ -265,8 +265,9 @@ class RaftLog:
 
     # --- what the disk thread writes ------------------------------------------------------------------------------------
 
-    def append(self, entries: Sequence[Entry], hard_state: HardState | None) -> None:
-        """On disk when it returns. Entries from the first one's index on replace what is stored there and behind.
+    def append(self, entries: Sequence[Entry], hard_state: HardState | None) -> int:
+        """On disk when it returns; how many bytes the journal took, or the entries' data. Entries from the first one's index on replace what is
+        stored there and behind.
 
         Raises DiskFull: then nothing was kept, and what is on disk is what was there before. Another EngineError: nobody knows, and nothing may be
         appended any more; the next start finds out.
@@ -277,8 +278,8 @@ class RaftLog:
         journal = self._journal
         if journal is None or not journal.fits(record := _encode((hard_state, entries))):
             self._checkpoint(self._recent.with_appended(entries), hard_state or self._hard_state)
-            return
-        journal.append(record)
+            return sum([len(entry.data) for entry in entries])
+        written_bytes = journal.append(record)
         if entries:
             recent = self._recent
             if entries[0].index == recent.first + len(recent.entries):
@@ -288,6 +289,7 @@ class RaftLog:
             self._last_index = entries[-1].index
         if hard_state is not None:
             self._hard_state = hard_state
+        return written_bytes
 
     def _checkpoint(self, recent: _Recent, hard_state: HardState, snapshot: SnapshotMeta | None = None) -> None:
         """Write `recent`, up to now only in the journal if anywhere, to its place; the journal is empty then. One synced transaction.

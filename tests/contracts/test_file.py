@@ -34,9 +34,15 @@ def test_what_is_written_is_read_at_once_and_nothing_beside_it_changes(file: Fil
     assert file.read(SIZE_BYTES - 3, 100) == b"end"
 
 
+def test_what_is_written_through_is_read_as_well(file: File) -> None:
+    file.write_through(SECTOR_BYTES - 2, b"across")
+    assert file.read(SECTOR_BYTES - 3, 8) == b"\0across\0"
+
+
 def test_it_does_not_grow(file: File) -> None:
-    with pytest.raises(AssertionError):
-        file.write(SIZE_BYTES - 1, b"ab")
+    for write in (file.write, file.write_through):
+        with pytest.raises(AssertionError):
+            write(SIZE_BYTES - 1, b"ab")
     assert file.read(SIZE_BYTES - 1, 2) == b"\0"
 
 
@@ -51,4 +57,7 @@ def test_a_power_cut_takes_any_sectors_that_were_not_synced_and_no_others() -> N
         content = file.read(0, 4 * SECTOR_BYTES)
         left.add(bytes(content[at] for at in range(0, len(content), SECTOR_BYTES)))
         assert set(content[:SECTOR_BYTES] + content[3 * SECTOR_BYTES :]) == set(b"a")
+        file.write_through(0, b"c" * SECTOR_BYTES)
+        file.power_cut(random.Random(seed))
+        assert file.read(0, SECTOR_BYTES) == b"c" * SECTOR_BYTES
     assert left == {b"aaaa", b"abaa", b"aaba", b"abba"}

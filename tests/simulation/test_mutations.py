@@ -174,10 +174,11 @@ def a_write_without_room_counts_as_done(patch: pytest.MonkeyPatch) -> None:
 
 
 def the_journal_is_written_and_not_flushed(patch: pytest.MonkeyPatch) -> None:
-    def append(written: Journal, content: bytes) -> None:
+    def append(written: Journal, content: bytes) -> int:
         record = written._record(content)
         written._file.write(written._offset, record)
         written._went(record)
+        return len(record)
 
     patch.setattr(Journal, "append", append)
 

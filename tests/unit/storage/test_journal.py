@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kvstore.storage import engine_errors
+from kvstore.storage import file as files
 from kvstore.storage.engine import Corrupted, DiskFull, EngineError
 from kvstore.storage.file import SECTOR_BYTES, SystemFile, create
 from kvstore.storage.journal import Journal, Mark
@@ -225,15 +226,32 @@ def test_a_disk_without_room_for_it_leaves_nothing_behind(tmp_path: Path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_flush_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_cut_short_is_finished_and_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create(tmp_path / "journal", SIZE_BYTES)
+    made = Journal(SystemFile(tmp_path / "journal"))
+    made.format(ID)
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "pwritev", lambda descriptor, data, offset, flags: os.pwrite(descriptor, data[0][:100], offset))
+    monkeypatch.setattr(os, "fdatasync", flushed.append)
+    made.append(b"x" * 400)
+    monkeypatch.undo()
+    assert len(flushed) == 1
+    assert Journal(SystemFile(tmp_path / "journal")).recover(made.mark) == [b"x" * 400]
+
+
+@pytest.mark.parametrize("with_flag", [True, False])
+def test_a_flush_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_flag: bool) -> None:
+    if not with_flag:  # an older system
+        monkeypatch.setattr(files, "_DATA_SYNC", None)
     path = tmp_path / "journal"
     create(path, SIZE_BYTES)
     made = Journal(SystemFile(path))
     made.format(ID)
 
-    def broken(_: int) -> None:
+    def broken(*_: object) -> None:
         raise OSError(engine_errors.errno.EIO, os.strerror(engine_errors.errno.EIO))
 
+    monkeypatch.setattr(os, "pwritev", broken)
     monkeypatch.setattr(os, "fdatasync", broken)
     with pytest.raises(EngineError, match=r"journal: .*Input/output error"):
         made.append(b"x")
