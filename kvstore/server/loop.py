@@ -314,14 +314,18 @@ class Runner:
         observed = self.observed
         raft_log = self._raft_log
 
-        def job() -> None:
+        def job() -> bool:
             began = time.perf_counter()
             observed.log_written_bytes += raft_log.append(work.entries, work.hard_state)
             observed.log_synced.observe(time.perf_counter() - began)
+            return raft_log.wants_checkpoint
 
         self.log_thread.submit(job, self._persisted)
 
-    def _persisted(self, _: None) -> None:
+    def _persisted(self, is_checkpoint_due: bool) -> None:
+        if is_checkpoint_due:
+            # Behind the write that is answered now, and before the next one.
+            self.log_thread.submit(self._raft_log.checkpoint, lambda _: None)
         if self._feed(self.member.persisted):
             # The followers' answers and ours decide together: turn at once, not after what else is queued.
             self.wake()

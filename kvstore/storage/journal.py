@@ -26,9 +26,7 @@ from kvstore.storage.engine import Corrupted
 from kvstore.storage.file import SECTOR_BYTES, File
 
 JOURNAL_BYTES = 4 << 20
-"""Beside the log's own file, for good. Large enough to hold, of small entries written many at a time, more than the 15,000 which are kept
-(--snapshot-count and --snapshot-catchup-entries): the others are cut before they would have to be written a second time. Small enough for the
-checkpoint, during which appends wait."""
+"""Beside the log's own file, for good. Appends wait for a checkpoint of so much at most; what is larger goes to the log's tables at once."""
 
 FILE_MAGIC = b"KEELSONJ"
 FILE_VERSION = 1

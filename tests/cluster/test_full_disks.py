@@ -101,7 +101,7 @@ def test_copies_that_do_not_fit_are_refused_and_the_member_goes_on(small: Small)
     wire = Wire(member.endpoint)
     for number in range(40):
         wire.ask(pb.PutRequest(key=b"key/%d" % number, value=b"v" * 100_000))
-    wait_until(lambda: wire.ask(pb.StatusRequest()).dbSizeInUse > 40 * 100_000 * 2, 10, "the state is committed")
+    wait_until(lambda: wire.ask(pb.StatusRequest()).dbSizeInUse > 40 * 100_000, 10, "the state is committed")
     small.disk(member).fill(leave_bytes=6 << 20)
     reply = wire.call("Maintenance/Defragment", pb.DefragmentRequest())
     assert "has to leave" in reply.text, reply

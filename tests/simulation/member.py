@@ -318,6 +318,8 @@ class MemberProcess(RaftProcess):
         assert work is not None
         try:
             self._write_log(work)
+            if self.log.wants_checkpoint:
+                self.log.checkpoint()
         except DiskFull:
             self._end_for_want_of_room()
             return

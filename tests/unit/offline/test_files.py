@@ -86,12 +86,17 @@ def test_a_flipped_bit_is_found_and_named(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="another process"):
         check(data)
     engine = disk.open_log()
-    RaftLog(engine).append([Entry(Term(5), Index(number), b"command %d" % number) for number in range(1, 40)], None)
+    log = RaftLog(engine, disk.open_journal())
+    log.append([Entry(Term(5), Index(number), b"command %d" % number) for number in range(1, 40)], None)
+    log.checkpoint()
+    log.append([Entry(Term(5), Index(40), b"in the journal")], None)
+    log.append([Entry(Term(5), Index(41), b"behind it")], None)
     engine.close()
     disk.close()
     assert (check(data).damage, check(data).revision) == ("", 51)
     for name, what, named in (
         ("log.mdb", b"command 17", "entry 17 is damaged"),
+        ("journal", b"in the journal", "record 0 of epoch 2, at byte 512, is damaged"),
         ("state.mdb", b"value of 23", "key/23"),
     ):
         file = data / "member" / name

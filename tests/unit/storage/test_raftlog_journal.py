@@ -10,7 +10,7 @@ from kvstore.raft.messages import ConfState, Entry, HardState, SnapshotMeta
 from kvstore.storage.engine import Corrupted, DiskFull
 from kvstore.storage.lmdb_engine import LmdbDisk
 from kvstore.storage.memory_engine import MemoryDisk
-from kvstore.storage.raftlog import RaftLog
+from kvstore.storage.raftlog import CHECKPOINT_ENTRIES, RaftLog
 from kvstore.storage.tables import SCHEMA_KEY, SCHEMA_VERSION
 
 EVERYTHING = 1 << 30
@@ -86,6 +86,19 @@ def test_entries_cut_before_a_checkpoint_are_never_written_twice() -> None:
     assert all_of(log) == all_of(opened(disk)) == entries(41, 60)
     log.append(entries(61, 61, size=1 << 16), None)
     assert stored(disk) == list(range(41, 62))
+
+
+def test_many_entries_want_a_checkpoint_before_the_journal_is_full() -> None:
+    disk = MemoryDisk(1 << 20)
+    log = opened(disk)
+    for index in range(1, CHECKPOINT_ENTRIES, 100):
+        assert not log.wants_checkpoint
+        log.append(entries(index, index + 99), None)
+    assert log.wants_checkpoint
+    log.checkpoint()
+    assert not log.wants_checkpoint
+    assert len(stored(disk)) == CHECKPOINT_ENTRIES
+    assert all_of(opened(disk)) == all_of(log) == entries(1, CHECKPOINT_ENTRIES)
 
 
 def test_a_truncation_followed_by_a_cut_is_recovered_as_it_was() -> None:
