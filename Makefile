@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 # What a run may be told: make simulate SEEDS=1:5000, make soak MINUTES=60, make up ARGS="--members 5"
 SEEDS ?= 1:1000
 STEPS ?= 100000
-MINUTES ?= 10
+MINUTES ?= 60
 DRILLS ?= all
 SECONDS_EACH ?= 60
 JOBS ?= 2
@@ -72,8 +72,8 @@ oracle: venv ## The same random requests to etcd and to Keelson, answers compare
 fuzz: venv ## Garbage on both ports. SECONDS_EACH=60 for each random target
 	KEELSON_FUZZ_SECONDS=$(SECONDS_EACH) $(BIN)/pytest tests/fuzz --timeout 0 $(ARGS)
 
-soak: venv ## Real members killed and paused under load, history checked. MINUTES=10
-	$(BIN)/python -m tests.cluster.soak --minutes $(MINUTES) $(ARGS)
+soak: venv ## Load, random faults, members that come and go; every window's history checked, sizes watched. MINUTES=60
+	$(BIN)/python -m keelson.drills.soak --minutes $(MINUTES) --report build/drills $(ARGS)
 
 bench: venv ## Keelson and etcd with the same load, as ratios; a look of a few minutes. ARGS="--only put"
 	$(BIN)/python -m bench.compare --quick $(ARGS)

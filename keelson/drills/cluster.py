@@ -297,6 +297,8 @@ class Cluster:
             await member.wait_ready(max(deadline_s - time.monotonic(), 0.1))
         for member in self.alive():
             while not await member.healthy():
+                if not member.alive():
+                    raise NotReady(f"{member} ended:\n{member.log_tail()}")
                 if time.monotonic() > deadline_s:
                     raise NotReady(f"{member} is not healthy after {timeout_s} s:\n{member.log_tail()}")
                 await asyncio.sleep(POLL_S)

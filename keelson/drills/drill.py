@@ -9,19 +9,17 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from keelson.cogs.tasks import TaskSet
-from keelson.drills import measures, verdicts
+from keelson.drills import measures
 from keelson.drills.cluster import Cluster
-from keelson.drills.fault import Fault, Verdict
+from keelson.drills.fault import Fault
 from keelson.drills.leadership import Leadership, leaders, longest_without_s
 from keelson.drills.load import Load
 from keelson.drills.program import Program
+from keelson.drills.session import Session
 from keelson.drills.trial import Trial
-from keelson.drills.watchers import Change, Watches, history
 
 WARM_UP_S = 0.5
 """Connections are made and first requests answered: not part of the calm phase."""
-CATCH_UP_S = 30.0
 
 
 class Settings(Struct, frozen=True):
@@ -81,41 +79,17 @@ async def run(fault: Fault, program: Program, settings: Settings, onlooker: Onlo
 class _Run:
     def __init__(self, fault: Fault, cluster: Cluster, settings: Settings, onlooker: Onlooker) -> None:
         self.fault, self.cluster, self.settings, self.onlooker = fault, cluster, settings, onlooker
-        self.load = Load(cluster, settings.rate_per_s, settings.timeout_s, settings.seed)
-        self.leadership = Leadership(cluster)
+        self.session = Session(cluster, settings.rate_per_s, settings.timeout_s, settings.seed)
+        self.load, self.leadership = self.session.load, self.session.leadership
         self.marks: list[tuple[float, str]] = []
 
     async def run(self) -> Trial:
-        first = (await self.cluster[0].client.get(b"drill")).header.revision + 1
-        watches = Watches(self.cluster, first)
-        stop = asyncio.Event()
-        around = TaskSet("drill")
-        around.start("leadership", self.leadership.run())
-        for number, watch in enumerate(watches.every):
-            around.start(f"watch {number}", watch.run())
         self.onlooker.look_at(self.load, self.leadership)
-        try:
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self.load.run(stop), name="load")
-                    try:
-                        times = await self._story(watches)
-                    finally:
-                        stop.set()
-            except ExceptionGroup as several:
-                raise several.exceptions[0] from None
-            self.onlooker.phase("checks")
-            await self.cluster.wait_healthy()
-            await self.load.read_everything((await self.cluster.leader()).client)
-            last = (await self.cluster[0].client.get(b"drill")).header.revision
-            await watches.catch_up(last, CATCH_UP_S)
-            histories = {member.name: await history(member, first, last, CATCH_UP_S) for member in self.cluster}
-        finally:
-            await around.close()
-            await self.load.close()
-        return await asyncio.to_thread(self._trial, times, watches, first, last, histories)
+        times = await self.session.play(self._story)
+        self.onlooker.phase("checks")
+        return await asyncio.to_thread(self._trial, times)
 
-    async def _story(self, watches: Watches) -> "_Times":
+    async def _story(self) -> "_Times":
         settings, phase = self.settings, self.onlooker.phase
         phase("warm-up")
         await asyncio.sleep(WARM_UP_S)
@@ -135,13 +109,15 @@ class _Run:
         healthy_s, fault_tries = time.monotonic(), self.load.failed_tries
         self.load.go_home()
         await asyncio.sleep(settings.aftermath_s)
+        phase("last tries")
         return _Times(begin_s, fault_s, heal_s, healthy_s, time.monotonic(), (calm_tries - tries, fault_tries - calm_tries, fault_tries))
 
     def _tell(self, text: str) -> None:
         self.marks.append((time.monotonic(), text))
         self.onlooker.tell(text)
 
-    def _trial(self, times: "_Times", watches: Watches, first: int, last: int, histories: dict[str, list[Change]]) -> Trial:
+    def _trial(self, times: "_Times") -> Trial:
+        watches = self.session.watches
         samples = [sample for sample in self.load.samples if sample.called_s >= times.begin_s]
         acknowledged_s = [sample.returned_s for sample in samples if measures.acknowledged(sample)]
         changes = leaders(self.leadership.answers, len(self.cluster.members))
@@ -170,19 +146,8 @@ class _Run:
             timeline=measures.timeline(samples, itertools.chain.from_iterable(watch.events_s for watch in watches.every), fault_s, begin_s, end_s),
             verdicts=[],
         )
-        trial.verdicts = [*self._verdicts(watches, first, last, histories), *self.fault.judge(trial)]
+        trial.verdicts = [*self.session.verdicts(), *self.fault.judge(trial)]
         return trial
-
-    def _verdicts(self, watches: Watches, first: int, last: int, histories: dict[str, list[Change]]) -> list[Verdict]:
-        operations = self.load.operations
-        same, reference = verdicts.of_members(first, histories, last)
-        return [
-            verdicts.of_history(operations),
-            same,
-            verdicts.of_acknowledged(operations, reference),
-            verdicts.of_reads(operations, reference),
-            *verdicts.of_watches(watches.every, reference, self.load.began_at),
-        ]
 
 
 class _Times(Struct, frozen=True):

@@ -49,11 +49,12 @@ class Sample(Struct):
 class Load:
     """`operations` is the history so far, `samples` the same requests as clients saw them."""
 
-    def __init__(self, cluster: Cluster, rate_per_s: float, timeout_s: float, seed: int) -> None:
+    def __init__(self, cluster: Cluster, rate_per_s: float, timeout_s: float, seed: int, prefix: bytes = PREFIX) -> None:
         self.cluster, self.rate_per_s, self.timeout_s = cluster, rate_per_s, timeout_s
         self.operations: list[Operation] = []
         self.samples: list[Sample] = []
         self.outstanding = 0
+        self._prefix = prefix
         self._chance = random.Random(seed)
         self._stamp = itertools.count()
         self._values = itertools.count()
@@ -121,8 +122,8 @@ class Load:
     def _choose(self, generation: int) -> Request:
         chance = self._chance
         keys = max(5, int(self.rate_per_s * KEYS_PER_REQUEST))
-        key = PREFIX + b"%d/%d" % (generation, chance.randrange(keys))
-        value = b"v%d" % next(self._values)
+        key = self._prefix + b"%d/%d" % (generation, chance.randrange(keys))
+        value = self._prefix + b"v%d" % next(self._values)
         roll = chance.random()
         if roll < 0.5:
             return Request((Put(key, value),))

@@ -45,7 +45,7 @@ def render(results: Sequence[Result], title: str = "Failover drills") -> str:
 
 def _overview(results: Sequence[Result]) -> str:
     rows = [_overview_row(result, target) for result in results for target in result.targets]
-    return _table(OVERVIEW, rows)
+    return table(OVERVIEW, rows)
 
 
 def _overview_row(result: Result, target: Target) -> list[str]:
@@ -105,7 +105,7 @@ def _details(target: Target) -> str:
     errors = "".join(f"<li>{count} × {escape(text)}</li>" for text, count in trial.errors.items())
     marks = "".join(f"<li>{at_s:.2f} s: {escape(text)}</li>" for at_s, text in trial.marks)
     return (
-        f"<details open><summary>{escape(target.program)}: requests, promises, errors of the trial drawn</summary>{_table(heads, phases)}"
+        f"<details open><summary>{escape(target.program)}: requests, promises, errors of the trial drawn</summary>{table(heads, phases)}"
         f"<ul>{promises}</ul>{f'<p>Errors that clients saw:</p><ul>{errors}</ul>' if errors else ''}<p>What was done:</p><ul>{marks}</ul></details>"
     )
 
@@ -115,7 +115,7 @@ def _phase(phase: Phase) -> list[str]:
     return counts + [milliseconds(value) for each in (phase.writes, phase.reads) for value in (each.p50_ms, each.p99_ms, each.max_ms)]
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

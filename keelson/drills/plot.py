@@ -20,7 +20,7 @@ def span(trials: Sequence[Trial]) -> Span:
     return min(trial.timeline.begin_s for trial in trials), max(trial.end_s for trial in trials)
 
 
-class _Canvas:
+class Canvas:
     def __init__(self, shown: Span) -> None:
         self.shown = shown
         self.parts: list[str] = []
@@ -47,7 +47,7 @@ class _Canvas:
 
 def timeline(trial: Trial, shown: Span, most: int) -> str:
     """`most`: requests in 100 ms at the top of the scale, the same for all that stand side by side."""
-    canvas = _Canvas(shown)
+    canvas = Canvas(shown)
     top = MARKS
     height = MARKS + REQUESTS + GAP + LATENCY + GAP + LEADERS + AXIS
     bottom = height - AXIS
@@ -57,11 +57,11 @@ def timeline(trial: Trial, shown: Span, most: int) -> str:
     _latency(canvas, trial, top + REQUESTS + GAP)
     _leaders(canvas, trial, top + REQUESTS + GAP + LATENCY + GAP)
     _marks(canvas, trial, top, bottom)
-    _axis(canvas, bottom)
+    axis(canvas, bottom)
     return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="requests over time">{"".join(canvas.parts)}</svg>'
 
 
-def _requests(canvas: _Canvas, trial: Trial, top: float, most: int) -> None:
+def _requests(canvas: Canvas, trial: Trial, top: float, most: int) -> None:
     line, base = trial.timeline, top + REQUESTS
     for share in (0.5, 1.0):
         y = base - REQUESTS * share
@@ -83,7 +83,7 @@ def _requests(canvas: _Canvas, trial: Trial, top: float, most: int) -> None:
                 canvas.box(kind, from_s, from_s + line.bin_s * 0.9, y, rise, title)
 
 
-def _latency(canvas: _Canvas, trial: Trial, top: float) -> None:
+def _latency(canvas: Canvas, trial: Trial, top: float) -> None:
     line, base = trial.timeline, top + LATENCY
     low, high = (math.log10(end) for end in LATENCY_MS)
 
@@ -109,7 +109,7 @@ def _latency(canvas: _Canvas, trial: Trial, top: float) -> None:
         canvas.path("p50", run)
 
 
-def _leaders(canvas: _Canvas, trial: Trial, top: float) -> None:
+def _leaders(canvas: Canvas, trial: Trial, top: float) -> None:
     canvas.text("name", 2, top + LEADERS - 4, "leader")
     names = sorted({name for _, name in trial.leaders if name})
     for number, (from_s, name) in enumerate(trial.leaders):
@@ -120,7 +120,7 @@ def _leaders(canvas: _Canvas, trial: Trial, top: float) -> None:
             canvas.text("inbar", (canvas.x(from_s) + canvas.x(to_s)) / 2, top + LEADERS - 4, name or "none", "middle")
 
 
-def _marks(canvas: _Canvas, trial: Trial, top: float, bottom: float) -> None:
+def _marks(canvas: Canvas, trial: Trial, top: float, bottom: float) -> None:
     free_x = 0.0
     for at_s, text in trial.marks:
         x = canvas.x(at_s)
@@ -130,7 +130,7 @@ def _marks(canvas: _Canvas, trial: Trial, top: float, bottom: float) -> None:
             free_x = x + 3 + 6.2 * len(text) + 8
 
 
-def _axis(canvas: _Canvas, bottom: float) -> None:
+def axis(canvas: Canvas, bottom: float) -> None:
     begin_s, end_s = canvas.shown
     step = next(step for step in (0.5, 1, 2, 5, 10, 30, 60, 300, 600, 1800) if (end_s - begin_s) / step <= 20 or step == 1800)
     canvas.line("axis", LEFT, bottom, WIDTH - RIGHT, bottom)
@@ -144,7 +144,7 @@ def trials(targets: Sequence[Target]) -> str:
     """A dot for each trial's time to the first write, a row a target, on one axis; the bar is the median."""
     rows = [(target, [trial.first_write_s for trial in target.trials if trial.first_write_s is not None]) for target in targets if target.trials]
     most_s = max((value for _, values in rows for value in values), default=1.0) * 1.08
-    canvas = _Canvas((0.0, most_s))
+    canvas = Canvas((0.0, most_s))
     for number, (target, values) in enumerate(rows):
         y = 14 + 22 * number
         canvas.text("name", 2, y + 4, target.program)
@@ -155,7 +155,7 @@ def trials(targets: Sequence[Target]) -> str:
             x = canvas.x(target.medians.first_write_s)
             canvas.line("median", x, y - 8, x, y + 8)
     bottom = 14 + 22 * len(rows)
-    _axis(canvas, bottom)
+    axis(canvas, bottom)
     return f'<svg viewBox="0 0 {WIDTH} {bottom + AXIS}" role="img" aria-label="time to the first write, by trial">{"".join(canvas.parts)}</svg>'
 
 

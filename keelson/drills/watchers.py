@@ -19,8 +19,6 @@ from kvstore.ids import MemberId, Revision
 from kvstore.model import EncodedEvent, EncodedKeyValue, WatchSpec, WatchUpdate
 
 EVERYTHING = b"\0"
-HALF = (b"drill/", b"drill/5")
-"""A narrower interest: keys of every generation whose number begins with a digit below 5."""
 DELETED = 1
 """The type of an event, in the API."""
 KEEPALIVE_S = 10.0
@@ -81,10 +79,12 @@ class Watch:
 
 
 class Watches:
-    def __init__(self, cluster: Cluster, start_revision: int) -> None:
+    """`prefix` is that of the load's keys: the last watch is interested in the generations only whose number begins with a digit below 5."""
+
+    def __init__(self, cluster: Cluster, start_revision: int, prefix: bytes) -> None:
         size = len(cluster.members)
         self.every = [Watch(cluster, number, start_revision, (EVERYTHING, EVERYTHING), prev_kv=number % 2 == 0) for number in range(size)]
-        self.every.append(Watch(cluster, size, start_revision, HALF, prev_kv=True))
+        self.every.append(Watch(cluster, size, start_revision, (prefix, prefix + b"5"), prev_kv=True))
 
     @property
     def resumed(self) -> int:

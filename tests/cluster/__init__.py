@@ -2,6 +2,5 @@
 
 load.py      clients in threads that record what they asked and were told
 promises.py  what must hold afterwards: linearizability, nothing acknowledged lost, equal hashes
-soak.py      the same for as long as asked: python -m tests.cluster.soak --minutes N
 million.py   a million keys: load, restart, memory: python -m tests.cluster.million
 """
