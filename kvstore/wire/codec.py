@@ -5,6 +5,7 @@ key-values and a watch's events are stored in their wire form, so an answer is a
 """
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -217,8 +218,18 @@ def txn_response(header: bytes, result: TxnResult) -> bytes:
     parts = [header]
     if result.succeeded:
         parts.append(b"\x10\x01")
-    parts += [field(b"\x1a", _inner(response)) for response in result.responses]
+    for response in result.responses:
+        if type(response) is PutResult and response.prev_kv is None:
+            parts.append(_plain_put(response.revision))
+        else:
+            parts.append(field(b"\x1a", _inner(response)))
     return b"".join(parts)
+
+
+@lru_cache(maxsize=16)
+def _plain_put(revision: int) -> bytes:
+    """All that a put inside a transaction answers; the same for all of its puts."""
+    return field(b"\x1a", field(b"\x12", inner_header(revision)))
 
 
 def _inner(result: RangeResult | PutResult | DeleteRangeResult | TxnResult) -> bytes:
