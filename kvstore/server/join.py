@@ -84,8 +84,9 @@ class _NotBegun(asyncio.Protocol):
 async def ask_roster(url: str, material: Material | None) -> Roster | None:
     """What the member at `url` knows, or None if there is none that answers."""
     parts = urlsplit(url)
-    material = material or Material(TlsSettings(), "peer")
-    secure = material.dial if parts.scheme == "https" else None
+    if parts.scheme == "https" and material is None:
+        material = Material(TlsSettings(), "peer")
+    secure = material.dial if material is not None and parts.scheme == "https" else None
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(ASK_TIMEOUT_S):
@@ -93,7 +94,7 @@ async def ask_roster(url: str, material: Material | None) -> Roster | None:
                 lambda: _Asking(loop), parts.hostname or "", parts.port or 0, ssl=secure, server_hostname=parts.hostname if secure else None
             )
             try:
-                if secure is not None:
+                if secure is not None and material is not None:
                     check_dialled(connection, material)
                 connection.write(roster_question())
                 return await protocol.answered

@@ -58,7 +58,8 @@ def settings(text: Callable[[str], str], port: str, data_dir: Path, notes: list[
         raise ConfigurationError(f"--{auth_flag} needs --{prefix}trusted-ca-file to check certificates by")
     if port == "client" and paths["client-cert-file"]:
         notes.append("--client-cert-file has no effect here: the gateway calls the services inside the process, not through the client port")
-    if not is_auto:
+    if not is_auto and any(paths.values()):
+        # Without files there is nothing to try, and reading the system's authorities takes 38 ms.
         try:
             tls.load(found)
         except tls.Unusable as error:
