@@ -11,9 +11,8 @@ from typing import Any
 
 from kvstore.api.admission import Admission
 from kvstore.api.calls import Calls
-from kvstore.api.departure import LOOK_S, Departed, noticed
 from kvstore.api.gateway_keys import GatewayKeys, text_of
-from kvstore.api.grpc_app import SILENT, STAYS_OPEN, AsgiSend, Disconnected, Receive, Scope, client_version, innermost
+from kvstore.api.grpc_app import STAYS_OPEN, AsgiSend, Disconnected, Receive, Scope, client_version, innermost
 from kvstore.api.held import Held, Share
 from kvstore.api.identity import AUTHORIZATION, common_name, credentials_of
 from kvstore.api.rpc import Context, Settings, Stats, Stream, Unary
@@ -49,8 +48,6 @@ class GatewayApp:
         self._admission = admission
         self._stats = stats
         self._calls = calls
-        self._heartbeat_s = settings.gateway_heartbeat_s
-        self._is_connected = settings.is_connected
         self._names_are_users = settings.client_cert_auth
         self._paths = PATHS if settings.gateway else {}
         # Base64 makes four bytes of three, and a body has names around them.
@@ -88,14 +85,11 @@ class GatewayApp:
             async with asyncio.timeout(deadline_s):
                 if answer is None:
                     with Share(self._held, scope["client"]) as share:
-                        async with noticed(scope, path, self._is_connected, min(self._heartbeat_s, LOOK_S)):
-                            await self._call_unary(method, context, receive, send, share, carried)
+                        await self._call_unary(method, context, receive, send, share, carried)
                 else:
-                    # HTTP/2 tells when a client leaves. On HTTP/1.1 the server does not look before it has something to write.
-                    silent = method.path in SILENT and scope["http_version"].startswith("1")
-                    await self._call_stream(method, context, receive, answer, self._heartbeat_s if silent else None)
+                    await self._call_stream(method, context, receive, answer)
             code = "OK"
-        except* (Disconnected, Departed):
+        except* Disconnected:
             pass
         except* Exception as group:
             error = innermost(group)
@@ -131,13 +125,10 @@ class GatewayApp:
         await send({"type": "http.response.start", "status": 200, "headers": [JSON, METADATA]})
         await send({"type": "http.response.body", "body": body})
 
-    async def _call_stream(self, method: Method, context: Context, receive: Receive, answer: "_Lines", heartbeat_s: float | None) -> None:
+    async def _call_stream(self, method: Method, context: Context, receive: Receive, answer: "_Lines") -> None:
         requests = self._requests(method, receive)
-        async with contextlib.aclosing(requests), asyncio.TaskGroup() as group:
-            beating = None if heartbeat_s is None else group.create_task(answer.beat(heartbeat_s), name="gateway heartbeat")
+        async with contextlib.aclosing(requests):
             await self._admission.run_stream(context, self._streams[method.path](context, requests, answer.send))
-            if beating is not None:
-                beating.cancel()
         await answer.finish()
 
     async def _pieces(self, receive: Receive) -> AsyncGenerator[tuple[bytes, bool], None]:
@@ -206,13 +197,6 @@ class _Lines:
         self._stats.stream_messages_sent[self._method.path] += len(messages)
         for message in messages:
             await self._line(b'{"result":%s}' % write_json(self._method.response.FromString(message)))
-
-    async def beat(self, interval_s: float) -> None:
-        """A blank now and then, which no reader of JSON minds before a line, so that writing fails once the client is gone."""
-        while True:
-            await asyncio.sleep(interval_s)
-            await self._start(200)
-            await self._send({"type": "http.response.body", "body": b" ", "more_body": True})
 
     async def finish(self) -> None:
         await self._start(200)

@@ -246,9 +246,6 @@ def innermost(group: BaseExceptionGroup[Any]) -> BaseException:
 STAYS_OPEN = frozenset({"/etcdserverpb.Watch/Watch", "/grpc.health.v1.Health/Watch"})
 """Here the client's end of stream is not the end: it only has nothing more to say (W-10)."""
 
-SILENT = STAYS_OPEN | {"/v3electionpb.Election/Observe"}
-"""Streams that may have nothing to send for days."""
-
 
 async def _requests(
     receive: Receive, reader: MessageReader, stats: Stats, path: str, traffic: _Traffic, incomplete: Share

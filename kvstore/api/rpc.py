@@ -13,7 +13,6 @@ from msgspec import Struct
 from keelson.cogs.metrics import Histogram
 from kvstore.accounts import Credentials
 from kvstore.api.backend import Backend
-from kvstore.api.departure import IsConnected
 from kvstore.version import CLUSTER_VERSION, ETCD_VERSION, STORAGE_VERSION
 from kvstore.wire.codec import HeaderWriter
 from kvstore.wire.limits import MESSAGE_OVERHEAD_BYTES, REQUEST_BYTES_MAX, TXN_OPERATIONS_MAX
@@ -32,12 +31,8 @@ class Settings(Struct, frozen=True):
     cluster_version: str = CLUSTER_VERSION
     storage_version: str = STORAGE_VERSION
     gateway: bool = True
-    gateway_heartbeat_s: float = 30.0
-    """How soon (twice this) a silent watch over HTTP/1.1 notices that its client is gone."""
     client_cert_auth: bool = False
     """Client certificates are required, and their common names are users (AU-7)."""
-    is_connected: IsConnected | None = None
-    """Looks whether the client of a waiting call over HTTP/1.1 is still there; None: nobody can tell."""
     cors_origins: tuple[str, ...] = ("*",)
     """Whose pages may call the gateway from a browser."""
     host_whitelist: tuple[str, ...] = ("*",)

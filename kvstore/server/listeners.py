@@ -31,8 +31,8 @@ MADE_FREE = 1 / 4
 GRACE_S = 1.0
 """How long requests may still run when the member stops."""
 FINISH_POLL_S = 0.02
-UNARY = ("/etcdserverpb.KV/", "/etcdserverpb.Auth/", "/etcdserverpb.Cluster/")
-"""Services whose calls are all unary; the others may be silent for days, in both directions."""
+UNARY = ("/etcdserverpb.KV/", "/etcdserverpb.Auth/", "/etcdserverpb.Cluster/", "/v3/kv/", "/v3/auth/", "/v3/cluster/")
+"""Services whose calls are all unary, over gRPC and over the gateway; the others may be silent for days, in both directions."""
 _VERSIONS = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 
 

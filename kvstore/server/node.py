@@ -52,7 +52,6 @@ from kvstore.server.listeners import GRACE_S, ClientPort, KeepAlive
 from kvstore.server.logins import Logins
 from kvstore.server.loop import Runner
 from kvstore.server.observed import Observed
-from kvstore.server.tcp_table import is_connected
 from kvstore.server.tls import Material
 from kvstore.server.tracing import TracedBackend, Tracing
 from kvstore.server.transport import Transport
@@ -324,7 +323,6 @@ async def _open_services(
         return Metrics(runner, transport, app.stats)
 
     settings = Settings(
-        is_connected=is_connected,
         request_bytes_max=config.request_bytes_max,
         txn_operations_max=config.txn_operations_max,
         progress_notify_interval_s=config.progress_notify_interval_s,

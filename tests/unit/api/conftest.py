@@ -3,7 +3,6 @@ from collections.abc import Iterator
 import pytest
 
 from kvstore.api.rpc import Settings
-from kvstore.server.tcp_table import is_connected
 from tests.unit.api.coordination import Coordination
 from tests.unit.api.served import Served
 
@@ -11,7 +10,11 @@ from tests.unit.api.served import Served
 @pytest.fixture
 def served() -> Iterator[Served]:
     """A store of its own for each test. Elections and heartbeats are short, so that nobody waits long for what follows from them."""
-    with Served(Settings(election_timeout_s=0.02, gateway_heartbeat_s=0.02, is_connected=is_connected)) as made:
+    with Served(
+        Settings(
+            election_timeout_s=0.02,
+        )
+    ) as made:
         yield made
 
 

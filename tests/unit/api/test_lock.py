@@ -158,7 +158,6 @@ def test_over_the_gateway(service: Coordination) -> None:
 
 
 def test_a_waiter_over_http_1_1_that_leaves_is_noticed(service: Coordination) -> None:
-    """Its server does not look by itself, so the machine's table of connections is asked."""
     service.ask("Lock", pb.LockRequest(name=b"door", lease=0xA))
     body = b'{"name":"ZG9vcg==","lease":"11"}'
     with socket.create_connection(("127.0.0.1", service.served.port)) as connection:
