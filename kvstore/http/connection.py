@@ -374,6 +374,7 @@ class Connection:
     def _serve_rest(self, stream: Stream) -> None:
         """What the lane does not take."""
         stream.awaits = False
+        stream.progress += 1
         body, stream.body = stream.body, b""
         stream.received_bytes = len(body)
         stream.listener = self._serve(stream)
