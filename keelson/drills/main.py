@@ -23,7 +23,7 @@ def listing(colour: bool) -> str:
 
 
 def perform(names: list[str], target: str, etcd: str, trials: int, settings: Settings, report: Path, keep: Path | None, form: str) -> bool:
-    """Run them, write NAME.json, NAME.html and index.html into `report`, print the table; whether every promise was kept. Raises Refused."""
+    """Run them, write NAME.json, .html, .svg and index.html into `report`, print the table; whether every promise was kept. Raises Refused."""
     programs = running.find_programs(target, etcd)
     report.mkdir(parents=True, exist_ok=True)
     results: list[Result] = []
@@ -33,6 +33,8 @@ def perform(names: list[str], target: str, etcd: str, trials: int, settings: Set
             results.append(result)
             (report / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
             (report / f"{name}.html").write_text(page.render([result], f"Drill: {name}"))
+            if picture := page.picture(result):
+                (report / f"{name}.svg").write_text(picture)
             if len(names) > 1:
                 (report / "index.html").write_text(page.render(results))
     if form == "json":

@@ -1,5 +1,6 @@
 """The report as one HTML file that needs nothing else: for each drill the targets under each other on one axis of time."""
 
+import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -26,6 +27,10 @@ repeated by themselves. <b>p99</b>: of writes that ended before the fault, and o
 trial in the middle.</p></details>"""
 
 
+_TITLES = re.compile(r"<title>.*?</title>")
+"""What a picture shows nobody: it is no page to point at."""
+
+
 def render(results: Sequence[Result], title: str = "Failover drills") -> str:
     first = results[0]
     settings = ", ".join(f"{name} {value}" for name, value in first.settings.items())
@@ -41,6 +46,22 @@ def render(results: Sequence[Result], title: str = "Failover drills") -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
+
+
+def picture(result: Result) -> str:
+    """The timelines alone, under each other on one axis, as an SVG for a page of one's own; empty if nothing was drilled."""
+    drilled = [target for target in result.targets if target.trials]
+    if not drilled:
+        return ""
+    chosen = [representative(target.trials) for target in drilled]
+    shown, most = plot.span(chosen), plot.most_in_a_bin(drilled)
+    parts, top = [], 6
+    for target, trial in zip(drilled, chosen, strict=True):
+        parts.append(f'<text class="title" x="2" y="{top + 12}">{escape(target.program)} {escape(target.version)}</text>')
+        parts.append(f'<g transform="translate(0 {top + 18})">{_TITLES.sub("", plot.drawn(trial, shown, most))}</g>')
+        top += 18 + plot.HEIGHT + 12
+    style = STYLE + "svg { background: var(--paper) } svg .title { font-weight: 600; font-size: 13px; fill: var(--ink) }"
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {plot.WIDTH} {top}"><style>{style}</style>{"".join(parts)}</svg>\n'
 
 
 def _overview(results: Sequence[Result]) -> str:

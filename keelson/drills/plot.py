@@ -11,6 +11,9 @@ MARKS, REQUESTS, LATENCY, LEADERS, AXIS, GAP = 20, 110, 90, 16, 24, 10
 LATENCY_MS = (0.5, 10_000.0)
 """The ends of its scale, which is logarithmic."""
 
+HEIGHT = MARKS + REQUESTS + GAP + LATENCY + GAP + LEADERS + AXIS
+"""Of a timeline."""
+
 Span = tuple[float, float]
 """The seconds that are shown, from and to."""
 
@@ -47,10 +50,13 @@ class Canvas:
 
 def timeline(trial: Trial, shown: Span, most: int) -> str:
     """`most`: requests in 100 ms at the top of the scale, the same for all that stand side by side."""
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="requests over time">{drawn(trial, shown, most)}</svg>'
+
+
+def drawn(trial: Trial, shown: Span, most: int) -> str:
+    """What is in it."""
     canvas = Canvas(shown)
-    top = MARKS
-    height = MARKS + REQUESTS + GAP + LATENCY + GAP + LEADERS + AXIS
-    bottom = height - AXIS
+    top, bottom = MARKS, HEIGHT - AXIS
     canvas.box("during", 0, trial.heal_s, top, bottom - top)
     canvas.box("healing", trial.heal_s, trial.healthy_s, top, bottom - top)
     _requests(canvas, trial, top, most)
@@ -58,7 +64,7 @@ def timeline(trial: Trial, shown: Span, most: int) -> str:
     _leaders(canvas, trial, top + REQUESTS + GAP + LATENCY + GAP)
     _marks(canvas, trial, top, bottom)
     axis(canvas, bottom)
-    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="requests over time">{"".join(canvas.parts)}</svg>'
+    return "".join(canvas.parts)
 
 
 def _requests(canvas: Canvas, trial: Trial, top: float, most: int) -> None:

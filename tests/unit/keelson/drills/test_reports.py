@@ -2,6 +2,7 @@
 
 import io
 from typing import Any
+from xml.etree import ElementTree
 
 import msgspec
 import pytest
@@ -54,6 +55,12 @@ def test_the_page_stands_alone_and_escapes_what_it_is_told() -> None:
     assert "&lt;gone&gt;" in text
     assert "skipped: &lt;none&gt;" in text
     assert not any(word in text for word in ("src=", "<link", "<script", "@import", "url("))
+
+
+def test_the_picture_is_xml_of_its_own() -> None:
+    found = ElementTree.fromstring(page.picture(result(Target("keelson", "1", [trial()]), Target("etcd", "<2>", [trial()]))))
+    assert [title.text for title in found.iter("{http://www.w3.org/2000/svg}text") if title.get("class") == "title"] == ["keelson 1", "etcd <2>"]
+    assert page.picture(result(Target("keelson", "1", [], skipped="none"))) == ""
 
 
 def test_both_targets_are_drawn_on_one_axis() -> None:
