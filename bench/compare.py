@@ -34,8 +34,8 @@ from keelson.cogs import output
 MEMBERS = 3
 DATA = Path(__file__).parent.parent / "build"
 OTHERS = ["etcd-3.4", "redis", "zookeeper", "raft-core", "pysyncobj", "pysyncobj-tuned"]
-BROKEN = (ConnectionBroken, OSError, TimeoutError)
-"""What a load raises that cannot be put on. OSError: a member that is gone."""
+BROKEN = (ConnectionBroken, OSError, TimeoutError, AssertionError)
+"""What a load raises that cannot be put on. OSError: a member that is gone; AssertionError: one that does not start or refuses what it needs."""
 LOOK_BELOW_S = 2.0
 """Cases shorter than this show whether something works; their figures are not kept."""
 
@@ -133,7 +133,7 @@ class Comparison:
         with tempfile.TemporaryDirectory(prefix=f"bench-{peer.name}-", dir=DATA) as folder, contextlib.ExitStack() as stack:
             try:
                 standing = stack.enter_context(peer.start(Path(folder), MEMBERS, tls=tls))
-            except (*BROKEN, AssertionError) as error:
+            except BROKEN as error:
                 self._record.sample(Sample(peer.name, number, todo[0], None, failed=f"did not start: {str(error).splitlines()[0]}"))
                 self._progress.line(f"  {peer.name} did not start: {error}")
                 return todo[1:]
@@ -152,11 +152,12 @@ class Comparison:
         try:
             rate = self._rate(standing, case) if case.percent else 0.0
             measured = self._measure(standing, case, rate or None)
+            resident = [resident_bytes(process) for process in standing.processes]
         except BROKEN as error:
             return Sample(peer.name, number, case, None, [], rate, f"{type(error).__name__}: {error}")
         if peer.name == REFERENCE and not case.percent and not case.tls and case.operation not in self._record.run.rates:
             self._note_rate(case, measured)
-        return Sample(peer.name, number, case, measured, [resident_bytes(process) for process in standing.processes], rate)
+        return Sample(peer.name, number, case, measured, resident, rate)
 
     def _measure(self, standing: Standing, case: Case, rate: float | None) -> Measured:
         return standing.measure(
@@ -180,7 +181,7 @@ class Comparison:
             for fact in lifecycle.measure(peer.kind, DATA, MEMBERS, self._plan.keys, self._plan.seconds, number):
                 facts.append(fact)
                 self._progress.line(f"  {fact.peer:<16}{fact.name:<62}{fact.value:>12,.2f} {fact.unit}")
-        except (*BROKEN, AssertionError) as error:
+        except Exception as error:  # whatever went wrong at the end of one life, the rest of the run is worth more
             self._progress.line(f"  {peer.name}: FAILED after {len(facts)} figures: {type(error).__name__}: {error}")
         self._record.facts(peer.name, number, facts)
 

@@ -112,13 +112,13 @@ def summary(latencies: list[float], errors: Counter[int], seconds: float, genera
     count = len(latencies)
     return Measured(
         count,
-        seconds,
-        count / seconds,
+        round(seconds, 4),
+        round(count / seconds, 2),
         round(1000 * sum(latencies) / count, 4) if count else 0.0,
         *(histogram.percentile_ms(share) for share in (0.5, 0.9, 0.99, 0.999)),
         round(1000 * max(latencies, default=0.0), 4),
         {str(status): times for status, times in sorted(errors.items())},
-        generator_cpu_s,
-        servers_cpu_s,
+        round(generator_cpu_s, 4),
+        [round(spent, 4) for spent in servers_cpu_s],
         histogram,
     )

@@ -42,6 +42,9 @@ NOTES = """## What to keep in mind
 * With few requests in flight latency is what counts, and it hangs on how quickly the kernel wakes processes up. With many, it is
   processor time: the column "cpu us" scatters less than the rates.
 * Serializable reads are answered by the member that was asked, without a word to the others; for ZooKeeper that is what a plain read is.
+* Redis and pysyncobj promise less than the others: what each acknowledges stands in the table of settings. Redis and ZooKeeper are loaded by small
+  clients of our own; at several hundred thousand reads a second these take as much of the machine as the server does.
+* Consul is in no registry that this was built from (Debian 12 has none), so it was not measured.
 * The disk of a virtual machine may acknowledge a sync before it is on the medium; all systems are measured on the same one.
 """
 
@@ -57,6 +60,18 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> lis
 
 def _ratio(value: float | None) -> str:
     return "" if value is None else f"**{value:.2f}**"
+
+
+def _origin(figures: Figures, runs: Iterable[Results | None]) -> str:
+    """Which of several runs a row comes from, as the last table numbers them."""
+    if len(figures.runs) < 2:
+        return ""
+    numbers = dict.fromkeys(at for run in runs for at, known in enumerate(figures.runs, 1) if known is run)
+    return f" [{', '.join(map(str, numbers))}]"
+
+
+def _named(figures: Figures, case: Case, peers: Sequence[str]) -> str:
+    return case.operation + _origin(figures, [figures.run(peer, case) for peer in peers])
 
 
 def target_rows(found: Iterable[Verdict]) -> list[list[str]]:
@@ -89,7 +104,7 @@ def closed_rows(figures: Figures, peers: Sequence[str], *, tls: bool) -> list[st
         head += [f"{peer} /s", "±", "p50 ms", "p99 ms", "cpu us"]
     rows = []
     for case in [case for case in figures.cases() if not case.percent and case.tls == tls]:
-        row = [case.operation, f"{case.in_flight:,}", where(case).removesuffix(", TLS")]
+        row = [_named(figures, case, peers), f"{case.in_flight:,}", where(case).removesuffix(", TLS")]
         for peer in peers:
             row += _cells(figures, peer, case)
         rows.append([*row, _ratio(figures.ratio(case))])
@@ -102,7 +117,7 @@ def open_rows(figures: Figures, peers: Sequence[str]) -> list[str]:
         head += [f"{peer} /s", "p50 ms", "p99 ms", "p99.9 ms"]
     rows = []
     for case in [case for case in figures.cases() if case.percent]:
-        row = [case.operation, f"{case.percent} %", f"{max(figures.rate(peer, case) for peer in peers):,.0f}"]
+        row = [_named(figures, case, peers), f"{case.percent} %", f"{max(figures.rate(peer, case) for peer in peers):,.0f}"]
         for peer in peers:
             rate, histogram = figures.median(peer, case), figures.histogram(peer, case)
             if rate is None:
@@ -118,7 +133,8 @@ def fact_rows(figures: Figures, peers: Sequence[str]) -> list[str]:
     for name in figures.fact_names():
         told, unit = [figures.fact(peer, name) for peer in peers], figures.unit(name)
         better = "less" if lower_is_better(unit) else "more"
-        rows.append([name, unit, better, *("" if value is None else f"{value:,.2f}" for value in told), _ratio(figures.fact_ratio(name))])
+        origin = _origin(figures, [figures.run_of_fact(peer, name) for peer in peers])
+        rows.append([name + origin, unit, better, *("" if value is None else f"{value:,.2f}" for value in told), _ratio(figures.fact_ratio(name))])
     return table(["", "unit", "better is", *peers, "ratio"], rows, 3) if rows else []
 
 
@@ -132,7 +148,7 @@ def other_systems(figures: Figures) -> list[str]:
         rates = [figures.median(peer, case) for peer in figures.peers]
         failed = ["failed" if figures.failures(peer, case) else "" for peer in figures.peers]
         cells = [why if rate is None else f"{rate:,.0f}" for rate, why in zip(rates, failed, strict=True)]
-        rows.append([case.operation, f"{case.in_flight:,}", *cells])
+        rows.append([_named(figures, case, figures.peers), f"{case.in_flight:,}", *cells])
     infos = {name: info for run in figures.runs for name, info in run.peers.items()}
     return [
         *table(["operation, requests a second", "in flight", *figures.peers], rows, 1),
@@ -142,12 +158,13 @@ def other_systems(figures: Figures) -> list[str]:
 
 def run_rows(figures: Figures) -> list[str]:
     rows = []
-    for run in figures.runs:
+    for number, run in enumerate(figures.runs, 1):
         busy = " (others were at work: figures scatter)" if run.machine.load_before > 0.5 else ""
         what = f"{len(run.samples)} samples, {len(run.facts)} other figures"
         look = " a look, not a measurement;" if run.plan.look else ""
         rows.append(
             [
+                f"[{number}]",
                 run.began,
                 run.machine.commit,
                 ", ".join(run.peers),
@@ -155,7 +172,7 @@ def run_rows(figures: Figures) -> list[str]:
                 f"{run.machine.load_before:.2f}{busy}",
             ]
         )
-    return table(["begun", "commit", "systems", "what", "load average before"], rows, 5)
+    return table(["", "begun", "commit", "systems", "what", "load average before"], rows, 6)
 
 
 def machine_rows(run: Results) -> list[str]:

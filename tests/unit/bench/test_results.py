@@ -148,6 +148,12 @@ def test_the_page_of_a_run(tmp_path: Path) -> None:
         "install it",
     ):
         assert expected in page
+    assert "[1]" in page, "the runs are numbered"
+    assert "| put [" not in page, "but rows of a lone run need not say which it was"
+    other = msgspec.structs.replace(run(both(90, Case("txn", 200, 20, "leader"))), began="2026-01-02T00:00:00Z")
+    page = report.build([done, other], tmp_path).read_text()
+    assert "| put [1] | 200 |" in page
+    assert "| txn [2] | 200 |" in page
     pictures = sorted(path.name for path in (tmp_path / "bench").iterdir())
     assert pictures == ["latency.svg", "open-loop.svg", "systems.svg", "throughput.svg"]
     assert all(f"(bench/{name})" in page for name in pictures)
