@@ -11,6 +11,7 @@ import contextlib
 import logging
 import socket
 import ssl
+import struct
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -29,6 +30,11 @@ ACCEPT_RETRY_S = 0.1
 """How long to wait when there is no descriptor for another connection."""
 HELD_BYTES_MAX = 512 << 10
 """What a caller may send while its certificate is looked at: what the loop reads at a time (256 kB), before it knows that reading is paused."""
+
+
+_RESET, _NO_RESET = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
+"""How a connection is closed. With TLS 1.3 a client without a certificate believes the handshake done before we say no, and the loop's TLS does not
+send the alert that would: the reset of a connection is an error to him in any case, its end looks like an answer that was cut off."""
 
 
 class Refused(Exception):
@@ -104,7 +110,11 @@ class Door:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
                 context = self._context()
+                if context is not None:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 await loop.connect_accepted_socket(lambda: vestibule, connection, ssl=context)
+            if context is not None:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_RESET)
             assert vestibule.transport is not None, "the connection is made by the end of the handshake"
             if context is not None:
                 await self._look_at(loop, vestibule.transport, remote)

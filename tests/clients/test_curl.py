@@ -68,7 +68,8 @@ def test_health_version_and_metrics(pair: Pair) -> None:
 def test_without_a_certificate_nobody_gets_in(pair: Pair) -> None:
     for cluster in pair:
         refused = curl(cluster, "/health", certificate=False)
-        assert refused.returncode in (35, 55, 56), (cluster.kind.name, refused)  # refused in or right after the handshake
+        # In or right after the handshake; 16 is a reset that meets curl where it sends its HTTP/2.
+        assert refused.returncode in (16, 35, 55, 56), (cluster.kind.name, refused)
         assert refused.stdout == ""
         assert curl(cluster, "/health").returncode == 0
 
