@@ -86,7 +86,7 @@ bench-full: venv ## All systems, three rounds, then docs/BENCHMARKS.md: at most 
 
 ## The environment
 
-.PHONY: venv lock proto clean
+.PHONY: venv lock proto compile pure clean
 venv: $(VENV)/.installed ## The virtual environment in .venv, with everything at its locked version
 $(VENV)/.installed: requirements-lock.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %s: make PYTHON=..." % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -104,6 +104,13 @@ lock: ## Write requirements-lock.txt anew, with today's versions of what pyproje
 proto: venv ## Compile kvstore/wire/proto anew
 	$(BIN)/python -m kvstore.wire.generate
 
-clean: ## Remove the environment, caches and build output; never ./data
+compile: venv ## Compile the hot pure modules in place with mypyc (docs/decisions/0008-mypyc.md); one to three minutes
+	$(BIN)/python compile.py -q build_ext --inplace
+
+pure: ## Remove what `make compile` made: before sources are edited
+	find kvstore -name '*.so' -delete
+	rm -f *__mypyc*.so
+
+clean: pure ## Remove the environment, caches and build output; never ./data
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -not -path './data/*' -exec rm -rf {} +
