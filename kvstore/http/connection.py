@@ -634,6 +634,14 @@ class Connection:
             self.finished = True
             self.say(frames.goaway(self.last_stream, NO_ERROR))
 
+    @property
+    def is_settled(self) -> bool:
+        """It takes no new streams, and none is left but those that have no end of their own (watches)."""
+        if self.closing:
+            return True
+        prompt = self.limits.unary_prefixes
+        return self.finished and not any(stream.head.path.startswith(prompt) for stream in self.streams.values())
+
     def ping(self, now_s: float) -> None:
         """Ask the client whether it is there."""
         self.pinged_s = now_s

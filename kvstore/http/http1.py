@@ -145,6 +145,11 @@ class Http1Connection(asyncio.Protocol):
         return self._exchange is not None or self.call is not None
 
     @property
+    def is_settled(self) -> bool:
+        """No request is under way that is answered in one piece and soon: such are served by the lane."""
+        return self.call is None
+
+    @property
     def is_lost(self) -> bool:
         return self._lost
 

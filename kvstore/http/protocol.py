@@ -58,6 +58,11 @@ class Server:
         for connection in list(self.connections.values()):
             connection.drain()
 
+    @property
+    def is_settled(self) -> bool:
+        """After `drain`: every client knows that it is to go elsewhere, and has the answers to what it asked before."""
+        return all(connection.is_settled for connection in self.connections.values())
+
     def close(self) -> None:
         """Say good-bye for good; what has been answered goes out."""
         for connection in list(self.connections.values()):
@@ -100,9 +105,8 @@ class Opening(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._server.connections[transport] = self
 
-    @property
-    def is_busy(self) -> bool:
-        return False
+    is_busy = False
+    is_settled = True
 
     def drain(self) -> None:
         self._transport.close()
@@ -189,6 +193,10 @@ class Http2(asyncio.Protocol):
     @property
     def is_busy(self) -> bool:
         return bool(self.connection.streams)
+
+    @property
+    def is_settled(self) -> bool:
+        return self._transport.is_closing() or self.connection.is_settled
 
     def drain(self) -> None:
         self.connection.drain()

@@ -88,6 +88,11 @@ class ClientPort:
             helper.cancel()
         self._server.drain()
 
+    @property
+    def is_settled(self) -> bool:
+        """After `stop`: nobody waits for an answer that comes soon, and nobody asks any more."""
+        return self._server.is_settled
+
     async def finish(self, grace_s: float = GRACE_S) -> None:
         """After `stop`: wait until all requests have ended, and hang up on those that have not in time (a watch has no end of its own)."""
         loop = asyncio.get_running_loop()

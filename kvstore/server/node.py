@@ -372,17 +372,20 @@ async def _stop(runner: Runner, transport: Transport, ports: list[ClientPort], f
     for port in ports:
         port.stop()
     if not failed.done():
-        await _finish_requests(runner.member)
+        await _finish_requests(runner.member, ports)
     await runner.stop()
     for port in ports:
         await port.finish(GRACE_S)
     await transport.close()
 
 
-async def _finish_requests(member: RunningMember) -> None:
-    """Let what was asked before be answered; whoever still waits after the grace time is told that the server stopped."""
+async def _finish_requests(member: RunningMember, ports: list[ClientPort]) -> None:
+    """Let what was asked before be answered; whoever still waits after the grace time is told that the server stopped.
+
+    Clients that were told to go elsewhere still ask here until they have read that: so the member serves until each connection is settled, too.
+    """
     for _ in range(int(GRACE_S / FINISH_POLL_S)):
-        if not member.requests_waiting:
+        if not member.requests_waiting and all(port.is_settled for port in ports):
             return
         await asyncio.sleep(FINISH_POLL_S)
 

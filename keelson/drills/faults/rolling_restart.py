@@ -4,9 +4,14 @@ With leadership handed over, requests under way finished and clients told to go 
 """
 
 import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from keelson.drills.cluster import Cluster
-from keelson.drills.fault import Fault, Tell
+from keelson.drills.fault import Fault, Tell, Verdict
+
+if TYPE_CHECKING:
+    from keelson.drills.trial import Trial
 
 REST_S = 1.0
 """Between two members. Clients that moved may come back, and etcd counts a peer as connected only after a while."""
@@ -30,3 +35,8 @@ class RollingRestart(Fault):
 
     async def heal(self, cluster: Cluster, tell: Tell) -> None:
         """Nothing is broken."""
+
+    def judge(self, trial: "Trial") -> Sequence[Verdict]:
+        met = trial.around
+        detail = f"{met.ok} answered, {met.failed} failed, {met.unknown} with unknown outcome, {met.retried} tries repeated by the client itself"
+        return [Verdict("members that are restarted in turn fail no request", met.failed + met.unknown == 0, detail)]

@@ -12,6 +12,7 @@ from tests.unit.http.conversation import (
     GOAWAY,
     PING,
     RST_STREAM,
+    UNARY,
     WINDOW_UPDATE,
     Conversation,
     code_of,
@@ -243,6 +244,19 @@ def test_6_8_a_drained_connection_is_told_twice_and_finishes_what_it_has() -> No
     talk.served[1].stream.send_head(200, (), True)
     assert [(kind, stream) for kind, _, stream, _ in talk.heard()] == [(HEADERS, 3)]
     assert not talk.served[0].has_left
+
+
+def test_a_drained_connection_is_settled_when_its_client_knows_and_has_the_answers_that_come_soon() -> None:
+    talk = Conversation(limits=Limits(unary_prefixes=(UNARY,)))
+    talk.says(request(1, "/watch"), request(3, UNARY, end=True))
+    talk.connection.drain()
+    assert not talk.connection.is_settled
+    (_, ping) = talk.heard()
+    talk.says(frame(PING, ACK, 0, ping[3]))
+    assert not talk.connection.is_settled, "a request waits for its answer"
+    talk.served[1].stream.send_head(200, (), True)
+    talk.heard()
+    assert talk.connection.is_settled, "a watch has no end of its own, and is not waited for"
 
 
 def test_a_lost_connection_is_told_to_who_serves() -> None:
