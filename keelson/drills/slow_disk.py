@@ -1,9 +1,10 @@
 """Run a command whose flushes to disk take longer: `python -I -S slow_disk.py CONTROL COMMAND...`, CONTROL being a file that says by how much.
 
-A filter of system calls (seccomp(2), user notification) has the kernel ask before each fsync, fdatasync, msync and sync_file_range; a process
-beside the command lets the call wait for as long as CONTROL says (seconds, as eight bytes of a little-endian double) and then lets the kernel do it.
-No rights are needed, it works for programs without any library in between, other calls cost nothing more, and the delay can change while the
-command runs; flushes of several threads wait side by side. What is written through a file opened for synchronous writing is not delayed.
+A filter of system calls (seccomp(2), user notification) has the kernel ask before each fsync, fdatasync, msync, sync_file_range and pwritev2; a
+process beside the command lets the call wait for as long as CONTROL says (seconds, as eight bytes of a little-endian double) and then lets the
+kernel do it. No rights are needed, it works for programs without any library in between, other calls cost nothing more, and the delay can change
+while the command runs; flushes of several threads wait side by side. pwritev2 is among them because it can write and flush in one (RWF_DSYNC), as
+Keelson's journal does. What is written through a file opened for synchronous writing is not delayed.
 """
 
 import ctypes
@@ -32,8 +33,8 @@ _REPLY = struct.Struct("<QqiI")
 
 # The calls' numbers, the machine as the kernel's audit names it, and the number of seccomp itself.
 _MACHINES = {
-    "x86_64": ((74, 75, 26, 277), 0xC000003E, 317),
-    "aarch64": ((82, 83, 227, 84), 0xC00000B7, 277),
+    "x86_64": ((74, 75, 26, 277, 328), 0xC000003E, 317),
+    "aarch64": ((82, 83, 227, 84, 287), 0xC00000B7, 277),
 }
 
 

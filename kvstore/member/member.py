@@ -174,6 +174,7 @@ class Member:
         self._effects = Effects([], [], [], [])
 
         self._committed: deque[Entry] = deque()
+        self._forwarded: list[ForwardProposals] = []
         self._state_busy: StateWork | None = None
         self._state_wanted: deque[StateWork] = deque()
         self._state_out: list[StateWork] = []
@@ -444,7 +445,7 @@ class Member:
         elif isinstance(message, ForwardProposals):
             # What no member can read would be committed, and then stop every member.
             if all(map(is_command, message.datas)):
-                self.raft.step(message)
+                self._forwarded.append(message)
         elif isinstance(message, ChangeQuestion):
             self._reconfiguration.on_question(message)
         elif isinstance(message, ChangeAnswer):
@@ -582,6 +583,7 @@ class Member:
         """Do everything that the inputs since the last pump made possible, as far as one turn allows (`has_work` says if more is left)."""
         if self._stopped:
             return
+        self._take_forwarded()
         self._send_proposals()
         if self._reconfiguration.pending:
             self._reconfiguration.advance()
@@ -600,6 +602,14 @@ class Member:
     def take_effects(self) -> Effects:
         effects, self._effects = self._effects, Effects([], [], [], [])
         return effects
+
+    def _take_forwarded(self) -> None:
+        """After all else that came with them: a leader that was paused may hear in the same turn that it leads no more, and would have taken them
+        into a log that nobody follows."""
+        if self._forwarded:
+            forwarded, self._forwarded = self._forwarded, []
+            for message in forwarded:
+                self.raft.step(message)
 
     def _send_proposals(self) -> None:
         while (batch := self.proposals.next_batch()) and self.raft.leader != NOBODY:

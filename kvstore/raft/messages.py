@@ -139,7 +139,7 @@ class InstallSnapshotReply(Message, frozen=True, gc=False, array_like=True, tag=
 
 
 class ForwardProposals(Message, frozen=True, gc=False, array_like=True, tag=11):
-    """A follower's clients' proposals for the leader; dropped silently if the receiver is not leader any more."""
+    """A follower's clients' proposals for the leader; dropped silently if the receiver is not leader and knows of none in a later term."""
 
     datas: tuple[bytes, ...]
 
