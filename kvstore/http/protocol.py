@@ -92,6 +92,10 @@ class Server:
         return found
 
 
+TLS_RECORD = b"\x16"
+"""What a TLS handshake begins with."""
+
+
 class Opening(asyncio.Protocol):
     """A connection until its first bytes say what it speaks."""
 
@@ -117,6 +121,9 @@ class Opening(asyncio.Protocol):
             self._held = data
             return
         server, transport = self._server, self._transport
+        if data.startswith(TLS_RECORD):
+            transport.abort()  # as etcd does: whatever was answered, to that client it would be broken TLS
+            return
         protocol: Http2 | Http1Connection
         if data.startswith(PREFACE):
             protocol = Http2(server, self.info)

@@ -375,7 +375,8 @@ async def _stop(runner: Runner, transport: Transport, ports: list[ClientPort], f
         await _finish_requests(runner.member, ports)
     await runner.stop()
     for port in ports:
-        await port.finish(GRACE_S)
+        # Who failed has told everybody that it stopped; streams would only learn of it later.
+        await port.finish(0.0 if failed.done() else GRACE_S)
     await transport.close()
 
 

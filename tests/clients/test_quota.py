@@ -69,7 +69,7 @@ def life(ctl: Etcdctl) -> None:
     wait_until(lambda: sizes(ctl)[0] > 0.9 * QUOTA, 5, "the size that was found too large is shown")
     full = sizes(ctl)[0]
     ctl("alarm", "disarm", mask=alarms_only)
-    ctl("put", "still", "full")
+    ctl("put", "still", stdin=VALUE.decode())
     ctl("alarm", "list", mask=alarms_only)
     revision = json.loads(unnoted(ctl, "get", "none", "-w", "json"))["header"]["revision"]
     assert unnoted(ctl, "compact", str(revision), "--physical") == f"compacted revision {revision}\n"

@@ -94,12 +94,6 @@ def read_before_it_is_applied(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Reads, "confirmed", lambda reads, context, index: original(reads, context, Index(0)))
 
 
-def read_rounds_are_numbered_anew_at_every_start(patch: pytest.MonkeyPatch) -> None:
-    """Our own third mistake: an answer from before a restart confirms a read after it."""
-    original = Reads.__init__
-    patch.setattr(Reads, "__init__", lambda reads, timeout_s, first_context: original(reads, timeout_s, 0))
-
-
 def conflicts_are_not_truncated(patch: pytest.MonkeyPatch) -> None:
     def accept(log: Log, prev_index: Index, prev_term: Any, entries: Any) -> Index | None:
         if log.term_at(prev_index) != prev_term:
@@ -374,7 +368,6 @@ MUTATIONS: list[tuple[Patch, str, range, dict[str, Any]]] = [
     (reads_without_a_quorum, "bare", range(1, 61), STORMY),
     (reads_confirmed_by_old_answers, "bare", range(1, 61), SPLIT),
     (reads_without_a_quorum, "store", range(1, 61), STORMY),
-    (read_rounds_are_numbered_anew_at_every_start, "store", range(85, 185), RESTARTING),
     (read_before_it_is_applied, "store", range(1, 31), STORMY),
     (conflicts_are_not_truncated, "bare", range(1, 61), STORMY),
     (applied_index_is_not_stored_with_the_state, "store", range(1, 31), {**STORMY, "commit_entries": 10}),

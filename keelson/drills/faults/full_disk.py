@@ -5,15 +5,17 @@ file's first page, which is an error of another name (EFBIG) in the same places.
 """
 
 import asyncio
+import contextlib
 
 from keelson.drills import small_disk
-from keelson.drills.cluster import Cluster, Member
+from keelson.drills.cluster import Cluster, Member, NotReady
 from keelson.drills.fault import Fault, Impossible, Tell
 from keelson.drills.small_disk import NoSmallDisk, SmallDisk
 
 DISK_BYTES = 192 << 20
 """etcd allots two files of 64 MB for its log before it says that it serves."""
 PAGE_BYTES = 4096
+ENDING_S = 2.0
 
 
 class FullDisk(Fault):
@@ -51,15 +53,20 @@ class FullDisk(Fault):
         full = self._full
         assert full is not None
         assert full.process is not None
-        ended = not full.alive()
+        ended = await self._has_ended(full)
         tell(f"there is room again; {full.name} {'had ended, and is started' if ended else 'runs still'}")
         if self.mounts:
             self._disks[full.name].free()
         elif not ended:
             small_disk.unlimit_files(full.process.pid)
         if ended:
-            await full.wait_exit()
             await full.restart()
+
+    async def _has_ended(self, member: Member) -> bool:
+        """A member that has met the full disk takes a moment to end."""
+        with contextlib.suppress(NotReady):
+            await member.wait_exit(ENDING_S)
+        return not member.alive()
 
     async def clean_up(self, cluster: Cluster) -> None:
         for disk in self._disks.values():

@@ -1,5 +1,8 @@
 """The pages of the client port that are not API: health, version, metrics, variables, and everything that is not there."""
 
+import contextlib
+import socket
+
 import pytest
 
 from kvstore.api.rpc import Settings
@@ -97,3 +100,10 @@ def test_without_metrics_there_is_no_such_page(served: Served) -> None:
 def test_head_has_no_body(served: Served) -> None:
     answer = served.http.request("HEAD", "/debug/vars")
     assert (answer.status, answer.body) == (200, b"")
+
+
+def test_tls_where_there_is_none_is_hung_up_on_without_a_word(served: Served) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), 10) as wire:
+        wire.sendall(bytes.fromhex("1603010200010001fc0303"))
+        with contextlib.suppress(ConnectionResetError):
+            assert wire.recv(100) == b""

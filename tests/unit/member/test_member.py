@@ -23,7 +23,17 @@ from kvstore.model import Member as MemberRecord
 from kvstore.model import Put, Range, Txn
 from kvstore.mvcc.scan import KEYS_PER_STEP
 from kvstore.raft.config import Config
-from kvstore.raft.messages import ConfState, ForwardProposals, Heartbeat, PreVoteReply, VoteReply
+from kvstore.raft.messages import (
+    AppendRequest,
+    ConfState,
+    Entry,
+    ForwardProposals,
+    ForwardReadIndex,
+    Heartbeat,
+    PreVoteReply,
+    ReadIndexReply,
+    VoteReply,
+)
 from kvstore.statemachine.commands import decode_command, encode_command
 from kvstore.statemachine.machine import Machine
 from kvstore.statemachine.members import Action
@@ -32,7 +42,7 @@ from kvstore.storage.raftlog import RaftLog
 
 
 class Alone:
-    def __init__(self, voters: int = 1, **settings: Any) -> None:
+    def __init__(self, voters: int = 1, first_request_id: int = 0, **settings: Any) -> None:
         self.state = MemoryEngine()
         self.log = RaftLog(MemoryEngine())
         conf = ConfState(tuple(MemberId(number) for number in range(1, voters + 1)))
@@ -41,7 +51,7 @@ class Alone:
         machine.begin(self.state.begin_write())
         machine.conf = encode_conf(conf)
         config = MemberConfig(ClusterId(1), Config(MemberId(1)), "m1", (), "3.6.0", "3.6.0", **settings)
-        self.member = Member(config, self.log, machine, draw=lambda low, high: low, first_request_id=0, now_s=0.0)
+        self.member = Member(config, self.log, machine, draw=lambda low, high: low, first_request_id=first_request_id, now_s=0.0)
         self.now_s = 0.0
         self.answers: dict[str, Any] = {}
         self.commits = 0
@@ -152,6 +162,33 @@ def test_whoever_waits_for_work_that_the_disk_is_at_is_told_too() -> None:
     assert [type(work) for work in alone.work] == [ExportState, HashState]
     alone.member.stop()
     assert {token: type(answer) for token, answer in alone.member.take_effects().replies} == {"export": Stopped, "hash": Stopped}
+
+
+def test_an_answer_from_before_a_restart_confirms_no_read_after_it() -> None:
+    """Leader and term are the same, and so was the number of the round once: our own third mistake, rare enough to need hundreds of worlds."""
+    leader, own, term = MemberId(2), MemberId(1), Term(1)
+
+    def started(first_request_id: int) -> Alone:
+        follower = Alone(voters=3, first_request_id=first_request_id)
+        follower.member.step(AppendRequest(leader, own, term, Index(0), Term(0), Index(1), (Entry(term, Index(1), b""),)))
+        follower.pump()
+        return follower
+
+    def ask(follower: Alone) -> int:
+        follower.member.read(Range(b"key"), "read")
+        follower.member.pump()
+        [question] = [message for message in follower.member.take_effects().messages if isinstance(message, ForwardReadIndex)]
+        return question.context
+
+    before = ask(started(1 << 40))
+    after = started(1 << 50)
+    question = ask(after)
+    after.member.step(ReadIndexReply(leader, own, term, before, Index(1)))
+    after.pump()
+    assert "read" not in after.answers
+    after.member.step(ReadIndexReply(leader, own, term, question, Index(1)))
+    after.pump()
+    assert after.answers["read"].count == 0
 
 
 def test_a_later_order_to_move_leadership_answers_who_gave_the_earlier_one() -> None:
