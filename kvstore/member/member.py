@@ -175,6 +175,7 @@ class Member:
 
         self._committed: deque[Entry] = deque()
         self._forwarded: list[ForwardProposals] = []
+        self._forwarded_ticks = 0
         self._state_busy: StateWork | None = None
         self._state_wanted: deque[StateWork] = deque()
         self._state_out: list[StateWork] = []
@@ -432,6 +433,7 @@ class Member:
         self._compact_automatically()
         self._leave()
         self._corruption.tick()
+        self._drop_forwarded()
         if self.lessor.active:
             for lease_id in self.lessor.expired(now_s):
                 self._revoke_expired(lease_id)
@@ -605,11 +607,19 @@ class Member:
 
     def _take_forwarded(self) -> None:
         """After all else that came with them: a leader that was paused may hear in the same turn that it leads no more, and would have taken them
-        into a log that nobody follows."""
-        if self._forwarded:
-            forwarded, self._forwarded = self._forwarded, []
+        into a log that nobody follows. While leadership is being handed over they wait: dropped, they would be lost to clients that wait for them
+        elsewhere."""
+        if self._forwarded and self.raft.takes_proposals:
+            forwarded, self._forwarded, self._forwarded_ticks = self._forwarded, [], 0
             for message in forwarded:
                 self.raft.step(message)
+
+    def _drop_forwarded(self) -> None:
+        """What has found no leader for long is given up: whoever waits for it is told by a time-out."""
+        if self._forwarded:
+            self._forwarded_ticks += 1
+            if self._forwarded_ticks > 2 * self.config.raft.election_ticks:
+                self._forwarded, self._forwarded_ticks = [], 0
 
     def _send_proposals(self) -> None:
         while (batch := self.proposals.next_batch()) and self.raft.leader != NOBODY:

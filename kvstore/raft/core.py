@@ -191,6 +191,11 @@ class Raft:
         leader.append(self, datas)
         return Proposed.ACCEPTED
 
+    @property
+    def takes_proposals(self) -> bool:
+        """Whether proposals have somewhere to go: our log, or a leader that we know of."""
+        return self.transferee == NOBODY if self.role is Role.LEADER else self.leader != NOBODY
+
     def propose_change(self, change: Change) -> Proposed:
         """Change the membership; only at the leader, one at a time (dissertation, 4.1)."""
         self._settled = False

@@ -161,8 +161,9 @@ def refuse_snapshot(raft: "Raft", meta: SnapshotMeta) -> None:
 
 def on_forwarded_proposals(raft: "Raft", message: ForwardProposals) -> None:
     """The sender takes us for leader, which we are not any more: passed on to whom we follow, as etcd does (a leader that was paused finds many of
-    these when it goes on). Only if we know of a later term than the sender did: so each passing on raises the term, and none goes round for ever."""
-    if message.term < raft.term and raft.leader not in (NOBODY, message.sender):
+    these when it goes on); perhaps back to the sender, who leads by now. Only if we know of a later term than the sender did: so each passing on
+    raises the term, and none goes round for ever."""
+    if message.term < raft.term and raft.leader != NOBODY:
         raft.messages.append(ForwardProposals(raft.id, raft.leader, raft.term, message.datas))
 
 

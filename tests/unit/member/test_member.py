@@ -191,6 +191,28 @@ def test_an_answer_from_before_a_restart_confirms_no_read_after_it() -> None:
     assert after.answers["read"].count == 0
 
 
+def test_proposals_that_arrive_while_leadership_is_handed_over_go_to_the_next_leader() -> None:
+    """A member that is restarted hands over first, and other members' clients must not lose what was on its way to it."""
+    own, second, term = MemberId(1), MemberId(2), Term(1)
+    leader = Alone(voters=3)
+    leader.tick(15)
+    leader.member.step(PreVoteReply(second, own, term, True))
+    leader.pump()
+    leader.member.step(VoteReply(second, own, term, True))
+    leader.pump()
+    leader.member.move_leader(second, "order")
+    leader.pump()
+    put = encode_command(RequestId(5), Put(b"key", b"value"))
+    last = leader.member.raft.last_index
+    leader.member.step(ForwardProposals(second, own, term, (put,)))
+    leader.pump()
+    assert leader.member.raft.last_index == last
+    leader.member.step(Heartbeat(second, own, Term(2), Index(0)))
+    leader.member.pump()
+    told = [each for each in leader.member.take_effects().messages if isinstance(each, ForwardProposals) and put in each.datas]
+    assert told == [ForwardProposals(own, second, Term(2), (put,))]
+
+
 def test_a_later_order_to_move_leadership_answers_who_gave_the_earlier_one() -> None:
     alone = Alone(voters=3)
     raft = alone.member.raft

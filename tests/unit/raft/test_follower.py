@@ -44,7 +44,7 @@ def test_an_append_that_wants_no_answer_is_still_refused_if_it_does_not_fit(prev
     [
         (3, 1, True),  # of the term in which we led, perhaps
         (3, 2, False),  # as late as we are, and yet it takes us for leader: it errs, and might be sent it back
-        (2, 1, False),  # from the leader of now, of before it led
+        (2, 1, True),  # from the leader of now, of before it led
     ],
 )
 def test_proposals_for_a_leader_of_before_are_passed_on_to_the_one_of_now(sender: int, term: int, passed_on: bool) -> None:
