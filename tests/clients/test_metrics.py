@@ -213,7 +213,7 @@ def test_what_cannot_be_equal_is_plausible(two: tuple[Cluster, Cluster]) -> None
     assert abs(told.value("process_start_time_seconds") - time.time()) < 600
     assert told.value("etcd_server_id", server_id=own) == 1
     assert told.value("etcd_server_health_success") >= 1
-    assert told.value("keelson_event_loop_lag_seconds_count") > 5
+    assert told.value("keelson_event_loop_lag_seconds_count") > 0
     assert told.value("os_fd_limit") >= told.value("os_fd_used") > 0
 
 

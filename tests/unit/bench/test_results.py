@@ -155,7 +155,8 @@ def test_the_page_of_a_run(tmp_path: Path) -> None:
     assert "| put [1] | 200 |" in page
     assert "| txn [2] | 200 |" in page
     pictures = sorted(path.name for path in (tmp_path / "bench").iterdir())
-    assert pictures == ["latency.svg", "open-loop.svg", "systems.svg", "throughput.svg"]
+    ours = [name for name in pictures if not name.startswith("drill-")]  # those are of the drills that were kept, whatever runs there are
+    assert ours == ["latency.svg", "open-loop.svg", "systems.svg", "throughput.svg"]
     assert all(f"(bench/{name})" in page for name in pictures)
 
 
