@@ -17,6 +17,7 @@ from kvstore.described import described
 from kvstore.model import DeleteRange, Put, Range, Txn
 from kvstore.wire import codec
 from kvstore.wire.messages import METHODS
+from kvstore.wire.status import Code, RpcError, describe
 
 log = logging.getLogger("kvstore.api")
 access = logging.getLogger("kvstore.access")
@@ -31,6 +32,14 @@ _REQUESTS: dict[str, Callable[[bytes], Any]] = {
     "/etcdserverpb.KV/DeleteRange": codec.delete_range_request,
     "/etcdserverpb.KV/Txn": codec.txn_request,
 }
+
+
+def outcome_of(error: BaseException) -> tuple[Code, str]:
+    """Code and text for the client; what is our own mistake goes to the log, too."""
+    code, text = describe(error)
+    if code is Code.INTERNAL and not isinstance(error, RpcError):
+        log.error("a call failed for a reason of our own", exc_info=error)
+    return code, text
 
 
 class Calls:

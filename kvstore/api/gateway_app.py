@@ -4,13 +4,12 @@ import asyncio
 import codecs
 import contextlib
 import json
-import logging
 from collections.abc import AsyncGenerator, Callable
 from time import perf_counter
 from typing import Any
 
 from kvstore.api.admission import Admission
-from kvstore.api.calls import Calls
+from kvstore.api.calls import Calls, outcome_of
 from kvstore.api.gateway_keys import GatewayKeys, text_of
 from kvstore.api.grpc_app import STAYS_OPEN, AsgiSend, Disconnected, Receive, Scope, client_version, innermost
 from kvstore.api.held import Held, Share
@@ -19,9 +18,7 @@ from kvstore.api.rpc import Context, Settings, Stats, Stream, Unary
 from kvstore.wire.gateway import PATHS, ObjectSplitter, error_object, parse_json, parse_request, write_json
 from kvstore.wire.grpc import Headers, timeout_s, too_large
 from kvstore.wire.messages import Method
-from kvstore.wire.status import HTTP_STATUS, Code, RpcError, describe
-
-log = logging.getLogger("kvstore.api")
+from kvstore.wire.status import HTTP_STATUS, Code, RpcError
 
 JSON = (b"content-type", b"application/json")
 METADATA = (b"grpc-metadata-content-type", b"application/grpc")
@@ -93,9 +90,7 @@ class GatewayApp:
             pass
         except* Exception as group:
             error = innermost(group)
-            told, text = describe(error)
-            if told is Code.INTERNAL and not isinstance(error, RpcError):
-                log.error("a call failed for a reason of our own", exc_info=error)
+            told, text = outcome_of(error)
             code = told.words
             with contextlib.suppress(Disconnected):
                 await (_reply(send, HTTP_STATUS[told], error_object(told, text)) if answer is None else answer.fail(told, text))

@@ -4,8 +4,6 @@ Taken are the four calls about keys from callers who show nothing of themselves,
 answer alike.
 """
 
-import logging
-from time import perf_counter
 from typing import Any
 
 from msgspec import Struct
@@ -16,14 +14,12 @@ from kvstore.api.calls import Calls
 from kvstore.api.cors import Cors
 from kvstore.api.gateway_app import JSON, METADATA, error_text, metadata
 from kvstore.api.gateway_keys import GatewayKeys, Keys
-from kvstore.api.lane import Later
+from kvstore.api.pending import Later, Pending
 from kvstore.api.rpc import Context, Settings, Stats
 from kvstore.http.http1 import Call
 from kvstore.http.http1_head import Head, Header
 from kvstore.wire.gateway import PATHS, error_object
-from kvstore.wire.status import HTTP_STATUS, Code, RpcError, describe
-
-log = logging.getLogger("kvstore.api")
+from kvstore.wire.status import HTTP_STATUS, Code, RpcError
 
 _COUNTED = b"grpc-metadata-client-api-version"
 """Whose calls are counted one by one."""
@@ -75,7 +71,7 @@ class GatewayLane:
         plan: Plan | None = memo[1] if memo is not None and memo[0] is self else self._plan(head)
         if plan is None:
             return False
-        pending = Pending(self, call, plan)
+        pending = PendingCall(self, call, plan)
         try:
             self._check(plan.keys.path, plan.context)
             request = plan.keys.read(call.body)
@@ -102,22 +98,15 @@ class GatewayLane:
         return plan
 
 
-class Pending:
-    """A call that waits for its outcome (`backend.Answer`)."""
-
-    __slots__ = ("_began_s", "_call", "_done", "_lane", "_plan", "timer")
+class PendingCall(Pending):
+    __slots__ = ("_call", "_lane", "_plan")
 
     def __init__(self, lane: GatewayLane, call: Call, plan: Plan) -> None:
+        super().__init__()
         self._lane = lane
         self._call = call
         self._plan = plan
-        self._done = False
-        self._began_s = perf_counter()
-        self.timer: Any = None
         lane.stats.started[plan.keys.path] += 1
-
-    def done(self) -> bool:
-        return self._done
 
     def set_result(self, result: Any) -> None:
         plan = self._plan
@@ -129,26 +118,14 @@ class Pending:
         self._call.respond(200, plan.headers, text)
         self._end(plan.ok, result)
 
-    def set_exception(self, error: BaseException) -> None:
-        code, text = describe(error)
-        if code is Code.INTERNAL and not isinstance(error, RpcError):
-            log.error("a call failed for a reason of our own", exc_info=error)
+    def _fail(self, code: Code, text: str) -> None:
         self._call.respond(HTTP_STATUS[code], self._plan.failed_headers, error_text(error_object(code, text)))
         self._end((self._plan.keys.path, code.words), None)
 
-    def expire(self) -> None:
-        self.timer = None
-        if not self._done:
-            self.set_exception(TimeoutError())
-
     def _end(self, how: tuple[str, str], result: Any) -> None:
-        self._done = True
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+        took_s = self._close()
         calls = self._lane.calls
         self._lane.stats.handled[how] += 1
-        took_s = perf_counter() - self._began_s
         if took_s > calls.observed_from_s:
             request, answer = self._plan.keys.as_grpc(self._call.body, result)
             scope = {"path": self._call.head.path, "client": self._call.client}

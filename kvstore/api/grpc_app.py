@@ -6,22 +6,19 @@ worth a third of the throughput); the constant parts of an answer are shared obj
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from time import perf_counter
 from typing import Any
 
 from kvstore.accounts import Credentials
 from kvstore.api.admission import Admission
-from kvstore.api.calls import Calls
+from kvstore.api.calls import Calls, outcome_of
 from kvstore.api.held import FREE_ANSWER_BYTES, Held, Share
 from kvstore.api.identity import AUTHORIZATION, TOKEN, common_name, credentials_of
 from kvstore.api.rpc import Context, Send, Settings, Stats, Stream, Unary
 from kvstore.errors import InvalidClientApiVersion
 from kvstore.wire.grpc import PREFIX_BYTES, Headers, MessageReader, decompressed, prefixed, timeout_s, too_large, trailers
 from kvstore.wire.status import Code, RpcError, describe
-
-log = logging.getLogger("kvstore.api")
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -227,10 +224,7 @@ async def _finish(send: AsgiSend, started: bool, last: dict[str, Any]) -> None:
 
 
 async def _fail(send: AsgiSend, error: BaseException, started: bool = False) -> None:
-    """Tell the client; what is our mistake goes to the log, too."""
-    code, text = describe(error)
-    if code is Code.INTERNAL and not isinstance(error, RpcError):
-        log.error("a call failed for a reason of our own", exc_info=error)
+    code, text = outcome_of(error)
     with contextlib.suppress(Disconnected, OSError):
         await _finish(send, started, {"type": "http.response.trailers", "headers": trailers(code, text)})
 

@@ -4,9 +4,7 @@ The server asks `lane(call)` when a call's message is whole (kvstore/http/lane.p
 authentication is off; `GrpcApp` serves all others, and both answer alike. Who traces wraps the application, and has no lane.
 """
 
-import logging
 from collections.abc import Callable
-from time import perf_counter
 from typing import Any
 
 from msgspec import Struct
@@ -16,15 +14,11 @@ from kvstore.api.backend import Backend
 from kvstore.api.calls import Calls
 from kvstore.api.grpc_app import metadata
 from kvstore.api.kv import KV
+from kvstore.api.pending import Later, Pending
 from kvstore.api.rpc import Context, Stats
 from kvstore.http.lane import Call, Head
 from kvstore.wire.grpc import PREFIX_BYTES, too_large, trailers
-from kvstore.wire.status import Code, RpcError, describe
-
-log = logging.getLogger("kvstore.api")
-
-Later = Callable[[float, Callable[[], None]], Any]
-"""Calls a function after so many seconds, unless what it gives is cancelled: an event loop's `call_later`."""
+from kvstore.wire.status import Code
 
 
 class Plan(Struct, frozen=True):
@@ -60,7 +54,7 @@ class Lane:
         head = call.head
         if self._guarded():
             return False
-        pending = call.taker = Pending(self, call)
+        pending = call.taker = PendingCall(self, call)
         try:
             plan = head.memo or self._plan(head)
             pending.plan = plan
@@ -87,22 +81,15 @@ class Lane:
         return plan
 
 
-class Pending:
-    """A call that waits for its outcome (`backend.Answer`)."""
-
-    __slots__ = ("_began_s", "_call", "_done", "_lane", "plan", "timer")
+class PendingCall(Pending):
+    __slots__ = ("_call", "_lane", "plan")
 
     def __init__(self, lane: Lane, call: Call) -> None:
+        super().__init__()
         self._lane = lane
         self._call = call
-        self._done = False
-        self._began_s = perf_counter()
         self.plan: Plan | None = None
-        self.timer: Any = None
         lane.stats.started[call.head.path] += 1
-
-    def done(self) -> bool:
-        return self._done
 
     def set_result(self, result: Any) -> None:
         plan = self.plan
@@ -115,17 +102,9 @@ class Pending:
         self._call.answer(answer)
         self._end(plan.ok, answer)
 
-    def set_exception(self, error: BaseException) -> None:
-        code, text = describe(error)
-        if code is Code.INTERNAL and not isinstance(error, RpcError):
-            log.error("a call failed for a reason of our own", exc_info=error)
+    def _fail(self, code: Code, text: str) -> None:
         self._call.fail(trailers(code, text))
         self._end((self._call.head.path, code.words), b"")
-
-    def expire(self) -> None:
-        self.timer = None
-        if not self._done:
-            self.set_exception(TimeoutError())
 
     def left(self) -> None:
         """The client does not wait any more."""
@@ -133,16 +112,12 @@ class Pending:
             self._end((self._call.head.path, Code.CANCELED.words), b"")
 
     def _end(self, how: tuple[str, str], answer: bytes) -> None:
-        self._done = True
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+        took_s = self._close()
         lane = self._lane
         stats, calls, call = lane.stats, lane.calls, self._call
         stats.received_bytes += len(call.body)
         stats.sent_bytes += len(answer)
         stats.handled[how] += 1
-        took_s = perf_counter() - self._began_s
         if took_s > calls.observed_from_s:
             credentials = None if self.plan is None else self.plan.context.credentials
             scope = {"path": call.head.path, "client": call.client}

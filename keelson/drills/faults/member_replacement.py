@@ -1,14 +1,11 @@
 """A member's machine is lost with its disk: it is removed from the cluster, and an empty one takes its place, under its name and address."""
 
-import asyncio
 import shutil
-import time
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 from keelson.drills.cluster import Cluster, Member
 from keelson.drills.fault import Fault, Tell
-from kvstore.client.client import Client, StoreError
+from keelson.drills.upkeep import insist
+from kvstore.client.client import Client
 
 CHANGE_TIMEOUT_S = 20.0
 """A change of membership is refused for a while after a member was lost: etcd wants to have been connected to the others for 5 s."""
@@ -34,24 +31,12 @@ class MemberReplacement(Fault):
         async with Client([member.client_url for member in others], tls=lost.tls, timeout_s=5) as client:
             listed = (await client.members()).members
             tell(f"{lost.name} removed")
-            await _insist(lambda: client.member_remove(next(each.ID for each in listed if each.name == lost.name)))
+            await insist(lambda: client.member_remove(next(each.ID for each in listed if each.name == lost.name)), CHANGE_TIMEOUT_S, RETRY_S)
             tell(f"an empty {lost.name} added")
-            answer = await _insist(lambda: client.member_add([lost.peer_url]))
+            answer = await insist(lambda: client.member_add([lost.peer_url]), CHANGE_TIMEOUT_S, RETRY_S)
         names = {member.peer_url: member.name for member in cluster.members}
         lost.initial_cluster = ",".join(f"{names[url]}={url}" for each in answer.members for url in each.peerURLs)
         lost.initial_cluster_state = "existing"
         await lost.close_client()
         await lost.restart()
         tell(f"{lost.name} serves")
-
-
-async def _insist(change: Callable[[], Awaitable[Any]]) -> Any:
-    """Ask for a change of membership until it is granted, at most `CHANGE_TIMEOUT_S`. Raises StoreError."""
-    deadline_s = time.monotonic() + CHANGE_TIMEOUT_S
-    while True:
-        try:
-            return await change()
-        except StoreError:
-            if time.monotonic() > deadline_s:
-                raise
-        await asyncio.sleep(RETRY_S)
