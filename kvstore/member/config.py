@@ -34,7 +34,7 @@ class MemberConfig(Struct, frozen=True):
     auto_compaction: AutoCompaction = AutoCompaction()
     corruption_checks: CorruptionChecks = CorruptionChecks()
     commit_entries: int = 4_096
-    """Applied entries after which the state is committed to disk."""
+    """Applied entries after which the state is committed to disk, and never more than make the log due to be cut: that waits for the state."""
     commit_bytes: int = 8 << 20
     commit_ticks: int = 10
     """Ticks after which a dirty state is committed even if little was written."""

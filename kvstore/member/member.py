@@ -181,6 +181,7 @@ class Member:
         self._state_out: list[StateWork] = []
         """Copies and hashes that the state thread is at, or has before it."""
         self._commit_forced = False
+        self._commit_entries = min(config.commit_entries, config.snapshot_entries + config.catchup_entries)
         self._dirty_entries = 0
         self._dirty_bytes = 0
         self._ticks_since_commit = 0
@@ -860,7 +861,7 @@ class Member:
             if self._state_busy is not None:
                 return
         due = (
-            self._dirty_entries >= self.config.commit_entries
+            self._dirty_entries >= self._commit_entries
             or self._dirty_bytes >= self.config.commit_bytes
             or (self._ticks_since_commit >= self.config.commit_ticks and not clean)
             or (self._commit_forced and not clean)
