@@ -1,1 +1,6 @@
-"""Scheduler, controllers and node agents. Not built yet: the store comes first."""
+"""Everything that reaches the cluster through the API server alone.
+
+kit (informers, queues, election), scheduler, controllers, kubelet, proxy, dns, cloud
+
+Each agent is a program of its own (`python -m agents.NAME.main`) and knows no other agent; they meet in the objects of the API.
+"""

@@ -1,0 +1,1 @@
+"""What an infrastructure gives: addresses of load balancers, zones of nodes."""

@@ -1,0 +1,1 @@
+"""Services become addresses that answer."""

@@ -1,0 +1,1 @@
+"""What else must hold of a write, one plug-in a file."""

@@ -1,0 +1,1 @@
+"""The door into the API server: for agents, launcher and tests."""

@@ -1,0 +1,109 @@
+"""Schemas as patches and validation walk them: Kubernetes' OpenAPI definitions with their `x-kubernetes-` extensions, and custom resources' own.
+
+`built_in` reads the definitions out of kubernetes-validate, which holds them whole. `Node` is one place in a schema; nodes are made as they are first
+walked and kept, so that a walk costs a dict lookup a step.
+"""
+
+import json
+from functools import cache
+from importlib import resources
+from typing import Any
+
+VERSION = "v1.37.0"
+"""The release of Kubernetes whose API this is."""
+
+
+class Node:
+    """One place in a schema. `raw` is the definition as it stands there, `$ref` resolved."""
+
+    __slots__ = ("_children", "_definitions", "_element", "raw")
+
+    def __init__(self, raw: dict[str, Any], definitions: dict[str, Any]) -> None:
+        self._definitions = definitions
+        self.raw = self._resolved(raw)
+        self._children: dict[str, Node | None] = {}
+        self._element: Node | None = None
+
+    def _resolved(self, raw: dict[str, Any]) -> dict[str, Any]:
+        reference = raw.get("$ref")
+        if reference is None:
+            return raw
+        target = self._definitions[reference.rsplit("/", 1)[-1]]
+        # What stands beside a reference belongs to the place, not to the type: patch strategies and merge keys among it.
+        return {**target, **{key: value for key, value in raw.items() if key != "$ref"}}
+
+    @property
+    def type(self) -> str:
+        """object, array, string, integer, number, boolean; empty if the schema does not say."""
+        found = self.raw.get("type", "")
+        if isinstance(found, list):
+            return next((each for each in found if each != "null"), "")
+        return str(found)
+
+    def field(self, name: str) -> "Node | None":
+        """The schema of a field, or of a map's value; None if there is no such field."""
+        if name not in self._children:
+            raw = (self.raw.get("properties") or {}).get(name)
+            if raw is None:
+                raw = self.raw.get("additionalProperties")
+                raw = {} if raw is True else raw or None
+            self._children[name] = None if raw is None else Node(raw, self._definitions)
+        return self._children[name]
+
+    @property
+    def element(self) -> "Node | None":
+        """The schema of an array's elements."""
+        if self._element is None and isinstance(self.raw.get("items"), dict):
+            self._element = Node(self.raw["items"], self._definitions)
+        return self._element
+
+    @property
+    def list_type(self) -> str:
+        """atomic, set or map; atomic where nothing is said (SIG API machinery, "merge strategy")."""
+        return str(self.raw.get("x-kubernetes-list-type", "atomic"))
+
+    @property
+    def list_map_keys(self) -> tuple[str, ...]:
+        return tuple(self.raw.get("x-kubernetes-list-map-keys", ()))
+
+    @property
+    def map_type(self) -> str:
+        """granular or atomic."""
+        return str(self.raw.get("x-kubernetes-map-type", "granular"))
+
+    @property
+    def patch_strategies(self) -> tuple[str, ...]:
+        """merge, replace, retainKeys: what strategic merge patch does here."""
+        return tuple(each for each in str(self.raw.get("x-kubernetes-patch-strategy", "")).split(",") if each)
+
+    @property
+    def patch_merge_key(self) -> str:
+        return str(self.raw.get("x-kubernetes-patch-merge-key", ""))
+
+    @property
+    def preserves_unknown_fields(self) -> bool:
+        return bool(self.raw.get("x-kubernetes-preserve-unknown-fields"))
+
+
+@cache
+def definitions() -> dict[str, Any]:
+    """All built-in definitions by their full name (io.k8s.api.apps.v1.Deployment)."""
+    folder = resources.files("kubernetes_validate") / "kubernetes-json-schema" / f"{VERSION}-local"
+    with (folder / "_definitions.json").open("rb") as file:
+        found: dict[str, Any] = json.load(file)["$defs"]
+    return found
+
+
+@cache
+def _names() -> dict[tuple[str, str, str], str]:
+    return {
+        (each["group"], each["version"], each["kind"]): name
+        for name, definition in definitions().items()
+        for each in definition.get("x-kubernetes-group-version-kind", ())
+    }
+
+
+@cache
+def built_in(group: str, version: str, kind: str) -> Node:
+    """The schema of a built-in kind. Raises KeyError."""
+    return Node(definitions()[_names()[group, version, kind]], definitions())

@@ -1,0 +1,1 @@
+"""What each resource adds to the common way of the handlers."""
