@@ -1,6 +1,6 @@
 """Every error a client of the API can be told: one table of reasons and codes (apimachinery/pkg/apis/meta/v1 StatusReason).
 
-Whoever finds a fault raises `ApiError`; the handlers' outermost filter turns it into a Status object. Messages are Kubernetes' own: people and programs
+Whoever finds a fault raises `ApiError`; the outermost filter turns it into a Status object. Messages are Kubernetes' own: people and programs
 look for them.
 """
 
