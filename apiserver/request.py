@@ -64,6 +64,9 @@ class Reader(Protocol):
     def list(self, resource: str, namespace: str = "") -> Iterable[Object]:
         """From the watch cache; all namespaces if none is named."""
 
+    def version(self, resource: str) -> int:
+        """Another number after every change of what `list` gives: whoever builds an index over it builds it anew only then."""
+
     async def fresh(self, resource: str, namespace: str, name: str) -> Object | None:
         """From the store: as new as can be."""
 
