@@ -51,6 +51,12 @@ class Node:
         return self._children[name]
 
     @property
+    def additional(self) -> "Node | None":
+        """The schema of a map's values: of every field that `properties` does not name."""
+        raw = self.raw.get("additionalProperties")
+        return Node(raw, self._definitions) if isinstance(raw, dict) else None
+
+    @property
     def element(self) -> "Node | None":
         """The schema of an array's elements."""
         if self._element is None and isinstance(self.raw.get("items"), dict):

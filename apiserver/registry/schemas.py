@@ -1,0 +1,170 @@
+"""What the API server does with the schema of every kind: one `Checker` per kind, for built-in kinds and custom resources alike.
+
+    checker = check(resource("deployments.apps"))
+    checker.decode(obj, validation="Strict", text=body)   # all of the next three, as a write needs it: warnings come back, faults are raised
+    checker.prune(obj)      # paths of unknown fields, which are gone afterwards
+    checker.types(obj)      # wrong types: raised as 400 in built-in kinds, returned as causes of a 422 in custom resources
+    checker.default(obj)    # Kubernetes' defaults
+    checker.required(obj)   # required fields that are not there, after defaulting
+
+Texts are those of Kubernetes' decoder (apimachinery/pkg/runtime/serializer/json, apiserver/pkg/endpoints/handlers/rest.go transformDecodeError) and
+of its validator of custom resources (apiextensions-apiserver/pkg/apiserver/validation).
+"""
+
+import copy
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from apiserver.machinery.objects import Object
+from apiserver.machinery.resources import Resource
+from apiserver.machinery.schema import Node, built_in, definitions
+from apiserver.machinery.status import ApiError, Cause, bad_request, invalid, shown
+from apiserver.registry import duplicates, go_types
+from apiserver.registry.shapes import DEPTH_MAX, Fault, Form, Shape, depth, faults, fill, missing, normalize
+
+UNKNOWN_MAX = 100
+"""How many unknown fields one answer names."""
+
+Defaults = Callable[[Object], None]
+
+JSON_NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object", type(None): "null"}
+WANTED = {
+    Form.STRUCT: "object",
+    Form.MAP: "object",
+    Form.ARRAY: "array",
+    Form.STRING: "string",
+    Form.BOOLEAN: "boolean",
+    Form.INTEGER: "integer",
+    Form.NUMBER: "number",
+    Form.INT_OR_STRING: "integer,string",
+}
+
+
+@cache
+def object_meta() -> Node:
+    return Node(definitions()["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"], definitions())
+
+
+class Checker:
+    """`custom`: the schema is a custom resource's, where null is a value, types are said by the schema alone and faults are a 422."""
+
+    def __init__(self, kind: str, version: str, node: Node, *, custom: bool = False, defaults: Defaults | None = None) -> None:
+        self.kind = kind
+        self.version = version
+        self.custom = custom
+        self.shape = Shape(node, custom=custom)
+        self._meta = Shape(object_meta(), custom=False) if custom else None
+        self._defaults = defaults
+
+    def decode(self, obj: Object, *, validation: str = "Strict", text: bytes | str | None = None) -> list[str]:
+        """Bring a client's object to its form; warnings for the client. `validation`: Strict, Warn or Ignore; `text`: the JSON that came, to find
+        fields that stand in it twice. Raises ApiError: 400, or 422 for a custom resource's types."""
+        if depth(obj) > DEPTH_MAX:
+            raise bad_request(f"the object is nested deeper than {DEPTH_MAX} levels")
+        unknown = self.prune(obj)
+        if causes := self.types(obj):
+            name = str((obj.get("metadata") or {}).get("name") or "")
+            group = str(obj.get("apiVersion", "")).rpartition("/")[0]
+            raise invalid(group, self.kind, name, causes)
+        if validation == "Ignore":
+            return []
+        found = [f'duplicate field "{path}"' for path in (duplicates.fields(text) if text is not None else ())]
+        found += [f'unknown field "{path}"' for path in unknown]
+        if found and validation == "Strict":
+            raise self.undecodable("strict decoding error: " + ", ".join(found[:UNKNOWN_MAX]))
+        return found[:UNKNOWN_MAX]
+
+    def undecodable(self, why: str) -> ApiError:
+        return bad_request(f'{self.kind} in version "{self.version}" cannot be handled as a {self.kind}: {why}')
+
+    def prune(self, obj: Object) -> list[str]:
+        """Take out what the schema does not know, and tell its paths; in built-in kinds also every null. In place."""
+        unknown: list[str] = []
+        if self._meta is None:
+            normalize(self.shape, obj, "", unknown)
+            return unknown
+        kept: Object = {key: obj.pop(key) for key in ("apiVersion", "kind", "metadata") if key in obj}
+        normalize(self.shape, obj, "", unknown)
+        if isinstance(kept.get("metadata"), dict):
+            normalize(self._meta, kept["metadata"], "metadata", unknown)
+        rest = dict(obj)
+        obj.clear()
+        obj.update(kept)
+        obj.update(rest)
+        return unknown
+
+    def types(self, obj: Object) -> list[Cause]:
+        """Faults of type. Raises the 400 of a decoder in built-in kinds; returns what a 422 tells in custom resources."""
+        if self._meta is None:
+            fault = next(faults(self.shape, obj), None)
+            if fault is not None:
+                raise self.undecodable(go_types.told(self.kind, fault))
+            return []
+        fault = next(faults(self._meta, obj.get("metadata") or {}, ("metadata",), "metadata"), None)
+        if fault is not None:
+            raise self.undecodable(go_types.told("ObjectMeta", fault))
+        rest = {key: value for key, value in obj.items() if key not in ("apiVersion", "kind", "metadata")}
+        return [_type_cause(each) for each in faults(self.shape, rest)]
+
+    def required(self, obj: Object) -> list[Cause]:
+        """Required fields that are not there (not those of a status: `fill` gives them their zero value)."""
+        skipped = ("metadata",) if self.custom else ("metadata", "status")
+        rest = {key: value for key, value in obj.items() if key not in skipped}
+        return [
+            Cause("FieldValueRequired", "Required value", path)
+            for path in missing(self.shape, rest)
+            if path not in ("metadata", "status", "apiVersion", "kind")
+        ]
+
+    def default(self, obj: Object) -> None:
+        """Kubernetes' defaults of a built-in kind, the schema's own `default`s of a custom resource. In place."""
+        if self.custom:
+            default_structural(self.shape, obj)
+        elif self._defaults is not None:
+            self._defaults(obj)
+        if not self.custom and isinstance(obj.get("status"), dict) and (status := self.shape.field("status")) is not None:
+            fill(status, obj["status"])
+
+
+def _type_cause(fault: Fault) -> Cause:
+    came = JSON_NAMES.get(type(fault.value), "object")
+    wanted = WANTED.get(fault.form, "object")
+    return Cause(
+        "FieldValueTypeInvalid", f'Invalid value: "{came}": {fault.path} in body must be of type {wanted}: {shown(came)}', fault.path or "<nil>"
+    )
+
+
+def default_structural(shape: Shape, value: Any) -> None:
+    """Set the schema's `default`s, outside in, so that a default object's own fields get theirs (apiextensions structural/defaulting). In place."""
+    if type(value) is dict:
+        for name, raw in shape.known.items():
+            if "default" not in raw:
+                continue
+            if name not in value or (value[name] is None and not raw.get("nullable")):
+                value[name] = copy.deepcopy(raw["default"])
+        for key, element in value.items():
+            if type(element) in (dict, list) and (inner := shape.field(key)) is not None:
+                default_structural(inner, element)
+    elif type(value) is list and shape.form is Form.ARRAY and (inner := shape.each) is not None:
+        for element in value:
+            default_structural(inner, element)
+
+
+@cache
+def check(resource: Resource) -> Checker:
+    """The checker of a built-in resource. Raises KeyError."""
+    return check_kind(resource.group, resource.version, resource.kind)
+
+
+@cache
+def check_kind(group: str, version: str, kind: str) -> Checker:
+    """The checker of a built-in kind, also of those that are no resource: Scale, Eviction, TokenRequest, DeleteOptions. Raises KeyError."""
+    from apiserver.registry.defaults import defaults_of
+
+    return Checker(kind, version, built_in(group, version, kind), defaults=defaults_of(group, version, kind))
+
+
+def custom(kind: str, version: str, schema: dict[str, Any]) -> Checker:
+    """The checker of a custom resource with this structural schema (openAPIV3Schema)."""
+    return Checker(kind, version, Node(schema, {}), custom=True)
