@@ -59,8 +59,11 @@ def create(name: str, now: datetime, days: int = CA_DAYS) -> Pair:
     return Pair(builder.sign(key, hashes.SHA256()), key)
 
 
-def issue(ca: Pair, profile: Profile, name: str, hosts: Iterable[str], now: datetime, days: int = LEAF_DAYS) -> Pair:
-    """A certificate for `name` (which a server reads as the user's name), for `hosts` (names, wildcards and IP addresses), signed by `ca`.
+def issue(
+    ca: Pair, profile: Profile, name: str, hosts: Iterable[str], now: datetime, days: int = LEAF_DAYS, organizations: Iterable[str] = ()
+) -> Pair:
+    """A certificate for `name` (which a server reads as the user's name) and `organizations` (which an API server reads as the user's groups), for
+    `hosts` (names, wildcards and IP addresses), signed by `ca`.
 
     It ends with its authority at the latest. Raises InvalidRequest for what no client would accept.
     """
@@ -72,7 +75,7 @@ def issue(ca: Pair, profile: Profile, name: str, hosts: Iterable[str], now: date
         raise InvalidRequest(f"the authority ended at {ca.certificate.not_valid_after_utc:%Y-%m-%d}: make a new one first")
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
-        _builder(_subject(name), ca.certificate.subject, key.public_key(), now, end)
+        _builder(_subject(name, organizations), ca.certificate.subject, key.public_key(), now, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(for_ca=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(profile.usages), critical=False)
@@ -114,6 +117,10 @@ def name_of(subject: x509.Name) -> str:
     """The common name, or the whole subject if there is none."""
     common = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(common[0].value) if common else subject.rfc4514_string()
+
+
+def organizations_of(subject: x509.Name) -> list[str]:
+    return [str(each.value) for each in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
 
 
 def uses_of(certificate: x509.Certificate) -> list[str]:
@@ -158,10 +165,13 @@ def _builder(subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurve
     )
 
 
-def _subject(name: str) -> x509.Name:
+def _subject(name: str, organizations: Iterable[str] = ()) -> x509.Name:
     if not 1 <= len(name) <= COMMON_NAME_MAX:
         raise InvalidRequest(f"the name in a certificate has 1 to {COMMON_NAME_MAX} characters, {name!r} has {len(name)}")
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    listed = list(organizations)
+    if bad := [each for each in listed if not 1 <= len(each) <= COMMON_NAME_MAX]:  # ub-organization-name is 64, too
+        raise InvalidRequest(f"an organization in a certificate has 1 to {COMMON_NAME_MAX} characters, {bad[0]!r} has {len(bad[0])}")
+    return x509.Name([*(x509.NameAttribute(NameOID.ORGANIZATION_NAME, each) for each in listed), x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _positive(days: int) -> timedelta:

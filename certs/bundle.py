@@ -47,10 +47,11 @@ def file_name(profile: Profile, name: str) -> str:
 
 
 def renew(folder: Path, stem: str, ca: Pair, now: datetime) -> Pair:
-    """Another certificate and key for the same name, hosts and uses, in place of those in `stem`'s files. Raises Unusable, InvalidRequest."""
+    """Another certificate and key for the same subject, hosts and uses, in place of those in `stem`'s files. Raises Unusable, InvalidRequest."""
     old = files.read_certificate(files.certificate_path(folder, stem))
     profile = authority.profile_of(old, stem)
-    pair = authority.issue(ca, profile, authority.name_of(old.subject), authority.hosts_of(old), now)
+    name, organizations = authority.name_of(old.subject), authority.organizations_of(old.subject)
+    pair = authority.issue(ca, profile, name, authority.hosts_of(old), now, organizations=organizations)
     files.write(folder, stem, pair, overwrite=True)
     return pair
 
@@ -66,21 +67,22 @@ def ensure(folder: Path, members: Iterable[str], now: datetime, hosts: Iterable[
     A leaf is made anew if it is missing, unusable, of another authority, about to end, revoked, or lacks a host. The authority is made only if
     neither of its files is there: everything ever signed hangs on it. Raises Unusable if it is damaged, InvalidRequest if it is about to end.
     """
-    ca, is_new = _ensure_ca(folder, now)
+    ca, is_new = ensure_ca(folder, now, f"keelson {folder.resolve().parent.name}")
     revoked = revocation.serials(folder)
     wanted = [(profile, name, tuple(hosts)) for name in members for profile in (SERVER, PEER)]
     wanted.append((CLIENT, ADMIN, ()))
     written = [CA] if is_new else []
     for profile, name, of_hosts in wanted:
         stem = file_name(profile, name)
-        if _is_good(folder, stem, ca, of_hosts, now, revoked):
+        if is_good(folder, stem, ca, of_hosts, now, revoked):
             continue
         files.write(folder, stem, authority.issue(ca, profile, name, of_hosts, now), overwrite=True)
         written.append(stem)
     return Bundle(folder, tuple(written))
 
 
-def _ensure_ca(folder: Path, now: datetime) -> tuple[Pair, bool]:
+def ensure_ca(folder: Path, now: datetime, name: str) -> tuple[Pair, bool]:
+    """The authority of a folder, and whether it was made just now. Raises Unusable, InvalidRequest."""
     if files.certificate_path(folder, CA).exists() or files.key_path(folder, CA).exists():
         ca = files.read(folder, CA)
         if _ends_soon(ca, now):
@@ -88,12 +90,13 @@ def _ensure_ca(folder: Path, now: datetime) -> tuple[Pair, bool]:
                 f"the authority in {folder} ends on {ca.certificate.not_valid_after_utc:%Y-%m-%d}: make a new one with `keelson certs rotate`"
             )
         return ca, False
-    ca = authority.create(f"keelson {folder.resolve().parent.name}"[: authority.COMMON_NAME_MAX], now)
+    ca = authority.create(name[: authority.COMMON_NAME_MAX], now)
     files.write(folder, CA, ca)
     return ca, True
 
 
-def _is_good(folder: Path, stem: str, ca: Pair, hosts: tuple[str, ...], now: datetime, revoked: Collection[int]) -> bool:
+def is_good(folder: Path, stem: str, ca: Pair, hosts: Collection[str], now: datetime, revoked: Collection[int]) -> bool:
+    """Whether certificate and key are there, of this authority, not revoked, good for a while yet, and for all hosts."""
     try:
         pair = files.read(folder, stem)
     except (FileNotFoundError, files.Unusable):

@@ -27,6 +27,8 @@ class Profile:
 
 SERVER = Profile("server", (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH), needs_hosts=True)
 PEER = Profile("peer", (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH), needs_hosts=True)
+SERVING = Profile("serving", (ExtendedKeyUsageOID.SERVER_AUTH,), needs_hosts=True)
+"""A server of the control plane: there the name in a client's certificate is a user, so a server's must not pass for a client's."""
 CLIENT = Profile("client", (ExtendedKeyUsageOID.CLIENT_AUTH,), needs_hosts=False)
 
-PROFILES = {profile.name: profile for profile in (SERVER, PEER, CLIENT)}
+PROFILES = {profile.name: profile for profile in (SERVER, PEER, SERVING, CLIENT)}
