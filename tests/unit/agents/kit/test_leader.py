@@ -1,0 +1,112 @@
+"""Election in virtual time: one leader at a time, whatever becomes of the others."""
+
+import asyncio
+import random
+
+import pytest
+
+from agents.kit.leader import LEASES, Elector, LostLeadership, Terms
+from apiserver.client.errors import Unreachable
+from tests.support.fake_api import FakeApi
+from tests.support.recorder import ListRecorder
+from tests.support.virtual_loop import run
+
+TERMS = Terms(name="kube-controller-manager")
+
+
+def elector(api, identity, skew_s=0.0, recorder=None):
+    def monotonic_s():
+        return asyncio.get_running_loop().time()
+
+    return Elector(
+        api, TERMS, identity, recorder=recorder, now_s=lambda: 1e9 + skew_s + monotonic_s(), monotonic_s=monotonic_s, chance=random.Random(identity)
+    )
+
+
+def lease(api):
+    return api.objects["leases.coordination.k8s.io"]["kube-system", "kube-controller-manager"]["spec"]
+
+
+def test_the_second_takes_over_when_the_first_is_silent_for_the_length_of_a_lease():
+    async def work():
+        api, recorder = FakeApi(), ListRecorder()
+        first, second = elector(api, "first"), elector(api, "second", skew_s=86_400, recorder=recorder)
+        await first.acquire()
+        async with asyncio.TaskGroup() as group:
+            holding = group.create_task(first.hold())
+            waiting = group.create_task(second.acquire())
+            await asyncio.sleep(60)
+            assert not waiting.done()
+            assert lease(api)["holderIdentity"] == "first"
+            holding.cancel()  # killed: it says no good-bye
+            died_s = asyncio.get_running_loop().time()
+            await waiting
+            assert 13 <= asyncio.get_running_loop().time() - died_s <= 15 + 2 * 2.2
+        assert lease(api)["holderIdentity"] == "second" and lease(api)["leaseTransitions"] == 1
+        assert recorder.told == [("kube-controller-manager", "Normal", "LeaderElection", "second became leader")]
+
+    run(work())
+
+
+def test_a_clean_stop_gives_the_lease_back_at_once():
+    async def work():
+        api = FakeApi()
+        first, second = elector(api, "first"), elector(api, "second")
+        await first.acquire()
+        await first.release()
+        assert lease(api)["holderIdentity"] == ""
+        begun_s = asyncio.get_running_loop().time()
+        await second.acquire()
+        assert asyncio.get_running_loop().time() == begun_s
+
+    run(work())
+
+
+def test_a_leader_that_cannot_renew_has_stopped_before_another_may_begin():
+    async def work():
+        api = FakeApi()
+        first = elector(api, "first")
+        await first.acquire()
+        api.fail("get", LEASES.qualified, *[Unreachable("no server")] * 100)
+        with pytest.raises(LostLeadership):
+            await first.hold()
+        assert 8 <= asyncio.get_running_loop().time() < TERMS.lease_s
+        assert not first.leading
+
+    run(work())
+
+
+def test_a_request_that_hangs_does_not_hold_the_leader_in_office():
+    async def work():
+        api = FakeApi()
+        first = elector(api, "first")
+        await first.acquire()
+
+        async def hang(*arguments, **options):
+            await asyncio.sleep(1000)
+
+        api.update = hang
+        with pytest.raises(LostLeadership):
+            await first.hold()
+        assert asyncio.get_running_loop().time() == pytest.approx(10)
+
+    run(work())
+
+
+def test_a_leader_whose_lease_another_has_stops_at_once():
+    async def work():
+        api = FakeApi()
+        first = elector(api, "first")
+        await first.acquire()
+        api.touch(LEASES, "kube-system", "kube-controller-manager", lambda obj: obj["spec"].update(holderIdentity="second"))
+        with pytest.raises(LostLeadership):
+            await first.hold()
+        assert asyncio.get_running_loop().time() == pytest.approx(2)
+
+    run(work())
+
+
+def test_terms_that_would_allow_two_leaders_are_refused():
+    assert Terms().faults() == []
+    assert "renew-deadline" in Terms(lease_s=10, deadline_s=10).faults()[0]
+    assert "retry-period" in Terms(deadline_s=2).faults()[0]
