@@ -71,6 +71,21 @@ class Reader(Protocol):
         """From the store: as new as can be."""
 
 
+class Change(Protocol):
+    def __call__(self, obj: Object, /) -> Object:
+        """The object to store: a new one, or the argument itself if there is nothing to do. Raises ApiError to give up."""
+
+
+class Writer(Protocol):
+    """What server-side rules may write by themselves, past admission: default roles, quota's usage."""
+
+    async def create(self, resource: str, obj: Object) -> bool:
+        """Whether it was created; False if something of its name is there."""
+
+    async def update(self, resource: str, namespace: str, name: str, change: Change) -> Object | None:
+        """Store what `change` makes of the newest state, again until nobody came in between, and return it; None if there is no such object."""
+
+
 class Write(Struct):
     """A write on its way through admission (k8s.io/apiserver/pkg/admission Attributes). `object` may be changed by mutating plug-ins, in place or by
     putting another one there; `old_object` must not."""
