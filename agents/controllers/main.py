@@ -1,0 +1,52 @@
+"""`python -m agents.controllers.main`: the controller manager, all controllers in one process, one process active (kube-controller-manager)."""
+
+import logging
+import sys
+from collections.abc import Sequence
+
+from agents.controllers import registry
+from agents.kit.runner import Agent, Running
+from keelson.cogs.logs import fields
+from keelson.cogs.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+PORT = 10257
+
+
+def agent() -> Agent:
+    made = Agent("kube-controller-manager", "Makes the cluster what its objects say.", port=PORT, lease="kube-controller-manager")
+    flags = made.flags
+    flags.list("--controllers", ["*"], "which controllers run: * all, foo this one, -foo not this one")
+    flags.text("--root-ca-file", "", "certificates that pods are given to know the API server by (kube-root-ca.crt, service accounts)")
+    flags.text("--service-account-private-key-file", "", "key that signs tokens kept in Secrets")
+    flags.text("--cluster-signing-cert-file", "", "authority that signs CertificateSigningRequests")
+    flags.text("--cluster-signing-key-file", "", "its key")
+    flags.duration("--cluster-signing-duration", 365 * 24 * 3600.0, "how long signed certificates are good for at most")
+    for entry in registry.TABLE.values():
+        if entry.syncs_flag:
+            flags.number(entry.syncs_flag, entry.syncs, "how many of these are reconciled at once")
+    return made
+
+
+async def serve(running: Running) -> None:
+    names = registry.chosen(running.arguments.controllers)
+    controllers = [registry.TABLE[name].make(running.context, running.arguments) for name in names]
+    log.info("controllers start", extra=fields(controllers=",".join(names)))
+    async with Tasks("controllers") as tasks:
+        for controller in controllers:
+            tasks.serve(controller.name, controller.run())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    made = agent()
+    try:
+        registry.chosen(made.flags.parse_args(argv).controllers)
+    except ValueError as error:
+        print(f"kube-controller-manager: {error}", file=sys.stderr)
+        return 2
+    return made.main(serve, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""Every controller of the controller manager by its name (cmd/kube-controller-manager/names), and how it is made."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from agents.controllers import replicaset
+from agents.kit.controller import Context
+
+
+class Runs(Protocol):
+    """What the manager needs of a controller; `agents.kit.controller.Controller` is one."""
+
+    name: str
+
+    async def run(self) -> None:
+        """Until cancelled."""
+
+
+class Entry(Struct, frozen=True):
+    """`syncs_flag` names the flag that sets its number of workers (--concurrent-...-syncs), if it has one."""
+
+    make: Callable[[Context, argparse.Namespace], Runs]
+    syncs_flag: str = ""
+    syncs: int = 0
+    on_by_default: bool = True
+
+
+def plain(kind: Callable[[Context], Runs], syncs_flag: str = "", syncs: int = 0) -> Entry:
+    """A controller that needs no flags but the number of its workers."""
+
+    def make(context: Context, arguments: argparse.Namespace) -> Runs:
+        controller = kind(context)
+        if syncs_flag:
+            controller.workers = getattr(arguments, syncs_flag.removeprefix("--").replace("-", "_"))  # type: ignore[attr-defined]
+        return controller
+
+    return Entry(make, syncs_flag, syncs)
+
+
+TABLE: Mapping[str, Entry] = {
+    "replicationcontroller-controller": plain(replicaset.ReplicationControllers, "--concurrent-rc-syncs", 5),
+    "replicaset-controller": plain(replicaset.ReplicaSets, "--concurrent-replicaset-syncs", 5),
+}
+
+
+def chosen(wanted: Sequence[str]) -> list[str]:
+    """The controllers that --controllers names: `*` all that are on by default, `foo` this one, `-foo` not this one. Raises ValueError for a
+    stranger."""
+    for each in wanted:
+        if each != "*" and each.removeprefix("-") not in TABLE:
+            raise ValueError(f"{each.removeprefix('-')!r} is not in the list of known controllers: {', '.join(sorted(TABLE))}")
+    return [name for name, entry in TABLE.items() if f"-{name}" not in wanted and (name in wanted or ("*" in wanted and entry.on_by_default))]
