@@ -1,0 +1,113 @@
+"""The server without its sockets: what stands behind every request, put together once."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Protocol
+
+from aiohttp import web
+
+from apiserver.filters.inflight import Inflight
+from apiserver.handlers.call import Call
+from apiserver.handlers.deleting import TIME
+from apiserver.handlers.metadata import ALPHABET
+from apiserver.handlers.respond import View
+from apiserver.machinery.objects import Object
+from apiserver.machinery.status import ApiError
+from apiserver.metrics import Metrics
+from apiserver.registry.registry import Registry, Served
+from apiserver.request import Admission
+from apiserver.storage.caches import Caches
+from apiserver.storage.objects import Objects
+
+SUFFIX_CHARACTERS = 5
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+Virtual = Callable[[Call, Object], Awaitable[Object]]
+"""A resource that is answered and not kept: takes the decoded object, returns it with its answer."""
+Page = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Allocator(Protocol):
+    """Something that a stored object holds and no other may: addresses, ports."""
+
+    async def allocate(self, call: Call, new: Object, old: Object | None) -> tuple[Object, Callable[[], Awaitable[None]]]:
+        """(the object with what it got, how to give it back if the write comes to nothing). Raises ApiError."""
+
+    async def release(self, obj: Object) -> None:
+        """The object is gone."""
+
+
+class App:
+    """`subresources` by (`pods`, `log`) or, for all resources, (`*`, `status`); `pages` by the first part of the path."""
+
+    def __init__(self, registry: Registry, objects: Objects, *, admission: Sequence[Admission] = (), inflight: Inflight | None = None) -> None:
+        self.registry = registry
+        self.objects = objects
+        self.caches = Caches(registry, objects)
+        self.admission = list(admission)
+        self.metrics = Metrics()
+        self.inflight = inflight or Inflight()
+        self.virtual: dict[str, Virtual] = {}
+        self.subresources: dict[tuple[str, str], Handler] = {}
+        self.pages: dict[str, Page] = {}
+        self.allocators: dict[str, Allocator] = {}
+        self.stopping = False
+
+    # --- time and chance ----------------------------------------------------------------------------------------------
+
+    def clock(self) -> datetime:
+        return datetime.now(UTC)
+
+    def now(self) -> str:
+        return self.clock().strftime(TIME)
+
+    def new_uid(self) -> str:
+        return str(uuid.uuid4())
+
+    def suffix(self) -> str:
+        """What generateName appends."""
+        return "".join(secrets.choice(ALPHABET) for _ in range(SUFFIX_CHARACTERS))
+
+    # --- what writes need ---------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def allocated(self, call: Call, new: Object, old: Object | None) -> AsyncIterator[Object]:
+        """The object with its addresses and ports, which go back if the block fails. Raises ApiError."""
+        allocator = self.allocators.get(call.resource.qualified)
+        if allocator is None:
+            yield new
+            return
+        obj, give_back = await allocator.allocate(call, new, old)
+        try:
+            yield obj
+        except BaseException:
+            await give_back()
+            raise
+
+    async def released(self, served: Served, obj: Object) -> None:
+        allocator = self.allocators.get(served.resource.qualified)
+        if allocator is not None:
+            await allocator.release(obj)
+
+    def manage_create(self, call: Call, obj: Object) -> None:
+        return None
+
+    def manage_update(self, call: Call, new: Object, old: Object, operation: str) -> None:
+        return None
+
+    def apply(self, call: Call, live: Object | None, applied: Object, manager: str, *, force: bool) -> Object:
+        raise ApiError("UnsupportedMediaType", "server-side apply is not served yet")
+
+    def table(self, call: Call, objects: Sequence[Object], metadata: Object, view: View, columns: bool) -> Object:
+        raise ApiError("NotAcceptable", "tables are not served yet")
+
+    def mark(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Headers that every answer to this request has."""
+        audit_id = request.get("audit-id")
+        if audit_id:
+            response.headers["Audit-Id"] = audit_id

@@ -1,0 +1,113 @@
+"""The way of every request through the server, in one function: what it asks for, who asks, as whom, a place to be worked on, may they, the handler.
+
+Failures of any step become a Status here and nowhere else; what is no ApiError is our fault: logged, and a 500 that tells nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from apiserver.app import App
+from apiserver.filters import request_info
+from apiserver.filters.deadline import deadline_s
+from apiserver.filters.request_info import Query, RequestInfo
+from apiserver.handlers import respond, verbs
+from apiserver.handlers.call import Call
+from apiserver.machinery.status import ApiError
+from apiserver.request import Attributes, User
+from apiserver.storage.errors import translate
+from keelson.cogs.logs import fields
+from kvstore.errors import StoreError
+
+log = logging.getLogger(__name__)
+
+Authenticate = Callable[[web.BaseRequest], Awaitable[User]]
+"""Who sends it, impersonation included. Raises ApiError (401, 403)."""
+Authorize = Callable[[Attributes], Awaitable[str]]
+"""Why it is allowed. Raises ApiError (403)."""
+
+MASTERS = "system:masters"
+AUDIT_ID = "audit-id"
+
+
+class Chain:
+    def __init__(self, app: App, authenticate: Authenticate, authorize: Authorize) -> None:
+        self._app = app
+        self._authenticate = authenticate
+        self._authorize = authorize
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        begun_s = asyncio.get_running_loop().time()
+        request[AUDIT_ID] = request.headers.get("Audit-Id", "")[:64] or str(uuid.uuid4())
+        info = RequestInfo(request.method.lower(), "")
+        query = Query("")
+        try:
+            info, query = request_info.parse(request.method, request.raw_path if isinstance(request.raw_path, str) else request.path_qs)
+            async with asyncio.timeout(deadline_s(info, query.get("timeout"))):
+                response = await self._served(request, info, query)
+        except ApiError as error:
+            response = respond.failure(error)
+        except StoreError as error:
+            response = respond.failure(translate(error))
+        except TimeoutError:
+            told = "Timeout: request did not complete within the allotted timeout"
+            response = respond.failure(ApiError("Timeout", told, details={"retryAfterSeconds": 1}))
+        except (ConnectionResetError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            log.exception("a request failed", extra=fields(method=request.method, path=info.path))
+            response = respond.failure(ApiError("InternalError", f"Internal error occurred: {type(error).__name__}"))
+        if not response.prepared:
+            self._app.mark(request, response)
+            if self._app.stopping:
+                response.headers["Connection"] = "close"
+                response.force_close()
+        self._app.metrics.request(info, response.status, asyncio.get_running_loop().time() - begun_s, dry_run=bool(query.get("dryRun")))
+        return response
+
+    async def _served(self, request: web.BaseRequest, info: RequestInfo, query: Query) -> web.StreamResponse:
+        user = await self._authenticate(request)
+        with self._app.inflight.place(info.verb, info.subresource, exempt=MASTERS in user.groups):
+            await self._authorize(_attributes(user, info, query))
+            if not info.is_resource:
+                return await self._page(request, info)
+            served = self._app.registry.find(info.group, info.version, info.resource)
+            if served is None:
+                raise verbs.no_such()
+            call = Call(self._app, request, info, query, user, served)
+            response = await verbs.serve(call)
+            if not response.prepared:
+                for text in dict.fromkeys(call.warnings):
+                    response.headers.add("Warning", respond.warning(text))
+            return response
+
+    async def _page(self, request: web.BaseRequest, info: RequestInfo) -> web.StreamResponse:
+        if request.method not in ("GET", "HEAD"):
+            raise verbs.not_allowed()
+        first = info.path.strip("/").partition("/")[0]
+        page = self._app.pages.get(first)
+        if page is None:
+            raise verbs.no_such()
+        return await page(request)
+
+
+def _attributes(user: User, info: RequestInfo, query: Query) -> Attributes:
+    return Attributes(
+        user=user,
+        verb=info.verb,
+        path=info.path,
+        is_resource=info.is_resource,
+        group=info.group,
+        version=info.version,
+        resource=info.resource,
+        subresource=info.subresource,
+        namespace=info.namespace,
+        name=info.name,
+        field_selector=query.get("fieldSelector"),
+        label_selector=query.get("labelSelector"),
+    )

@@ -1,0 +1,95 @@
+"""One request on its way through the handlers, and what it finds there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from apiserver.filters.request_info import Query, RequestInfo
+from apiserver.machinery.resources import Resource
+from apiserver.machinery.status import ApiError, not_found
+from apiserver.registry.registry import Served
+from apiserver.request import User
+from apiserver.storage.cache import Cache
+from apiserver.storage.keys import key
+
+if TYPE_CHECKING:
+    from apiserver.app import App
+
+BODY_BYTES_MAX = 3 << 20
+
+
+class Call:
+    __slots__ = ("annotations", "app", "info", "query", "request", "served", "user", "warnings")
+
+    def __init__(self, app: App, request: web.BaseRequest, info: RequestInfo, query: Query, user: User, served: Served) -> None:
+        self.app = app
+        self.request = request
+        self.info = info
+        self.query = query
+        self.user = user
+        self.served = served
+        self.warnings: list[str] = [served.deprecation] if served.deprecation else []
+        """Go to the client as Warning headers."""
+        self.annotations: dict[str, str] = {}
+        """Go to the audit log."""
+
+    @property
+    def resource(self) -> Resource:
+        return self.served.resource
+
+    @property
+    def namespace(self) -> str:
+        """Of the objects asked for; empty for those of the whole cluster."""
+        return self.info.namespace if self.resource.namespaced else ""
+
+    @property
+    def name(self) -> str:
+        return self.info.name
+
+    @property
+    def accept(self) -> str:
+        return self.request.headers.get("Accept", "*/*")
+
+    @property
+    def cache(self) -> Cache:
+        return self.app.caches.of(self.served)
+
+    def key(self, name: str = "") -> str:
+        return key(self.served.prefix, self.namespace, name or self.info.name)
+
+    def not_found(self, name: str = "") -> ApiError:
+        return not_found(self.resource.group, self.resource.plural, name or self.info.name)
+
+    @property
+    def dry_run(self) -> bool:
+        """Raises ApiError for anything but All."""
+        asked = self.query.all("dryRun")
+        if any(each not in ("All", "") for each in asked):
+            raise ApiError("BadRequest", f'Invalid value: "{asked[0]}": dryRun: supported values: "All"')
+        return "All" in asked
+
+    @property
+    def field_manager(self) -> str:
+        """Who owns the fields that this write sets: what the client says, or its program's name (endpoints/handlers/create.go managerOrUserAgent)."""
+        given = self.query.get("fieldManager")
+        if given:
+            return given
+        agent = self.request.headers.get("User-Agent", "").split("/", 1)[0]
+        return "".join(character for character in agent if character.isprintable())[:128] or "unknown"
+
+    async def body(self) -> bytes:
+        """Raises ApiError (413)."""
+        length = self.request.content_length
+        too_large = ApiError("RequestEntityTooLarge", f"Request entity too large: limit is {BODY_BYTES_MAX}")
+        if length is not None and length > BODY_BYTES_MAX:
+            raise too_large
+        parts: list[bytes] = []
+        size = 0
+        async for part in self.request.content.iter_any():
+            size += len(part)
+            if size > BODY_BYTES_MAX:
+                raise too_large
+            parts.append(part)
+        return b"".join(parts)

@@ -1,0 +1,75 @@
+"""POST to a collection."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from apiserver.handlers import metadata as meta_rules
+from apiserver.handlers import respond, writing
+from apiserver.handlers.call import Call
+from apiserver.machinery.objects import Object, metadata, name_of
+from apiserver.machinery.status import ApiError, already_exists
+from apiserver.storage.keys import key
+from apiserver.storage.objects import Row
+
+GENERATE_TRIES_MAX = 8
+"""Five characters out of 27 collide once in a thousand tries when there are ten thousand names already."""
+
+
+async def create(call: Call) -> web.StreamResponse:
+    obj, text = await writing.body(call)
+    resource = call.resource
+    writing.admit_kind(obj, resource.api_version, resource.kind)
+    writing.decoded(call, obj, call.served.checker, text)
+    virtual = call.app.virtual.get(resource.qualified)
+    if virtual is not None:
+        # Reviews: answered, never stored.
+        return respond.one(call, await virtual(call, obj), 201)
+    stored = await store_new(call, obj)
+    return respond.one(call, call.served.in_version(stored), 201)
+
+
+async def store_new(call: Call, obj: Object) -> Object:
+    """From a decoded, defaulted object to a stored one, in the stored version. Raises ApiError."""
+    app = call.app
+    generated = bool(metadata(obj).get("generateName")) and not name_of(obj)
+    for attempt in range(GENERATE_TRIES_MAX):
+        fresh = writing.copied(obj) if generated else obj
+        row, name = await _try(call, fresh)
+        if row is not None:
+            return row.obj
+        if not generated or attempt == GENERATE_TRIES_MAX - 1:
+            break
+    if generated:
+        told = already_exists(call.resource.group, call.resource.plural, name)
+        raise ApiError("AlreadyExists", f"{told.message}, the server was not able to generate a unique name for the object", details=told.details)
+    app.metrics.conflicts.inc()
+    raise already_exists(call.resource.group, call.resource.plural, name)
+
+
+async def _try(call: Call, obj: Object) -> tuple[Row | None, str]:
+    """(the row, its name); no row if the name is taken."""
+    app, served, resource = call.app, call.served, call.resource
+    meta_rules.prepare_create(obj, resource, call.namespace, app.now(), app.new_uid(), app.suffix)
+    given_status = obj.get("status")
+    served.strategy.prepare_create(obj)
+    if given_status is None and "status" not in obj and served.checker is not None:
+        served.checker.default(obj)
+    write = writing.write_of(call, "CREATE", obj, None, options={"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"})
+    obj = await writing.admit(call, write)
+    app.manage_create(call, obj)
+    name = name_of(obj)
+    causes = meta_rules.validate(obj, resource)
+    causes += writing.missing(served, obj)
+    causes += served.strategy.validate(obj)
+    writing.raise_faults(resource, name, causes)
+    await writing.validate_admission(call, write)
+    call.warnings += served.strategy.warnings(obj)
+    where = key(served.prefix, call.namespace, name)
+    stored = served.stored(obj)
+    if call.dry_run:
+        if await app.objects.get(served.prefix, where) is not None:
+            return None, name
+        return Row(where, stored, 0), name
+    async with app.allocated(call, stored, None) as allocated:
+        return await app.objects.create(served.prefix, where, allocated), name

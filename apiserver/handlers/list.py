@@ -1,0 +1,127 @@
+"""GET of a collection: from the watch cache where that is as new as wanted, from the store where one exact revision is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp import web
+from msgspec import Struct
+
+from apiserver.handlers import respond
+from apiserver.handlers.call import Call
+from apiserver.handlers.selecting import Accepts, selection
+from apiserver.machinery.objects import Object
+from apiserver.machinery.status import expired
+from apiserver.storage import continuation, versions
+from apiserver.storage.items import Item
+from apiserver.storage.versions import Freshness
+from kvstore.errors import Compacted, FutureRevision
+
+CHUNK_MIN = 500
+"""Objects read from the store at once when a selector may drop most of them."""
+
+
+class Listed(Struct):
+    items: Sequence[Item]
+    revision: int
+    token: str = ""
+    remaining: int | None = None
+
+    def metadata(self) -> Object:
+        found: Object = {"resourceVersion": str(self.revision)}
+        if self.token:
+            found["continue"] = self.token
+            if self.remaining:
+                found["remainingItemCount"] = self.remaining
+        return found
+
+
+async def list_(call: Call) -> web.StreamResponse:
+    view = respond.negotiate(call.accept, many=True)
+    found = await listed(call)
+    served = call.served
+    kind = f"{call.resource.kind}List"
+    if view.kind == respond.TABLE:
+        return respond.json(respond.table(call, [item.form(served) for item in found.items], found.metadata(), view))
+    if view.kind:
+        return respond.json(respond.partial_list([item.form(served) for item in found.items], found.metadata(), view.version))
+    # Each item's bytes are made once and live as long as it does in the cache: a list is a join of them.
+    head = respond.encode({"kind": kind, "apiVersion": call.resource.api_version, "metadata": found.metadata()})
+    body = b"".join((head[:-1], b',"items":[', b",".join([item.encoded(served) for item in found.items]), b"]}"))
+    if view.yaml:
+        import msgspec
+
+        return respond.as_yaml(msgspec.json.decode(body))
+    return respond.raw(body)
+
+
+async def listed(call: Call) -> Listed:
+    """What a list shows. Raises ApiError."""
+    query = call.query
+    limit = max(query.number("limit") or 0, 0)
+    token = query.get("continue")
+    freshness, revision = versions.list_freshness(
+        query.get("resourceVersion"), query.get("resourceVersionMatch"), limited=limit > 0, continues=bool(token)
+    )
+    accepts = selection(call)
+    below = f"{call.served.prefix}{call.namespace}/" if call.namespace else call.served.prefix
+    if token:
+        revision, start = continuation.decode(token)
+        return await _from_store(call, accepts, below, call.served.prefix + start, revision, limit)
+    if freshness is Freshness.EXACT:
+        return await _from_store(call, accepts, below, "", revision, limit)
+    return await _from_cache(call, accepts, below, freshness, revision, limit)
+
+
+async def _from_cache(call: Call, accepts: Accepts | None, below: str, freshness: Freshness, revision: int, limit: int) -> Listed:
+    cache = call.cache
+    if freshness is Freshness.NEWEST:
+        revision = await call.app.caches.newest.revision()
+    await cache.reach(revision)
+    if call.info.name and (one := cache.get(call.key())) is not None and one.key.startswith(below):
+        items = [one]
+    else:
+        items = [] if call.info.name else cache.items(below)
+    if accepts is not None:
+        items = [item for item in items if accepts(item)]
+    # Lists at "any" revision have never been cut into pages: their reader cannot go on consistently.
+    if not limit or len(items) <= limit or freshness is Freshness.ANY:
+        return Listed(items, cache.revision)
+    page = items[:limit]
+    last = page[-1].key.removeprefix(call.served.prefix)
+    return Listed(page, cache.revision, continuation.encode(cache.revision, last), len(items) - limit if accepts is None else None)
+
+
+async def _from_store(call: Call, accepts: Accepts | None, below: str, start: str, revision: int, limit: int) -> Listed:
+    objects, prefix = call.app.objects, call.served.prefix
+    inconsistent = revision == continuation.INCONSISTENT
+    at = 0 if inconsistent else revision
+    if start and not start.startswith(below):
+        start = ""  # a token of another namespace leads to nothing of this one
+    items: list[Item] = []
+    while True:
+        wanted = 0 if not limit else limit - len(items) if accepts is None else max(limit, CHUNK_MIN)
+        try:
+            page = await objects.page(prefix, below, start=start, revision=at, limit=wanted)
+        except Compacted:
+            if not start:
+                raise expired("The resourceVersion for the provided list is too old.") from None
+            newest = start.removeprefix(prefix).rstrip("\0")
+            raise continuation.ListExpired(continuation.encode(continuation.INCONSISTENT, newest)) from None
+        except FutureRevision:
+            raise versions.too_large(revision, await call.app.caches.newest.revision()) from None
+        at = page.revision
+        for number, row in enumerate(page.rows):
+            item = Item(row.key, row.obj, row.revision)
+            if accepts is not None and not accepts(item):
+                continue
+            items.append(item)
+            if limit and len(items) == limit:
+                left = page.remaining + len(page.rows) - number - 1
+                if not left:
+                    return Listed(items, at)
+                token = continuation.encode(continuation.INCONSISTENT if inconsistent else at, row.key.removeprefix(prefix))
+                return Listed(items, at, token, left if accepts is None else None)
+        if not page.remaining or not page.rows:
+            return Listed(items, at)
+        start = page.rows[-1].key + "\0"

@@ -1,0 +1,164 @@
+"""PUT of an object, and what every change of an existing object goes through (registry/generic/registry/store.go, Update)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from apiserver.handlers import create, respond, writing
+from apiserver.handlers import metadata as meta_rules
+from apiserver.handlers.call import Call
+from apiserver.handlers.deleting import is_held
+from apiserver.machinery.objects import Object, is_terminating, metadata, name_of
+from apiserver.machinery.status import Cause, bad_request, invalid, invalid_value
+from apiserver.registry.registry import Served
+from apiserver.storage.keys import key
+from apiserver.storage.objects import Removed, Row
+
+Make = Callable[[Object | None], Awaitable[Object]]
+"""From what is there now, in the request's version (a copy of it: yours), to what it is to become."""
+Prepare = Callable[[Object, Object], None]
+Validate = Callable[[Object, Object], list[Cause]]
+
+
+async def update(call: Call) -> web.StreamResponse:
+    given, text = await writing.body(call)
+    resource = call.resource
+    writing.admit_kind(given, resource.api_version, resource.kind)
+    check_name(call, given)
+    writing.decoded(call, given, call.served.checker, text)
+
+    async def make(_: Object | None) -> Object:
+        return writing.copied(given)
+
+    stored, created = await change(call, make, may_create=call.served.strategy.create_on_update and not call.info.subresource)
+    return respond.one(call, call.served.in_version(stored), 201 if created else 200)
+
+
+def check_name(call: Call, obj: Object) -> None:
+    """The object in the body is the one in the path. Raises ApiError (400)."""
+    meta = metadata(obj)
+    name = meta.get("name") or ""
+    if not name:
+        meta["name"] = call.name
+    elif name != call.name:
+        raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({call.name})")
+    namespace = meta.get("namespace") or ""
+    if call.resource.namespaced:
+        if namespace and namespace != call.namespace:
+            raise bad_request(
+                f"the namespace of the provided object does not match the namespace sent on the request: expected {call.namespace}, got {namespace}"
+            )
+        meta["namespace"] = call.namespace
+    else:
+        meta.pop("namespace", None)
+
+
+async def change(
+    call: Call,
+    make: Make,
+    *,
+    may_create: bool = False,
+    unconditional: bool | None = None,
+    operation: str = "Update",
+) -> tuple[Object, bool]:
+    """Carry out a change: (what is stored now, whether it is new). Raises ApiError."""
+    served, app = call.served, call.app
+    where = key(served.prefix, call.namespace, call.name)
+    created = False
+    if unconditional is None:
+        unconditional = served.strategy.unconditional_update
+
+    async def step(current: Object | None) -> Object | Removed:
+        nonlocal created
+        created = False
+        if current is None:
+            if not may_create:
+                raise call.not_found()
+            raise _Absent
+        old = served.in_version(writing.copied(current))
+        new = await make(writing.copied(old))
+        check_version(call, new, old, unconditional=unconditional)
+        new = await _prepared(call, new, old, operation)
+        stored = served.stored(new)
+        if same(stored, current):
+            return current
+        if done_waiting(served, stored):
+            return Removed(stored)
+        async with app.allocated(call, stored, current) as allocated:
+            return allocated
+
+    item = app.caches.of(served).get(where)
+    known = Row(where, item.obj, item.revision) if item is not None else None
+    try:
+        if call.dry_run:
+            row = await app.objects.get(served.prefix, where)
+            outcome = await step(row.obj if row is not None else None)
+            return (outcome.obj if isinstance(outcome, Removed) else outcome), False
+        stored = await app.objects.update(served.prefix, where, step, known)
+        return stored.obj, False
+    except _Absent:
+        obj = await make(None)
+        writing.check_preconditions(call, {"metadata": {**metadata(obj), "uid": None}}, metadata(obj).get("uid"), None)
+        metadata(obj).pop("resourceVersion", None)
+        return await create.store_new(call, obj), True
+
+
+class _Absent(Exception):
+    """There is nothing to update, and creating it is allowed."""
+
+
+async def _prepared(call: Call, new: Object, old: Object, operation: str) -> Object:
+    """The object ready to be stored. Raises ApiError."""
+    served, strategy, resource = call.served, call.served.strategy, call.resource
+    prepare, validate = rules(served, call.info.subresource)
+    meta_rules.prepare_update(new, old)
+    prepare(new, old)
+    write = writing.write_of(call, "UPDATE", new, old, options={"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1"})
+    new = await writing.admit(call, write)
+    if served.checker is not None:
+        served.checker.default(new)
+    call.app.manage_update(call, new, old, operation)
+    causes = meta_rules.validate_update(new, old) + meta_rules.validate(new, resource) + writing.missing(served, new)
+    causes += validate(new, old)
+    writing.raise_faults(resource, name_of(new), causes)
+    await writing.validate_admission(call, write)
+    call.warnings += [text for text in strategy.warnings(new) if text not in call.warnings]
+    return new
+
+
+def rules(served: Served, subresource: str) -> tuple[Prepare, Validate]:
+    strategy = served.strategy
+    if subresource == "status":
+        return strategy.prepare_status_update, strategy.validate_status_update
+
+    def validate(new: Object, old: Object) -> list[Cause]:
+        return strategy.validate(new) + strategy.validate_update(new, old)
+
+    return strategy.prepare_update, validate
+
+
+def check_version(call: Call, new: Object, old: Object, *, unconditional: bool) -> None:
+    """The optimistic lock: a resourceVersion or uid in the new object must be the old one's. Raises ApiError."""
+    meta = metadata(new)
+    writing.check_preconditions(call, old, meta.get("uid"), None)
+    version = meta.get("resourceVersion")
+    if not version or version == "0":
+        if not unconditional:
+            cause = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
+            cause = type(cause)(cause.reason, "Invalid value: 0x0: must be specified for an update", cause.field)
+            raise invalid(call.resource.group, call.resource.plural, name_of(new) or call.name, [cause])
+    elif version != metadata(old).get("resourceVersion"):
+        raise writing.stale(call, name_of(old))
+    meta["resourceVersion"] = metadata(old).get("resourceVersion")
+
+
+def same(new: Object, current: Object) -> bool:
+    return new == current
+
+
+def done_waiting(served: Served, obj: Object) -> bool:
+    """Whether this change took away the last thing that a deletion waited for."""
+    meta = metadata(obj)
+    return is_terminating(obj) and not meta.get("finalizers") and not meta.get("deletionGracePeriodSeconds") and not is_held(served, obj)

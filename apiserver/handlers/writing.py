@@ -1,0 +1,134 @@
+"""What create, update, patch and delete have in common: the order of a write (see registry/strategy.py), with admission in the middle of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from apiserver.handlers import decoding
+from apiserver.handlers.call import Call
+from apiserver.machinery.objects import Object, metadata, name_of
+from apiserver.machinery.resources import Resource
+from apiserver.machinery.status import ApiError, Cause, bad_request, invalid
+from apiserver.registry.registry import Checker, Served
+from apiserver.request import Write
+
+VALIDATIONS = ("Strict", "Warn", "Ignore")
+
+
+def copied(obj: Object) -> Object:
+    """A copy of JSON, several times as fast as copy.deepcopy."""
+    found: Object = msgspec.json.decode(msgspec.json.encode(obj))
+    return found
+
+
+async def body(call: Call) -> tuple[Object, bytes | None]:
+    """The request's object, and its JSON if it was JSON. Raises ApiError."""
+    return decoding.decode(await call.body(), call.request.headers.get("Content-Type", ""))
+
+
+def admit_kind(obj: Object, api_version: str, kind: str) -> None:
+    """The object says what it is, and it is what the path says; what it leaves out is filled in. Raises ApiError (400)."""
+    given = obj.setdefault("apiVersion", api_version) or api_version
+    its = obj.setdefault("kind", kind) or kind
+    obj["apiVersion"], obj["kind"] = given, its
+    if its != kind:
+        version = api_version.rpartition("/")[2]
+        raise bad_request(
+            f'{its} in version "{str(given).rpartition("/")[2]}" cannot be handled as a {kind}: the path wants {kind} in version "{version}"'
+        )
+    if given != api_version:
+        raise bad_request(f"the API version in the data ({given}) does not match the expected API version ({api_version})")
+
+
+def field_validation(call: Call) -> str:
+    """Strict, Warn (the default) or Ignore. Raises ApiError (422)."""
+    given = call.query.get("fieldValidation") or "Warn"
+    if given not in VALIDATIONS:
+        from apiserver.machinery.status import not_supported
+
+        raise invalid("meta.k8s.io", "CreateOptions", "", [not_supported("fieldValidation", given, ["", "Ignore", "Strict", "Warn"])])
+    return given
+
+
+def decoded(call: Call, obj: Object, checker: Checker | None, text: bytes | None = None) -> None:
+    """Pruned, its types checked, and defaulted, in place. Raises ApiError."""
+    meta = obj.setdefault("metadata", {})
+    if meta is None:
+        meta = obj["metadata"] = {}
+    if not isinstance(meta, dict):
+        raise bad_request(f"{obj['kind']} cannot be handled: metadata must be an object")
+    if checker is None:
+        return
+    call.warnings += checker.decode(obj, validation=field_validation(call), text=text)
+    checker.default(obj)
+
+
+def write_of(call: Call, operation: str, obj: Object | None, old: Object | None, *, name: str = "", options: Object | None = None) -> Write:
+    return Write(
+        user=call.user,
+        operation=operation,
+        resource=call.resource,
+        namespace=call.namespace,
+        name=name or (name_of(obj) if obj else "") or call.name,
+        object=obj,
+        old_object=old,
+        subresource=call.info.subresource,
+        options=options or {},
+        dry_run=call.dry_run,
+        warnings=call.warnings,
+        annotations=call.annotations,
+    )
+
+
+async def admit(call: Call, write: Write) -> Object:
+    """The object after all mutating plug-ins. Raises ApiError."""
+    for plugin in call.app.admission:
+        await plugin.admit(write)
+    assert write.object is not None
+    return write.object
+
+
+async def validate_admission(call: Call, write: Write) -> None:
+    for plugin in call.app.admission:
+        await plugin.validate(write)
+
+
+async def admit_without_object(call: Call, write: Write) -> None:
+    """For deletions and connections."""
+    for plugin in call.app.admission:
+        await plugin.admit(write)
+    for plugin in call.app.admission:
+        await plugin.validate(write)
+
+
+def raise_faults(resource: Resource, name: str, causes: list[Cause]) -> None:
+    if causes:
+        raise invalid(resource.group, resource.kind, name, list(dict.fromkeys(causes)))
+
+
+def missing(served: Served, obj: Object) -> list[Cause]:
+    return served.checker.required(obj) if served.checker is not None else []
+
+
+def check_preconditions(call: Call, obj: Object, uid: str | None, resource_version: str | None, *, word: str = "Precondition failed") -> None:
+    """Raises ApiError (409)."""
+    from apiserver.machinery.status import conflict
+
+    meta = metadata(obj)
+    resource = call.resource
+    if uid and uid != meta.get("uid"):
+        raise conflict(resource.group, resource.plural, meta["name"], f"{word}: UID in precondition: {uid}, UID in object meta: {meta.get('uid')}")
+    if resource_version and resource_version != meta.get("resourceVersion"):
+        told = f"{word}: ResourceVersion in precondition: {resource_version}, ResourceVersion in object meta: {meta.get('resourceVersion')}"
+        raise conflict(resource.group, resource.plural, meta["name"], told)
+
+
+def stale(call: Call, name: str) -> ApiError:
+    from apiserver.machinery.status import conflict
+
+    return conflict(call.resource.group, call.resource.plural, name)
+
+
+Finish = Callable[[], Awaitable[None]]

@@ -1,0 +1,97 @@
+"""Everything that is no resource: health, metrics, version, discovery."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from apiserver.app import App
+from apiserver.discovery import groups
+from apiserver.filters import request_info
+from apiserver.handlers import respond
+from apiserver.handlers.verbs import no_such
+
+Check = Callable[[], Awaitable[str]]
+"""Empty if all is well, otherwise what is not."""
+
+
+class Health:
+    """Named checks. `livez` is about this process; `readyz` also about what it needs, and fails first when it stops."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self.live: dict[str, Check] = {"ping": _fine}
+        self.ready: dict[str, Check] = {"ping": _fine, "etcd": self._store, "informer-sync": self._caches, "shutdown": self._running}
+
+    async def _store(self) -> str:
+        try:
+            await self._app.caches.newest.revision()
+        except Exception as error:
+            return f"the store does not answer: {error}"
+        return ""
+
+    async def _caches(self) -> str:
+        waiting = [cache.prefix for cache in self._app.caches.all() if not cache.ready.is_set()]
+        return f"{len(waiting)} watch caches are not filled yet: {', '.join(waiting[:5])}" if waiting else ""
+
+    async def _running(self) -> str:
+        return "the server is stopping" if self._app.stopping else ""
+
+    async def page(self, request: web.BaseRequest) -> web.StreamResponse:
+        """/livez, /readyz, /healthz, each also with the name of one check behind it; `?verbose`, `?exclude=NAME`."""
+        name, _, one = request.path.strip("/").partition("/")
+        checks = self.live if name == "livez" else self.ready
+        if one:
+            if one not in checks:
+                raise no_such()
+            checks = {one: checks[one]}
+        query = request_info.Query(request.query_string)
+        excluded = query.all("exclude")
+        told, failed = [], []
+        for each, check in checks.items():
+            if each in excluded:
+                told.append(f"[+]{each} excluded: ok\n")
+                continue
+            wrong = await check()
+            told.append(f"[-]{each} failed: {wrong}\n" if wrong else f"[+]{each} ok\n")
+            if wrong:
+                failed.append(each)
+        if failed:
+            return _text("".join(told) + f"{name} check failed\n", 500)
+        return _text("".join(told) + f"{name} check passed\n" if query.flag("verbose") else "ok")
+
+
+async def _fine() -> str:
+    return ""
+
+
+def _text(text: str, code: int = 200) -> web.Response:
+    return respond.raw(text.encode(), code, content_type="text/plain; charset=utf-8")
+
+
+def install(app: App) -> Health:
+    health = Health(app)
+    for name in ("healthz", "livez", "readyz"):
+        app.pages[name] = health.page
+
+    async def metrics(_: web.BaseRequest) -> web.StreamResponse:
+        return respond.raw(app.metrics.exposition(app), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def version(_: web.BaseRequest) -> web.StreamResponse:
+        return answered(groups.version(runtime=f"python{platform.python_version()}"))
+
+    async def discovery(request: web.BaseRequest) -> web.StreamResponse:
+        headers = request.headers
+        found = groups.serve(app.registry.resources(), request.path, headers.get("Accept", ""), headers.get("If-None-Match", ""), request.host)
+        if found is None:
+            raise no_such()
+        return answered(found)
+
+    app.pages.update({"metrics": metrics, "version": version, "api": discovery, "apis": discovery})
+    return health
+
+
+def answered(answer: groups.Answer) -> web.Response:
+    return web.Response(body=answer.body, status=answer.status, headers={"Content-Type": answer.content_type, **answer.headers})

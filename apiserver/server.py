@@ -1,0 +1,143 @@
+"""A running API server: its store, its watch caches, its listeners, started in this order and stopped in the other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aiohttp import web
+
+from apiserver import bootstrap, pages
+from apiserver.app import App
+from apiserver.config import Config, ConfigurationError
+from apiserver.filters.chain import Authenticate, Authorize, Chain
+from apiserver.filters.inflight import Inflight
+from apiserver.handlers import subresources
+from apiserver.registry import built_in
+from apiserver.storage.compaction import Compactor
+from apiserver.storage.leases import SharedLeases
+from apiserver.storage.objects import Objects
+from certs import authority
+from certs.profiles import SERVING
+from keelson.cogs.logs import fields
+from keelson.cogs.tasks import TaskSet
+from kvstore.client.client import Client, TlsFiles
+
+log = logging.getLogger(__name__)
+
+KEEPALIVE_S = 180.0
+"""Longer than clients keep idle connections (client-go 90 s), so that it is they who close them."""
+DRAIN_S = 10.0
+READY_S = 60.0
+STORE_TIMEOUT_S = 10.0
+STORE_KEEPALIVE_S = 10.0
+BACKLOG = 1024
+
+
+class Server:
+    """`insecure`: everybody is the administrator, for tests of everything else."""
+
+    def __init__(self, config: Config, *, insecure: bool = False) -> None:
+        self.config = config
+        self._insecure = insecure
+        self._tasks = TaskSet("apiserver")
+        self._listeners: list[asyncio.Server] = []
+        self._http: web.Server | None = None
+        self.store = self._connect()
+        self.app = self._build()
+
+    def _connect(self) -> Client:
+        config = self.config
+        tls = TlsFiles(config.etcd_cafile, config.etcd_certfile, config.etcd_keyfile) if config.etcd_cafile or config.etcd_certfile else None
+        return Client(config.etcd_servers, tls=tls, timeout_s=STORE_TIMEOUT_S, keepalive_time_s=STORE_KEEPALIVE_S)
+
+    def _build(self) -> App:
+        config = self.config
+        registry = built_in.registry(previews=config.previews)
+        leases = {"/registry/events/": SharedLeases(self.store, int(config.event_ttl_s))}
+        objects = Objects(self.store, leases=leases)
+        app = App(registry, objects, inflight=Inflight(config.max_requests_inflight, config.max_mutating_requests_inflight))
+        pages.install(app)
+        subresources.install(app)
+        return app
+
+    def _guards(self) -> tuple[Authenticate, Authorize]:
+        if self._insecure or self.config.authorization_modes == ("AlwaysAllow",):
+            from apiserver.filters.open import everybody, everything
+
+            log.warning("everybody is the administrator here")
+            return everybody, everything
+        raise ConfigurationError(f"--authorization-mode {','.join(self.config.authorization_modes)}: not served yet")
+
+    async def start(self) -> None:
+        """Serving when it returns. Raises ConfigurationError, OSError, StoreError, TimeoutError."""
+        authenticate, authorize = self._guards()
+        app, config = self.app, self.config
+        app.caches.start()
+        async with asyncio.timeout(READY_S):
+            for cache in list(app.caches.all()):
+                await cache.ready.wait()
+            await bootstrap.create_namespaces(app)
+        if config.etcd_compaction_s:
+            self._tasks.start("compaction", Compactor(self.store, config.etcd_compaction_s).run())
+        chain = Chain(app, authenticate, authorize)
+        self._http = web.Server(chain, access_log=None, keepalive_timeout=KEEPALIVE_S, handler_cancellation=True)
+        context = self._tls()
+        for address in config.bind_addresses:
+            listener = await asyncio.get_running_loop().create_server(self._http, address, config.secure_port, ssl=context, backlog=BACKLOG)
+            self._listeners.append(listener)
+        log.info("serving securely", extra=fields(addresses=list(config.bind_addresses), port=config.secure_port))
+
+    def _tls(self) -> ssl.SSLContext:
+        config = self.config
+        cert, key = config.tls_cert_file, config.tls_private_key_file
+        if not cert:
+            cert, key = _self_signed(Path(config.cert_dir), [*config.bind_addresses, config.advertise_address])
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        context.load_cert_chain(cert, key)
+        if config.client_ca_file:
+            # Optional: who shows none may have a token, or be anonymous.
+            context.verify_mode = ssl.CERT_OPTIONAL
+            context.load_verify_locations(config.client_ca_file)
+        return context
+
+    async def stop(self) -> None:
+        """Not ready first, so that nobody new is sent here; then watches end, requests finish, and the listeners go."""
+        self.app.stopping = True
+        await asyncio.sleep(self.config.shutdown_delay_s)
+        for listener in self._listeners:
+            listener.close()
+        self.app.caches.end_watches()
+        if self._http is not None:
+            self._http.pre_shutdown()
+            await self.app.inflight.idle(DRAIN_S)
+            await self._http.shutdown(1.0)
+        await self._tasks.close()
+        await self.app.caches.close()
+        await self.store.close()
+        log.info("stopped")
+
+
+def _self_signed(folder: Path, hosts: list[str]) -> tuple[str, str]:
+    """As upstream does without --tls-cert-file: good for nothing but a first try. Raises ConfigurationError."""
+    cert, key = folder / "apiserver.crt", folder / "apiserver.key"
+    if not cert.exists() or not key.exists():
+        now = datetime.now(UTC)
+        pair = authority.issue(authority.create("apiserver-self-signed", now), SERVING, "apiserver", ["127.0.0.1", "localhost", *hosts], now)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            key.touch(mode=0o600)
+            key.write_bytes(pair.key_pem())
+            cert.write_bytes(pair.certificate_pem())
+        except OSError as error:
+            raise ConfigurationError(f"--cert-dir {folder}: {error}") from None
+    return str(cert), str(key)
+
+
+Stop = Callable[[], Awaitable[None]]

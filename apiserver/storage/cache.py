@@ -1,0 +1,271 @@
+"""The watch cache: all objects of one resource, kept up to date by one watch of the store, for all lists and watches of all clients.
+
+Its guarantee: the state at `revision` is the store's at that revision, and a subscriber is told every change after the revision that it names, once
+and in order, or is told that this cannot be (Expired, or its subscription ends). What the cache knows of before each change makes the store's prev_kv
+unnecessary. Every collection here has a bound: the ring of recent events drops the oldest, a subscriber that does not keep up is cut off.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from sortedcontainers import SortedDict
+
+from apiserver.machinery.status import ApiError
+from apiserver.storage.items import ADDED, DELETED, MODIFIED, Event, Item
+from apiserver.storage.objects import Objects
+from apiserver.storage.versions import too_large, too_old
+from keelson.cogs.logs import fields
+from kvstore.client.client import prefix_end
+from kvstore.client.errors import WatchCompacted
+from kvstore.errors import StoreError
+
+log = logging.getLogger(__name__)
+
+RING_EVENTS_MAX = 10_000
+"""Of one resource: what a watch may go back."""
+QUEUE_EVENTS_MAX = 10_000
+"""What a subscriber may be behind before it is cut off; a client reads thousands of events a second, so this is one that has stopped reading."""
+PAGE_OBJECTS = 5000
+FRESH_TIMEOUT_S = 3.0
+"""How long a reader waits for a revision before it is told 504 (upstream's blockTimeout)."""
+PROGRESS_PAUSE_S = 0.005
+PROGRESS_TIMEOUT_S = 0.1
+RELIST_PAUSE_S = 0.5
+DELETE = 1  # mvccpb.Event.EventType
+
+
+class Subscription:
+    """Events for one watcher. `ended`: no more will come, and the client is to watch again from what it saw last."""
+
+    __slots__ = ("_wake", "ended", "events", "slow")
+
+    def __init__(self) -> None:
+        self.events: deque[Event] = deque()
+        self.ended = False
+        self.slow = False
+        self._wake = asyncio.Event()
+
+    def put(self, event: Event) -> None:
+        if self.ended:
+            return
+        if len(self.events) >= QUEUE_EVENTS_MAX:
+            self.slow = True
+            self.end()
+            return
+        self.events.append(event)
+        self._wake.set()
+
+    def end(self) -> None:
+        self.ended = True
+        self._wake.set()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Until there is something to look at, or for so long."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+
+class Cache:
+    """`run` keeps it up to date; until its first list is done, everybody waits."""
+
+    def __init__(self, prefix: str, objects: Objects) -> None:
+        self.prefix = prefix
+        self._objects = objects
+        self._items: SortedDict = SortedDict()
+        self.revision = 0
+        """The state here is the store's at this revision."""
+        self.changes = 0
+        """Grows with each change of what `items` gives."""
+        self._ring: deque[Event] = deque()
+        self._complete_after = 0
+        """The ring has every event after this revision."""
+        self._subscriptions: set[Subscription] = set()
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._advanced = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._watcher: Any = None
+        self.ready = asyncio.Event()
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def get(self, key: str) -> Item | None:
+        """`key`: as in the store."""
+        found: Item | None = self._items.get(key)
+        return found
+
+    def items(self, below: str = "") -> list[Item]:
+        """In the order of their keys, of those whose keys begin with `below`."""
+        if not below or below == self.prefix:
+            return list(self._items.values())
+        return [self._items[key] for key in self._items.irange(below, prefix_end(below.encode()).decode(), inclusive=(True, False))]
+
+    @property
+    def subscribers(self) -> int:
+        return len(self._subscriptions)
+
+    async def reach(self, revision: int, timeout_s: float = FRESH_TIMEOUT_S) -> None:
+        """Wait until the state is at least that of `revision`. Raises ApiError (504) if it does not come in time."""
+        if self.ready.is_set() and self.revision >= revision:
+            return
+        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (revision, reached)
+        self._waiting.append(entry)
+        self._wanted.set()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await reached
+        except TimeoutError:
+            raise too_large(revision, self.revision) from None
+        finally:
+            if entry in self._waiting:
+                self._waiting.remove(entry)
+
+    # --- watching -----------------------------------------------------------------------------------------------------
+
+    def subscribe(self, after: int) -> Subscription:
+        """Every event after that revision. Raises ApiError (410) if that is further back than the ring reaches."""
+        if after < self._complete_after:
+            raise too_old(after, self._complete_after)
+        subscription = Subscription()
+        for event in self._since(after):
+            subscription.put(event)
+        self._subscriptions.add(subscription)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        self._subscriptions.discard(subscription)
+
+    def end_subscriptions(self) -> None:
+        for subscription in self._subscriptions:
+            subscription.end()
+
+    def _since(self, after: int) -> Iterator[Event]:
+        recent = []
+        for event in reversed(self._ring):
+            if event.revision <= after:
+                break
+            recent.append(event)
+        return reversed(recent)
+
+    # --- following the store ------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """List, watch, and list again whenever the store cannot tell what happened in between; until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._ask_for_progress(), name=f"progress {self.prefix}")
+            while True:
+                try:
+                    await self._list()
+                    await self._follow()
+                except WatchCompacted as error:
+                    log.warning("watch cache lists again: history was compacted", extra=fields(prefix=self.prefix, revision=error.revision))
+                except (StoreError, ApiError, ValueError) as error:
+                    log.warning("watch cache lists again", extra=fields(prefix=self.prefix, error=str(error)))
+                    await asyncio.sleep(RELIST_PAUSE_S)
+
+    async def _list(self) -> None:
+        found: dict[str, Item] = {}
+        start, revision = "", 0
+        while True:
+            page = await self._objects.page(self.prefix, self.prefix, start=start, revision=revision, limit=PAGE_OBJECTS)
+            revision = page.revision
+            found.update((row.key, Item(row.key, row.obj, row.revision)) for row in page.rows)
+            if not page.remaining:
+                break
+            start = page.rows[-1].key + "\0"
+        # Nobody can be told what happened between the old state and this one: watchers go, and come back from what they saw last, or list.
+        self.end_subscriptions()
+        self._subscriptions.clear()
+        self._items = SortedDict(found)
+        self.changes += 1
+        self._ring.clear()
+        self._complete_after = revision
+        self.ready.set()
+        self._advance(revision)
+
+    async def _follow(self) -> None:
+        prefix = self.prefix.encode()
+        self._watcher = self._objects.client.watch(prefix, prefix_end(prefix), start_revision=self.revision + 1, progress_notify=True)
+        try:
+            async for response in self._watcher:
+                for event in response.events:
+                    self._apply(event)
+                # All events up to the header's revision have been told only if this is a progress report; else up to the last one's.
+                self._advance(response.events[-1].kv.mod_revision if response.events else response.header.revision)
+        finally:
+            self._watcher = None
+
+    def _apply(self, change: Any) -> None:
+        kv = change.kv
+        key = kv.key.decode()
+        before: Item | None = self._items.get(key)
+        if change.type == DELETE:
+            if before is None:
+                return
+            del self._items[key]
+            event = Event(DELETED, before.at(kv.mod_revision), before)
+        else:
+            try:
+                row = self._objects.decode(self.prefix, kv)
+                item = Item(key, row.obj, row.revision)
+            except (ValueError, KeyError, TypeError) as error:
+                log.error("an object in the store cannot be read and is not shown", extra=fields(key=key, error=str(error)))
+                return
+            self._items[key] = item
+            event = Event(ADDED if before is None else MODIFIED, item, before)
+        self.changes += 1
+        self._ring.append(event)
+        if len(self._ring) > RING_EVENTS_MAX:
+            self._complete_after = self._ring.popleft().revision
+        for subscription in self._subscriptions:
+            subscription.put(event)
+
+    def _advance(self, revision: int) -> None:
+        if revision > self.revision:
+            self.revision = revision
+        self._advanced.set()
+        if not self._waiting:
+            return
+        still = []
+        for entry in self._waiting:
+            if entry[0] > self.revision:
+                still.append(entry)
+            elif not entry[1].done():
+                entry[1].set_result(None)
+        self._waiting = still
+
+    def want_progress(self) -> None:
+        """Have the store tell how far its watch is, so that bookmarks of a quiet resource do not grow old."""
+        self._wanted.set()
+
+    async def _ask_for_progress(self) -> None:
+        """A quiet resource's watch does not learn of the revisions that others make, unless it asks."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            again = True
+            while again:
+                if self._watcher is not None:
+                    self._advanced.clear()
+                    await self._watcher.request_progress()
+                    try:
+                        async with asyncio.timeout(PROGRESS_TIMEOUT_S):
+                            await self._advanced.wait()
+                    except TimeoutError:
+                        pass
+                again = bool(self._waiting)
+                if again:
+                    await asyncio.sleep(PROGRESS_PAUSE_S)

@@ -1,0 +1,76 @@
+"""What the watch cache holds: objects decoded once and encoded once, for however many readers."""
+
+from typing import Any
+
+import msgspec
+
+from apiserver.machinery.objects import Object
+from apiserver.registry.registry import Served
+
+ADDED, MODIFIED, DELETED = "ADDED", "MODIFIED", "DELETED"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Item:
+    """One object at one revision. Its forms in the versions of the API, and their bytes, are made when first wanted and kept."""
+
+    __slots__ = ("_bytes", "_forms", "key", "name", "namespace", "obj", "revision")
+
+    def __init__(self, key: str, obj: Object, revision: int) -> None:
+        self.key = key
+        self.obj = obj
+        """As stored, with its resourceVersion. Shared: never change it."""
+        self.revision = revision
+        meta = obj["metadata"]
+        self.namespace: str = meta.get("namespace") or ""
+        self.name: str = meta.get("name") or ""
+        self._forms: dict[str, Object] = {}
+        self._bytes: dict[str, bytes] = {}
+
+    def form(self, served: Served) -> Object:
+        version = served.resource.api_version
+        found = self._forms.get(version)
+        if found is None:
+            found = self._forms[version] = served.in_version(self.obj)
+        return found
+
+    def encoded(self, served: Served) -> bytes:
+        version = served.resource.api_version
+        found = self._bytes.get(version)
+        if found is None:
+            found = self._bytes[version] = _encode(self.form(served))
+        return found
+
+    def at(self, revision: int) -> "Item":
+        """The same state told under a later resourceVersion: what a watcher is shown of an object that it sees no more."""
+        obj = {**self.obj, "metadata": {**self.obj["metadata"], "resourceVersion": str(revision)}}
+        return Item(self.key, obj, revision)
+
+
+class Event:
+    """One change of one object. `item` is the state after it, of a deletion the last state under the deletion's revision; `before` the one before."""
+
+    __slots__ = ("_left", "before", "item", "revision", "type")
+
+    def __init__(self, type: str, item: Item, before: Item | None) -> None:
+        self.type = type
+        self.item = item
+        self.before = before
+        self.revision = item.revision
+        self._left: Item | None = None
+
+    def left(self) -> Item:
+        """For a watcher whose selector matched before and does not any more: the state of before, under this revision."""
+        if self._left is None:
+            assert self.before is not None
+            self._left = self.before.at(self.revision)
+        return self._left
+
+
+def line(type: str, encoded: bytes) -> bytes:
+    return b'{"type":"' + type.encode() + b'","object":' + encoded + b"}\n"
+
+
+def document(type: str, obj: Any) -> bytes:
+    return line(type, _encode(obj))

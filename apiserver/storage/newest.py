@@ -1,0 +1,40 @@
+"""The store's revision now, asked once for everybody who waits (linearizable, so a list that reaches it misses no write that was answered before)."""
+
+import asyncio
+
+from kvstore.client.client import Client
+
+PROBE = b"/registry/health"
+
+
+class Newest:
+    """Who asks while a question is on its way joins the next one: that one may have been answered before their own write was."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._asking = asyncio.Lock()
+        self._next: asyncio.Future[int] | None = None
+
+    async def revision(self) -> int:
+        """Raises StoreError."""
+        while self._next is not None:
+            try:
+                return await asyncio.shield(self._next)
+            except ConnectionAbortedError:
+                continue
+        mine: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._next = mine
+        try:
+            async with self._asking:
+                self._next = None
+                answer = await self._client.get(PROBE, keys_only=True)
+            mine.set_result(answer.header.revision)
+            return int(answer.header.revision)
+        except BaseException as error:
+            if self._next is mine:
+                self._next = None
+            if not mine.done():
+                # Whoever waits asks again by its own rules; an asker who went away must not be the others' failure.
+                mine.set_exception(error if isinstance(error, Exception) else ConnectionAbortedError("who asked for the revision went away"))
+                mine.exception()
+            raise

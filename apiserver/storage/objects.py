@@ -1,0 +1,150 @@
+"""Objects in the store: each is JSON under its key, and every write is a transaction on the revision that the writer saw.
+
+An object's resourceVersion is the mod revision of its key; it is not in the stored JSON. `update` is the only way to change something: it calls a
+function with the newest state and stores what comes back, again and again until nobody came in between.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from apiserver.machinery.objects import Object
+from apiserver.machinery.status import ApiError
+from apiserver.storage.leases import SharedLeases
+from apiserver.storage.transform import PLAIN, Transformer
+from kvstore.client.client import Client, prefix_end
+from kvstore.client.requests import Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
+
+OBJECT_BYTES_MAX = 3 << 19
+"""1.5 MiB, which is also what the store takes in one request."""
+TRIES_MAX = 100
+"""Of one guaranteed update: each lost race is somebody else's progress, so this many in a row are a fault."""
+
+
+class Row(Struct, frozen=True):
+    """`obj` has its resourceVersion in it. Shared: never change it."""
+
+    key: str
+    obj: Object
+    revision: int
+
+
+class Removed(Struct, frozen=True):
+    """What an update's function returns to have the object removed; `obj` is its last state."""
+
+    obj: Object
+
+
+Change = Callable[[Object | None], Awaitable[Object | Removed]]
+
+
+class Page(Struct, frozen=True):
+    rows: Sequence[Row]
+    revision: int
+    """The store's when this was read, or the one that was asked for."""
+    remaining: int
+
+
+class Objects:
+    """`transformers` and `leases` by the prefix of the resource's keys."""
+
+    def __init__(
+        self, client: Client, transformers: Mapping[str, Transformer] | None = None, leases: Mapping[str, SharedLeases] | None = None
+    ) -> None:
+        self.client = client
+        self._transformers = transformers or {}
+        self._leases = leases or {}
+
+    def decode(self, prefix: str, kv: Any) -> Row:
+        """A stored value with its resourceVersion. Raises ValueError."""
+        value = self._transformers.get(prefix, PLAIN).from_storage(kv.value, kv.key)
+        obj: Object = msgspec.json.decode(value)
+        obj["metadata"]["resourceVersion"] = str(kv.mod_revision)
+        return Row(kv.key.decode(), obj, kv.mod_revision)
+
+    def encode(self, prefix: str, key: str, obj: Object) -> bytes:
+        """Raises ApiError (413) for what no store takes."""
+        meta = {name: value for name, value in obj["metadata"].items() if name not in ("resourceVersion", "selfLink")}
+        value = msgspec.json.encode({**obj, "metadata": meta})
+        if len(value) > OBJECT_BYTES_MAX:
+            raise ApiError("RequestEntityTooLarge", f"the object has {len(value)} bytes: limit is {OBJECT_BYTES_MAX}")
+        return self._transformers.get(prefix, PLAIN).to_storage(value, key.encode())
+
+    async def get(self, prefix: str, key: str) -> Row | None:
+        """The newest state. Raises StoreError."""
+        found = await self.client.get(key.encode())
+        return self.decode(prefix, found.kvs[0]) if found.kvs else None
+
+    async def page(self, prefix: str, below: str, *, start: str = "", revision: int = 0, limit: int = 0) -> Page:
+        """Objects whose keys begin with `below`, from the key `start` on, as they were at `revision`.
+
+        Raises StoreError (Compacted, FutureRevision)."""
+        first = (start or below).encode()
+        found = await self.client.get(first, prefix_end(below.encode()), revision=revision, limit=limit)
+        rows = [self.decode(prefix, kv) for kv in found.kvs]
+        return Page(rows, revision or found.header.revision, found.count - len(rows))
+
+    async def create(self, prefix: str, key: str, obj: Object) -> Row | None:
+        """None if there is something under the key already. Raises StoreError."""
+        row, _ = await self._replace(prefix, key, obj, 0)
+        return row
+
+    async def update(self, prefix: str, key: str, change: Change, known: Row | None = None) -> Row:
+        """Store what `change` makes of the newest state (None: there is nothing), and return it. What `change` raises ends the update, but if it came
+        from `known`, which may be old, it is asked again about the newest. Returning its argument unchanged writes nothing. Raises StoreError."""
+        fresh = known is None
+        row = await self.get(prefix, key) if known is None else known
+        for _ in range(TRIES_MAX):
+            try:
+                wanted = await change(row.obj if row is not None else None)
+            except ApiError:
+                if fresh:
+                    raise
+                row, fresh = await self.get(prefix, key), True
+                continue
+            if row is not None and wanted is row.obj:
+                if fresh:
+                    return row
+                # Nothing to do, said of a state that may be old.
+                newest = await self.get(prefix, key)
+                if newest is not None and newest.revision == row.revision:
+                    return row
+                row, fresh = newest, True
+                continue
+            if isinstance(wanted, Removed):
+                assert row is not None, "only what is there can be removed"
+                done, row_now = await self._remove(prefix, key, wanted.obj, row.revision)
+            else:
+                done, row_now = await self._replace(prefix, key, wanted, 0 if row is None else row.revision)
+            if done is not None:
+                return done
+            row, fresh = row_now, True
+        raise ApiError("ServerTimeout", f"gave up on {key}: changed by others {TRIES_MAX} times in a row", details={"retryAfterSeconds": 1})
+
+    async def _replace(self, prefix: str, key: str, obj: Object, revision: int) -> tuple[Row | None, Row | None]:
+        """(what is stored now, None), or (None, what is there instead)."""
+        lease = await self._leases[prefix].take() if prefix in self._leases else 0
+        put = PutRequest(key=key.encode(), value=self.encode(prefix, key, obj), lease=lease)
+        answer = await self._if_unchanged(key, revision, RequestOp(request_put=put))
+        if not answer.succeeded:
+            return None, self._found(prefix, answer)
+        stored = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(answer.header.revision)}}
+        return Row(key, stored, answer.header.revision), None
+
+    async def _remove(self, prefix: str, key: str, obj: Object, revision: int) -> tuple[Row | None, Row | None]:
+        answer = await self._if_unchanged(key, revision, RequestOp(request_delete_range=DeleteRangeRequest(key=key.encode())))
+        if not answer.succeeded:
+            return None, self._found(prefix, answer)
+        last = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(answer.header.revision)}}
+        return Row(key, last, answer.header.revision), None
+
+    async def _if_unchanged(self, key: str, revision: int, operation: Any) -> Any:
+        unchanged = Compare(key=key.encode(), target=Compare.MOD, result=Compare.EQUAL, mod_revision=revision)
+        otherwise = RequestOp(request_range=RangeRequest(key=key.encode()))
+        return await self.client.txn(TxnRequest(compare=[unchanged], success=[operation], failure=[otherwise]))
+
+    def _found(self, prefix: str, answer: Any) -> Row | None:
+        kvs = answer.responses[0].response_range.kvs
+        return self.decode(prefix, kvs[0]) if kvs else None
