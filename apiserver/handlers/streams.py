@@ -41,7 +41,7 @@ class Streams:
     async def close(self) -> None:
         await self._kubelets.close()
 
-    async def log(self, request: web.Request, pod: Object) -> web.StreamResponse:
+    async def log(self, request: web.BaseRequest, pod: Object) -> web.StreamResponse:
         query = log_query(request.query)
         container = container_of(pod, request.query.get("container", ""))
         answer = web.StreamResponse(headers={"Content-Type": "text/plain"})
@@ -58,16 +58,16 @@ class Streams:
             await copy(said.content, answer, request)
         return answer
 
-    async def exec(self, request: web.Request, pod: Object) -> web.StreamResponse:
+    async def exec(self, request: web.BaseRequest, pod: Object) -> web.StreamResponse:
         commands = request.query.getall("command", [])
         if not commands:
             raise bad_request("you must specify at least 1 command to execute")
         return await self._remote_command(request, pod, "exec", [("command", each) for each in commands])
 
-    async def attach(self, request: web.Request, pod: Object) -> web.StreamResponse:
+    async def attach(self, request: web.BaseRequest, pod: Object) -> web.StreamResponse:
         return await self._remote_command(request, pod, "attach", [])
 
-    async def portforward(self, request: web.Request, pod: Object) -> web.StreamResponse:
+    async def portforward(self, request: web.BaseRequest, pod: Object) -> web.StreamResponse:
         _node_of(pod)
         forwarder = Forwarder(self._kubelets, pod)
         if _upgrade(request) == "websocket":
@@ -88,7 +88,7 @@ class Streams:
 
     # --- exec and attach --------------------------------------------------------------------------------------------------
 
-    async def _remote_command(self, request: web.Request, pod: Object, path: str, query: list[tuple[str, str]]) -> web.StreamResponse:
+    async def _remote_command(self, request: web.BaseRequest, pod: Object, path: str, query: list[tuple[str, str]]) -> web.StreamResponse:
         wanted = {name for name in ("stdin", "stdout", "stderr", "tty") if is_true(request.query.get(name))}
         if not wanted & {"stdin", "stdout", "stderr"}:
             raise bad_request("you must specify at least 1 of stdin, stdout, stderr")
@@ -105,7 +105,7 @@ class Streams:
             return await self._to_socket(request, url)
         return await self._to_spdy(request, url, wanted)
 
-    async def _to_socket(self, request: web.Request, url: URL) -> web.StreamResponse:
+    async def _to_socket(self, request: web.BaseRequest, url: URL) -> web.StreamResponse:
         """The client's upgrade comes first: kubectl takes a refused one for a server without WebSockets and tries SPDY."""
         socket = await _socket(request, remotecommand.SOCKET_PROTOCOLS)
         client = remotecommand.SocketClient(socket)
@@ -121,7 +121,7 @@ class Streams:
             await kubelet.close()
         return socket
 
-    async def _to_spdy(self, request: web.Request, url: URL, wanted: set[str]) -> web.StreamResponse:
+    async def _to_spdy(self, request: web.BaseRequest, url: URL, wanted: set[str]) -> web.StreamResponse:
         _check_spdy(request, remotecommand.SPDY_PROTOCOLS)
         try:
             kubelet = await self._kubelets.socket(url)
@@ -255,7 +255,7 @@ def _node_of(pod: Object) -> str:
 # --- the upgrade ----------------------------------------------------------------------------------------------------------
 
 
-def _upgrade(request: web.Request) -> str:
+def _upgrade(request: web.BaseRequest) -> str:
     """`websocket` or `spdy/3.1`. Raises ApiError for a request that does not ask to be upgraded."""
     asked = request.headers.get("Upgrade", "").lower()
     if "upgrade" not in request.headers.get("Connection", "").lower() or asked not in ("websocket", SPDY.lower()):
@@ -263,17 +263,17 @@ def _upgrade(request: web.Request) -> str:
     return asked
 
 
-def _offered(request: web.Request) -> list[str]:
+def _offered(request: web.BaseRequest) -> list[str]:
     return [each.strip() for line in request.headers.getall("Sec-WebSocket-Protocol", []) for each in line.split(",")]
 
 
-async def _socket(request: web.Request, protocols: tuple[str, ...]) -> web.WebSocketResponse:
+async def _socket(request: web.BaseRequest, protocols: tuple[str, ...]) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(protocols=protocols, compress=False, max_msg_size=MESSAGE_BYTES_MAX)
     await socket.prepare(request)
     return socket
 
 
-def _check_spdy(request: web.Request, known: tuple[str, ...]) -> str:
+def _check_spdy(request: web.BaseRequest, known: tuple[str, ...]) -> str:
     """The protocol to speak over SPDY. Raises ApiError if there is none that both sides know."""
     offered = [each.strip() for line in request.headers.getall(VERSION_HEADER, []) for each in line.split(",")]
     for each in offered:
@@ -282,14 +282,14 @@ def _check_spdy(request: web.Request, known: tuple[str, ...]) -> str:
     raise ApiError("Forbidden", f"unable to upgrade: unable to negotiate protocol: client supports {offered}, server accepts {list(known)}")
 
 
-def _switch_to_spdy(request: web.Request, known: tuple[str, ...]) -> TakenConnection:
+def _switch_to_spdy(request: web.BaseRequest, known: tuple[str, ...]) -> TakenConnection:
     protocol = _check_spdy(request, known)
     connection = TakenConnection(request)
     connection.switch({"Connection": "Upgrade", "Upgrade": SPDY, VERSION_HEADER: protocol})
     return connection
 
 
-async def copy(source: aiohttp.StreamReader, answer: web.StreamResponse, request: web.Request) -> None:
+async def copy(source: aiohttp.StreamReader, answer: web.StreamResponse, request: web.BaseRequest) -> None:
     """Carries a body as it comes, until it ends or the client is gone; a client that leaves while nothing comes is looked for."""
     while True:
         try:

@@ -43,7 +43,7 @@ class TakenConnection(asyncio.Protocol):
     The client sends nothing before it has read the 101, so no byte is lost between the parser of HTTP and this one.
     """
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: web.BaseRequest) -> None:
         assert request.transport is not None
         self._transport = request.transport
         self._http = request.protocol
