@@ -1,0 +1,102 @@
+"""The node's side of pod networking in embedded mode: a bridge in the node's network namespace, a veth pair for each
+pod, routes to the other nodes' pods.
+
+By netlink (pyroute2), in one thread of its own, because its calls block. The pod's side is set by the pod's shim, which lives in that namespace.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any, TypeVar
+
+BRIDGE = "cni0"
+POD_INTERFACE = "eth0"
+HOST_GATEWAY_METRIC = 4242
+"""Marks the routes that are ours to remove."""
+
+T = TypeVar("T")
+
+
+def interface_name(sandbox_id: str) -> str:
+    """The node's end: 15 characters at most."""
+    return "veth" + hashlib.sha256(sandbox_id.encode()).hexdigest()[:8]
+
+
+class PodNetwork:
+    def __init__(self, pod_range: str, gateway: str, bridge: str = BRIDGE) -> None:
+        self.pod_range = IPv4Network(pod_range)
+        self.gateway = gateway
+        self.bridge = bridge
+        self._thread = ThreadPoolExecutor(1, "netlink")
+        self._netlink: Any = None
+        self._bridge_index = 0
+
+    async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    async def open(self) -> None:
+        await self._run(self._open)
+
+    def _open(self) -> None:
+        from pyroute2 import IPRoute
+
+        self._netlink = netlink = IPRoute()
+        Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+        found = netlink.link_lookup(ifname=self.bridge)
+        if not found:
+            netlink.link("add", ifname=self.bridge, kind="bridge")
+            found = netlink.link_lookup(ifname=self.bridge)
+        self._bridge_index = found[0]
+        netlink.addr("replace", index=self._bridge_index, address=self.gateway, prefixlen=self.pod_range.prefixlen)
+        netlink.link("set", index=self._bridge_index, state="up")
+
+    async def close(self) -> None:
+        def end() -> None:
+            if self._netlink is not None:
+                self._netlink.close()
+
+        await self._run(end)
+        self._thread.shutdown()
+
+    async def attach(self, sandbox_id: str, shim_pid: int) -> None:
+        """A veth pair: one end on the bridge, the other, eth0, in the namespace of `shim_pid`."""
+        await self._run(self._attach, interface_name(sandbox_id), shim_pid)
+
+    def _attach(self, name: str, pid: int) -> None:
+        netlink = self._netlink
+        for index in netlink.link_lookup(ifname=name):
+            netlink.link("del", index=index)
+        netlink.link("add", ifname=name, kind="veth", peer={"ifname": POD_INTERFACE, "net_ns_pid": pid})
+        index = netlink.link_lookup(ifname=name)[0]
+        netlink.link("set", index=index, master=self._bridge_index, state="up")
+        with contextlib.suppress(OSError):  # a pod that reaches itself through its service comes back over the port it left by
+            Path(f"/sys/class/net/{name}/brport/hairpin_mode").write_text("1")
+
+    async def detach(self, sandbox_id: str) -> None:
+        def remove() -> None:
+            for index in self._netlink.link_lookup(ifname=interface_name(sandbox_id)):
+                self._netlink.link("del", index=index)
+
+        await self._run(remove)
+
+    async def route(self, wanted: Mapping[str, str]) -> None:
+        """Make the routes to other nodes' pods what `wanted` says: pod range -> address of the node. Routes of ours that are not in it go."""
+        await self._run(self._route, dict(wanted))
+
+    def _route(self, wanted: dict[str, str]) -> None:
+        netlink = self._netlink
+        present = {}
+        for route in netlink.get_routes(family=2, table=254):
+            attributes = dict(route["attrs"])
+            if attributes.get("RTA_PRIORITY") == HOST_GATEWAY_METRIC:
+                present[f"{attributes.get('RTA_DST')}/{route['dst_len']}"] = attributes.get("RTA_GATEWAY")
+        for target, gateway in present.items():
+            if wanted.get(target) != gateway:
+                netlink.route("del", dst=target, gateway=gateway, priority=HOST_GATEWAY_METRIC)
+        for target, gateway in wanted.items():
+            if present.get(target) != gateway:
+                netlink.route("replace", dst=target, gateway=gateway, priority=HOST_GATEWAY_METRIC)

@@ -1,0 +1,336 @@
+"""What a container runtime owes the kubelet (agents.kubelet.runtime.base), with real processes in real namespaces."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from agents.kubelet.oci import toolbox
+from agents.kubelet.oci.store import Store
+from agents.kubelet.runtime import base
+from agents.kubelet.runtime.base import ContainerConfig, ExecResult, Mount, Resources, Runtime, RuntimeRefused, SandboxConfig, Security
+from agents.kubelet.runtime.cgroups import Cgroups
+from agents.kubelet.runtime.embedded import EmbeddedRuntime
+from agents.kubelet.shim import kernel
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
+
+POD_RANGE = "10.250.77.0/24"
+CGROUP = f"keelson-test-{os.getpid()}"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    made = Store(tmp_path_factory.mktemp("images"))
+    toolbox.build_toolbox(made)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def own_network() -> Iterator[None]:
+    """A network namespace of the test's own: its bridge and its addresses end with it."""
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    kernel.unshare(kernel.CLONE_NEWNET)
+    try:
+        yield
+    finally:
+        kernel.setns(before, kernel.CLONE_NEWNET)
+        os.close(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cgroups() -> Iterator[None]:
+    yield
+    Cgroups(CGROUP).remove("")
+
+
+Opened = Callable[[], Runtime]
+
+
+@pytest.fixture(params=["embedded"])
+def opened(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> Opened:
+    return lambda: EmbeddedRuntime(tmp_path / "runtime", store, pod_range=POD_RANGE, cgroup_root=CGROUP, bridge="cnikeelson")
+
+
+@asynccontextmanager
+async def pod(runtime: Runtime, tmp_path: Path, **settings: object) -> AsyncIterator[str]:
+    config = SandboxConfig("web", "default", "uid-1", log_folder=str(tmp_path / "logs"), cgroup="pod1", **settings)  # type: ignore[arg-type]
+    sandbox = await runtime.run_sandbox(config)
+    try:
+        yield sandbox
+    finally:
+        await runtime.remove_sandbox(sandbox)
+
+
+def shell(words: str, name: str = "main", **settings: object) -> ContainerConfig:
+    return ContainerConfig(name, toolbox.TOOLBOX, command=("sh", "-c"), args=(words,), log_path=f"{name}.log", **settings)  # type: ignore[arg-type]
+
+
+async def started(runtime: Runtime, sandbox: str, config: ContainerConfig) -> str:
+    container = await runtime.create_container(sandbox, config)
+    await runtime.start_container(container)
+    return container
+
+
+async def seen(runtime: Runtime, container: str) -> base.Container:
+    return next(each for each in await runtime.containers() if each.id == container)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110 - a file is looked at, and tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def ended(runtime: Runtime, container: str) -> base.Container:
+    async with asyncio.timeout(20):
+        async for _ in runtime.changes():
+            found = await seen(runtime, container)
+            if found.state == base.EXITED:
+                return found
+    raise AssertionError("the changes came to an end")
+
+
+def lines(tmp_path: Path, name: str = "main") -> list[tuple[str, str, str]]:
+    """Stream, tag and text of each line of a log."""
+    return [tuple(line.split(" ", 3)[1:]) for line in (tmp_path / "logs" / f"{name}.log").read_text().splitlines()]  # type: ignore[misc]
+
+
+def run(opened: Opened, body: Callable[[Runtime], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        runtime = opened()
+        await runtime.open()
+        try:
+            await body(runtime)
+        finally:
+            await runtime.close()
+
+    asyncio.run(whole())
+
+
+def test_a_container_runs_writes_its_log_and_its_end_is_told(opened: Opened, tmp_path: Path) -> None:
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            container = await runtime.create_container(sandbox, shell("echo out; echo err >&2; printf rest; exit 7"))
+            assert (await seen(runtime, container)).state == base.CREATED
+            await runtime.start_container(container)
+            found = await ended(runtime, container)
+            assert (found.exit_code, found.reason) == (7, "Error")
+            assert 0 < found.created_ns <= found.started_ns <= found.finished_ns
+            assert sorted(lines(tmp_path)) == [("stderr", "F", "err"), ("stdout", "F", "out"), ("stdout", "F", "rest")]
+
+    run(opened, body)
+
+
+def test_a_container_sees_its_own_world(opened: Opened, tmp_path: Path) -> None:
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path, hostname="web-0", dns_servers=("10.96.0.10",), dns_searches=("svc",)) as sandbox:
+            container = await started(runtime, sandbox, shell("sleep 60", env=(("GREETING", "hello world"),), working_dir="/made/here"))
+
+            async def said(words: str) -> str:
+                result = await runtime.exec_sync(container, ["sh", "-c", words], 10)
+                return result.stdout.decode().strip()
+
+            assert await said("hostname") == "web-0"
+            assert await said("echo $GREETING; pwd") == "hello world\n/made/here"
+            assert await said("cat /etc/resolv.conf") == "search svc\nnameserver 10.96.0.10"
+            assert await said("tr '\\0' ' ' < /proc/1/cmdline") == "sh -c sleep 60"
+            assert await said("ls /proc | grep -c '^[0-9]'") in ("4", "5", "6"), "only its own processes"
+            assert await said("echo x > /proc/sys/kernel/hostname; echo $?") != "0"
+            assert await said("ls /root /home") != "" and str(tmp_path) not in await said("cat /proc/self/mounts | grep -v overlay | cut -d' ' -f2")
+            address = next(each.ip for each in await runtime.sandboxes())
+            assert address in await said("ip -4 addr show eth0")
+            assert await said("id -u; grep CapEff /proc/self/status") == "0\nCapEff:\t00000000a80425fb"
+
+    run(opened, body)
+
+
+def test_what_a_container_may_not(opened: Opened, tmp_path: Path) -> None:
+    security = Security(user="1000:1000", groups=(2000,), dropped=("ALL",), no_new_privs=True, readonly_root=True)
+
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            container = await started(runtime, sandbox, shell("sleep 60", security=security))
+            result = await runtime.exec_sync(
+                container,
+                ["sh", "-c", "id -u; id -G; touch /x 2>&1; grep -E 'CapBnd|NoNewPrivs' /proc/self/status; echo > /dev/null && echo dev"],
+                10,
+            )
+            text = result.stdout.decode()
+            assert text.startswith("1000\n1000 2000\n")
+            assert "Read-only file system" in text
+            assert "CapBnd:\t0000000000000000" in text and "NoNewPrivs:\t1" in text and text.endswith("dev\n")
+            made = await started(runtime, sandbox, shell("mknod /tmp/disk b 8 0 && cat /tmp/disk; echo $?", "root"))
+            await ended(runtime, made)
+            assert lines(tmp_path, "root")[-1][2] != "0", "device nodes of one's own open nothing"
+
+    run(opened, body)
+
+
+def test_mounts(opened: Opened, tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    (volume / "inner").mkdir(parents=True)
+    (volume / "file").write_text("content")
+    (volume / "trap").symlink_to("/etc")
+    mounts = (
+        Mount(str(volume), "/data"),
+        Mount(str(volume), "/fixed", readonly=True),
+        Mount(str(volume / "file"), "/etc/one"),
+        Mount(str(volume), "/data/inner", subpath="inner"),
+    )
+
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            container = await started(runtime, sandbox, shell("sleep 60", mounts=mounts))
+            words = "cat /etc/one /data/file; echo new > /data/inner/made; touch /fixed/x 2>&1"
+            result = await runtime.exec_sync(container, ["sh", "-c", words], 10)
+            assert result.stdout.startswith(b"contentcontent") and b"Read-only file system" in result.stdout
+            assert (volume / "inner" / "made").read_text() == "new\n"
+            trapped = await runtime.create_container(sandbox, shell("ls /stolen", "trap", mounts=(Mount(str(volume), "/stolen", subpath="trap"),)))
+            with pytest.raises(RuntimeRefused, match="openat2"):
+                await runtime.start_container(trapped)
+
+    run(opened, body)
+
+
+def test_exec(opened: Opened, tmp_path: Path) -> None:
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            container = await started(runtime, sandbox, shell("sleep 60"))
+            assert await runtime.exec_sync(container, ["sh", "-c", "echo a; echo b >&2; exit 3"], 10) == ExecResult(3, b"a\n", b"b\n")
+            with pytest.raises(base.TimedOut):
+                await runtime.exec_sync(container, ["sleep", "60"], 0.1)
+            with pytest.raises(RuntimeRefused, match=r'exec: "nope": executable file not found in \$PATH'):
+                await runtime.exec_sync(container, ["nope"], 10)
+            session = await runtime.exec(container, ["cat"], stdin=True, tty=False)
+            await session.write(b"through")
+            await session.end_input()
+            assert await session.read() == (base.STDOUT, b"through")
+            assert await session.read() is None and await session.wait() == 0
+            await session.close()
+            terminal = await runtime.exec(container, ["sh", "-c", "test -t 0 && echo terminal"], stdin=True, tty=True)
+            assert b"terminal" in await everything(terminal)
+            await terminal.close()
+
+    run(opened, body)
+
+
+async def everything(session: base.Session) -> bytes:
+    found = b""
+    while (chunk := await session.read()) is not None:
+        found += chunk[1]
+    return found
+
+
+def test_attach(opened: Opened, tmp_path: Path) -> None:
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            container = await started(runtime, sandbox, shell("read line; echo got $line", stdin=True, stdin_once=True))
+            session = await runtime.attach(container, stdin=True)
+            await session.write(b"words\n")
+            assert await everything(session) == b"got words\n"
+            await session.close()
+            assert lines(tmp_path) == [("stdout", "F", "got words")]
+
+    run(opened, body)
+
+
+def test_a_runtime_opened_again_finds_what_runs(opened: Opened, tmp_path: Path) -> None:
+    async def whole() -> None:
+        first = opened()
+        await first.open()
+        sandbox = await first.run_sandbox(SandboxConfig("web", "default", "uid-1", log_folder=str(tmp_path / "logs"), cgroup="pod1"))
+        stays = await started(first, sandbox, shell("sleep 60"))
+        ends = await started(first, sandbox, shell("sleep 0.3; exit 5", "ends"))
+        address = next(each.ip for each in await first.sandboxes())
+        await first.close()
+        second = opened()
+        await second.open()
+        try:
+            found = next(iter(await second.sandboxes()))
+            assert (found.state, found.ip, found.config.name) == (base.SANDBOX_READY, address, "web")
+            assert (await seen(second, stays)).state == base.RUNNING
+            over = await seen(second, ends)
+            if over.state != base.EXITED:
+                over = await ended(second, ends)
+            assert over.exit_code == 5
+        finally:
+            await second.remove_sandbox(sandbox)
+            assert not await second.sandboxes() and not await second.containers()
+            await second.close()
+
+    asyncio.run(whole())
+
+
+def test_stopping(opened: Opened, tmp_path: Path) -> None:
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            polite = await started(runtime, sandbox, shell("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done", "polite"))
+            deaf = await started(runtime, sandbox, shell("trap '' TERM; while :; do sleep 1; done", "deaf"))
+            await until(lambda: bool(lines(tmp_path, "polite")))
+            await runtime.stop_container(polite, 10)
+            await runtime.stop_container(deaf, 0.1)
+            await runtime.stop_container(deaf, 0.1)
+            assert [(await seen(runtime, each)).exit_code for each in (polite, deaf)] == [0, 137]
+            assert lines(tmp_path, "polite")[-1] == ("stdout", "F", "bye")
+            await runtime.stop_sandbox(sandbox)
+            await runtime.stop_sandbox(sandbox)
+            assert next(iter(await runtime.sandboxes())).state == base.SANDBOX_NOT_READY
+
+    run(opened, body)
+
+
+def test_what_cannot_start_says_why(opened: Opened, tmp_path: Path) -> None:
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            with pytest.raises(base.ImageMissing):
+                await runtime.create_container(sandbox, ContainerConfig("x", "keelson/none:1", command=("true",)))
+            container = await runtime.create_container(sandbox, ContainerConfig("x", toolbox.TOOLBOX, command=("/no/such",)))
+            with pytest.raises(RuntimeRefused, match="no such file or directory"):
+                await runtime.start_container(container)
+            found = await seen(runtime, container)
+            assert (found.state, found.exit_code, found.reason) == (base.EXITED, 128, "StartError")
+
+    run(opened, body)
+
+
+def test_memory_limit(opened: Opened, tmp_path: Path) -> None:
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            config = shell("tail /dev/zero; exit $?", resources=Resources(memory_limit_bytes=16 << 20, cpu_limit_milli=2000, pids_limit=100))
+            container = await started(runtime, sandbox, config)
+            if getattr(runtime, "cgroups", None) is not None and not runtime.cgroups.available:  # type: ignore[attr-defined]
+                pytest.skip("no cgroup controllers here")
+            found = await ended(runtime, container)
+            assert (found.exit_code, found.reason) == (137, "OOMKilled")
+
+    run(opened, body)
+
+
+def test_pods_reach_each_other(opened: Opened, tmp_path: Path) -> None:
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as one, pod(runtime, tmp_path) as two:
+            addresses = {each.id: each.ip for each in await runtime.sandboxes()}
+            assert len(set(addresses.values())) == 2
+            container = await started(runtime, one, shell("sleep 60"))
+            await started(runtime, two, shell("sleep 60", "other"))
+            result = await runtime.exec_sync(container, ["sh", "-c", f"ip route get {addresses[two]}"], 10)
+            assert b"eth0" in result.stdout
+
+    run(opened, body)
+
+
+def test_pod_shares_processes_where_asked(opened: Opened, tmp_path: Path) -> None:
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path, share_pids=True) as sandbox:
+            one = await started(runtime, sandbox, shell("sleep 61", "one"))
+            await started(runtime, sandbox, shell("sleep 62", "two"))
+            result = await runtime.exec_sync(one, ["sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"], 10)
+            assert b"sleep 61" in result.stdout and b"sleep 62" in result.stdout
+            await runtime.stop_container(one, 0)
+            assert (await seen(runtime, one)).exit_code == 137
+
+    run(opened, body)
