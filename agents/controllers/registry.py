@@ -6,7 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from agents.controllers import deployment, replicaset
+from agents.controllers import deployment, endpoints_controller, endpointslice, replicaset
 from agents.kit.controller import Context
 
 
@@ -42,6 +42,8 @@ def plain(kind: Callable[[Context], Runs], syncs_flag: str = "", syncs: int = 0)
 
 TABLE: Mapping[str, Entry] = {
     "replicationcontroller-controller": plain(replicaset.ReplicationControllers, "--concurrent-rc-syncs", 5),
+    "endpoints-controller": plain(endpoints_controller.EndpointsController, "--concurrent-endpoint-syncs", 5),
+    "endpointslice-controller": plain(endpointslice.EndpointSlices, "--concurrent-service-endpoint-syncs", 5),
     "deployment-controller": plain(deployment.Deployments, "--concurrent-deployment-syncs", 5),
     "replicaset-controller": plain(replicaset.ReplicaSets, "--concurrent-replicaset-syncs", 5),
 }

@@ -1,20 +1,29 @@
-"""Label selectors as they stand in objects: does an object's set of labels match (apimachinery's metav1.LabelSelectorAsSelector)."""
+"""Does an object match a selector: `machinery.selectors`, with what was parsed kept, because the same few selectors are asked about every pod."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
+import msgspec
+
 from apiserver.machinery.objects import Object, labels_of
+from apiserver.machinery.selectors import NOTHING, Selector, from_label_selector
 
 Labels = Mapping[str, str]
+KEPT = 8192
 
 
 def matches(selector: Mapping[str, Any] | None, labels: Labels) -> bool:
-    """A LabelSelector. None selects nothing, an empty one everything. An operator that does not exist matches nothing."""
-    if selector is None:
-        return False
-    if not equals(selector.get("matchLabels"), labels):
-        return False
-    return all(_holds(each, labels) for each in selector.get("matchExpressions") or ())
+    """A LabelSelector. None selects nothing, an empty one everything; one that is wrong nothing."""
+    return selector is not None and _parsed(msgspec.json.encode(selector)).matches(labels)
+
+
+@lru_cache(KEPT)
+def _parsed(selector: bytes) -> Selector:
+    try:
+        return from_label_selector(msgspec.json.decode(selector))
+    except ValueError:
+        return NOTHING
 
 
 def equals(wanted: Labels | None, labels: Labels) -> bool:
@@ -28,17 +37,7 @@ def is_empty(selector: Mapping[str, Any] | None) -> bool:
 
 
 def matcher(selector: Mapping[str, Any] | None) -> Callable[[Object], bool]:
-    return lambda obj: matches(selector, labels_of(obj))
-
-
-def _holds(expression: Mapping[str, Any], labels: Labels) -> bool:
-    key, operator, values = expression["key"], expression["operator"], expression.get("values") or ()
-    if operator == "In":
-        return labels.get(key) in values
-    if operator == "NotIn":
-        return labels.get(key) not in values
-    if operator == "Exists":
-        return key in labels
-    if operator == "DoesNotExist":
-        return key not in labels
-    return False
+    if selector is None:
+        return lambda obj: False
+    parsed = _parsed(msgspec.json.encode(selector))
+    return lambda obj: parsed.matches(labels_of(obj))
