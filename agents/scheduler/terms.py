@@ -4,6 +4,7 @@ because a cycle asks them thousands of times.
 Sources: component-helpers/scheduling/corev1 (nodeaffinity, helpers.go), kube-scheduler/framework (AffinityTerm).
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -115,10 +116,13 @@ def untolerated(taints: Sequence[Taint], tolerations: Sequence[Toleration], effe
 class AffinityTerm:
     """A PodAffinityTerm of one pod: which pods it means, and in which topology."""
 
-    __slots__ = ("matches_labels", "namespace_matcher", "namespaces", "topology_key", "weight")
+    __slots__ = ("matches_labels", "namespace_matcher", "namespaces", "text", "topology_key", "weight")
 
     def __init__(self, raw: Mapping[str, Any], namespace: str, own_labels: Labels, weight: int = 0) -> None:
         self.topology_key: str = raw.get("topologyKey", "")
+        own = own_labels if raw.get("matchLabelKeys") or raw.get("mismatchLabelKeys") else None
+        self.text = json.dumps((namespace, own, raw), sort_keys=True)
+        """Terms with the same text mean the same pods."""
         self.weight = weight
         self.namespaces = frozenset(raw.get("namespaces") or ())
         namespace_selector = raw.get("namespaceSelector")

@@ -24,7 +24,7 @@ Pairs = dict[Pair, int]
 class Rules:
     """What Filter knows; preemption shifts it."""
 
-    __slots__ = ("affinity", "anti", "existing", "namespace_labels", "own_match", "snapshot")
+    __slots__ = ("affinity", "anti", "existing", "keys", "own_match", "snapshot")
 
     def __init__(self, existing: Pairs, affinity: Pairs, anti: Pairs, own_match: bool, snapshot: Snapshot) -> None:
         self.existing = existing
@@ -36,6 +36,8 @@ class Rules:
         self.own_match = own_match
         """Whether its affinity means itself: then it may be the first of its kind."""
         self.snapshot = snapshot
+        self.keys = {key for key, _ in existing}
+        """The topology keys in `existing`; trying without some pods makes it smaller only, and with others adds to it in `_shift_rules`."""
 
     def clone(self) -> "Rules":
         return Rules(dict(self.existing), dict(self.affinity), dict(self.anti), self.own_match, self.snapshot)
@@ -85,9 +87,11 @@ class InterPodAffinity(Plugin):
 
     def pre_filter(self, state: CycleState, pod: PodInfo, snapshot: Snapshot) -> Status | None:
         existing: Pairs = {}
+        # Pods of one workload have the same terms: each is asked once.
+        asked: dict[str, bool] = {}
         for node in snapshot.with_required_anti_affinity.values():
             for other in node.with_required_anti_affinity.values():
-                self._refuses(existing, other, pod, node, snapshot, 1)
+                self._refuses(existing, other, pod, node, snapshot, 1, asked)
         if not existing and not pod.affinity_required and not pod.anti_required:
             return SKIP
         affinity: Pairs = {}
@@ -102,10 +106,15 @@ class InterPodAffinity(Plugin):
         state.values[self.name] = Rules(existing, affinity, anti, all_mean(pod.affinity_required, pod, snapshot), snapshot)
         return None
 
-    def _refuses(self, existing: Pairs, other: PodInfo, pod: PodInfo, node: NodeInfo, snapshot: Snapshot, by: int) -> None:
+    def _refuses(self, existing: Pairs, other: PodInfo, pod: PodInfo, node: NodeInfo, snapshot: Snapshot, by: int, asked: dict[str, bool]) -> None:
         for term in other.anti_required:
             value = node.labels.get(term.topology_key)
-            if value is not None and means(term, pod, snapshot):
+            if value is None:
+                continue
+            meant = asked.get(term.text)
+            if meant is None:
+                meant = asked[term.text] = means(term, pod, snapshot)
+            if meant:
                 _shift(existing, (term.topology_key, value), by)
 
     def filter(self, state: CycleState, pod: PodInfo, node: NodeInfo) -> Status | None:
@@ -116,8 +125,9 @@ class InterPodAffinity(Plugin):
         for term in pod.anti_required:
             if rules.anti and (term.topology_key, labels.get(term.topology_key, "")) in rules.anti and term.topology_key in labels:
                 return self.refusal_anti
-        if rules.existing and any(labels.get(key) == value for key, value in rules.existing):
-            return self.refusal_existing
+        for key in rules.keys:
+            if (key, labels.get(key)) in rules.existing:
+                return self.refusal_existing
         return None
 
     def _near(self, rules: Rules, pod: PodInfo, labels: Mapping[str, str]) -> bool:
@@ -140,7 +150,8 @@ class InterPodAffinity(Plugin):
         if rules is None:
             return
         snapshot = rules.snapshot
-        self._refuses(rules.existing, other, pod, node, snapshot, by)
+        self._refuses(rules.existing, other, pod, node, snapshot, by, {})
+        rules.keys.update(key for key, _ in rules.existing)
         if all_mean(pod.affinity_required, other, snapshot):
             for term in pod.affinity_required:
                 if term.topology_key in node.labels:
@@ -161,16 +172,19 @@ class InterPodAffinity(Plugin):
                 counts = snapshot.count(_question(pod, f"{field} preferred", index, (term,)))
                 _add_counts(pairs, term.topology_key, counts, snapshot, sign * term.weight)
         if prefers or not self.ignores_existing:
+            asked: dict[str, bool] = {}
             for node in snapshot.with_affinity.values():
                 for other in node.with_affinity.values():
-                    self._existing_wish(pairs, other, pod, node, snapshot)
+                    self._existing_wish(pairs, other, pod, node, snapshot, asked)
         if not pairs:
             return SKIP
         state.values[f"score {self.name}"] = pairs
         return None
 
-    def _existing_wish(self, pairs: Pairs, other: PodInfo, pod: PodInfo, node: NodeInfo, snapshot: Snapshot) -> None:
+    def _existing_wish(self, pairs: Pairs, other: PodInfo, pod: PodInfo, node: NodeInfo, snapshot: Snapshot, asked: dict[str, bool]) -> None:
         """What a running pod would like of where this one goes; its required affinity counts as a wish of the profile's weight."""
+        if not (other.affinity_required or other.affinity_preferred or other.anti_preferred):
+            return
         wishes: list[tuple[AffinityTerm, int]] = []
         if self.hard_weight:
             wishes += [(term, self.hard_weight) for term in other.affinity_required]
@@ -178,7 +192,12 @@ class InterPodAffinity(Plugin):
         wishes += [(term, -term.weight) for term in other.anti_preferred]
         for term, weight in wishes:
             value = node.labels.get(term.topology_key)
-            if value is not None and means(term, pod, snapshot):
+            if value is None:
+                continue
+            meant = asked.get(term.text)
+            if meant is None:
+                meant = asked[term.text] = means(term, pod, snapshot)
+            if meant:
                 _shift(pairs, (term.topology_key, value), weight)
 
     def score(self, state: CycleState, pod: PodInfo, nodes: Sequence[NodeInfo]) -> list[int]:

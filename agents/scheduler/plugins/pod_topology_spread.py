@@ -57,21 +57,28 @@ def _question(namespace: str, selector: Mapping[str, Any] | None, selects: Match
 class Hard:
     """What Filter knows: for each constraint how many pods each value of its key has. Changes as preemption tries what would be."""
 
-    __slots__ = ("constraints", "counts")
+    __slots__ = ("_least", "constraints", "counts")
 
     def __init__(self, constraints: Sequence[Constraint], counts: list[dict[str, int]]) -> None:
         self.constraints = constraints
         self.counts = counts
+        self._least: list[int] | None = None
 
     def clone(self) -> "Hard":
         return Hard(self.constraints, [dict(each) for each in self.counts])
 
-    def least(self, index: int) -> int:
-        """The global minimum; zero while there are fewer domains than wanted."""
-        found = self.counts[index]
-        if len(found) < self.constraints[index].min_domains:
-            return 0
-        return min(found.values(), default=0)
+    def least(self) -> list[int]:
+        """The global minimum of each constraint; zero while there are fewer domains than wanted."""
+        if self._least is None:
+            self._least = [
+                0 if len(found) < constraint.min_domains else min(found.values(), default=0)
+                for constraint, found in zip(self.constraints, self.counts, strict=True)
+            ]
+        return self._least
+
+    def shift(self, index: int, value: str, by: int) -> None:
+        self.counts[index][value] = self.counts[index].get(value, 0) + by
+        self._least = None
 
 
 class Soft:
@@ -118,22 +125,28 @@ class PodTopologySpread(Plugin):
             return SKIP
         asked = [snapshot.count(each.question) for each in constraints]
         counts: list[dict[str, int]] = [{} for _ in constraints]
+        keys = [each.key for each in constraints]
+        anywhere = not pod.node_selector and pod.node_required is None and not any(each.honors_taints for each in constraints)
         for node in snapshot.order:
-            if all(each.key in node.labels for each in constraints):
+            labels = node.labels
+            for key in keys:
+                if key not in labels:
+                    break
+            else:
                 for constraint, on_nodes, count in zip(constraints, asked, counts, strict=True):
-                    if constraint.includes(pod, node):
-                        value = node.labels[constraint.key]
+                    if anywhere or constraint.includes(pod, node):
+                        value = labels[constraint.key]
                         count[value] = count.get(value, 0) + on_nodes.get(node.name, 0)
         state.values[self.name] = Hard(constraints, counts)
         return None
 
     def filter(self, state: CycleState, pod: PodInfo, node: NodeInfo) -> Status | None:
         hard: Hard = state.values[self.name]
-        for index, constraint in enumerate(hard.constraints):
+        for constraint, counts, least in zip(hard.constraints, hard.counts, hard.least(), strict=True):
             value = node.labels.get(constraint.key)
             if value is None:
                 return self.refusal_label
-            if hard.counts[index].get(value, 0) + constraint.self_match - hard.least(index) > constraint.max_skew:
+            if counts.get(value, 0) + constraint.self_match - least > constraint.max_skew:
                 return self.refusal
         return None
 
@@ -147,10 +160,9 @@ class PodTopologySpread(Plugin):
         hard: Hard | None = state.values.get(self.name)
         if hard is None or other.namespace != pod.namespace or not all(each.key in node.labels for each in hard.constraints):
             return
-        for constraint, count in zip(hard.constraints, hard.counts, strict=True):
+        for index, constraint in enumerate(hard.constraints):
             if not other.terminating and constraint.selects(other.labels) and constraint.includes(pod, node):
-                value = node.labels[constraint.key]
-                count[value] = count.get(value, 0) + by
+                hard.shift(index, node.labels[constraint.key], by)
 
     # --- soft ---------------------------------------------------------------------------------------------------------
 
