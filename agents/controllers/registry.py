@@ -6,7 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from agents.controllers import deployment, endpoints_controller, endpointslice, replicaset
+from agents.controllers import deployment, endpoints_controller, endpointslice, namespace, replicaset, serviceaccount
 from agents.kit.controller import Context
 
 
@@ -40,7 +40,14 @@ def plain(kind: Callable[[Context], Runs], syncs_flag: str = "", syncs: int = 0)
     return Entry(make, syncs_flag, syncs)
 
 
+def _root_certificates(context: Context, arguments: argparse.Namespace) -> Runs:
+    return serviceaccount.RootCertificates(context, serviceaccount.root_certificates(arguments.root_ca_file))
+
+
 TABLE: Mapping[str, Entry] = {
+    "namespace-controller": plain(namespace.Namespaces, "--concurrent-namespace-syncs", 10),
+    "serviceaccount-controller": plain(serviceaccount.ServiceAccounts),
+    "root-ca-certificate-publisher-controller": Entry(_root_certificates),
     "replicationcontroller-controller": plain(replicaset.ReplicationControllers, "--concurrent-rc-syncs", 5),
     "endpoints-controller": plain(endpoints_controller.EndpointsController, "--concurrent-endpoint-syncs", 5),
     "endpointslice-controller": plain(endpointslice.EndpointSlices, "--concurrent-service-endpoint-syncs", 5),
