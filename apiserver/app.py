@@ -58,6 +58,11 @@ class App:
         self.allocators: dict[str, Allocator] = {}
         self.stopping = False
 
+    def schemas(self) -> dict[tuple[str, str, str], Object]:
+        """Of custom resources, for the documents about them: by group, version and kind."""
+        resources = [(each.resource, each.node) for each in self.registry.served() if each.custom and each.node is not None]
+        return {(resource.group, resource.version, resource.kind): node.raw for resource, node in resources}
+
     # --- time and chance ----------------------------------------------------------------------------------------------
 
     def clock(self) -> datetime:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from apiserver.app import App
-from apiserver.discovery import groups
+from apiserver.discovery import groups, openapi
 from apiserver.filters import request_info
 from apiserver.handlers import respond
 from apiserver.handlers.verbs import no_such
@@ -89,7 +89,26 @@ def install(app: App) -> Health:
             raise no_such()
         return answered(found)
 
-    app.pages.update({"metrics": metrics, "version": version, "api": discovery, "apis": discovery})
+    documents = openapi.Documents()
+
+    async def described(request: web.BaseRequest) -> web.StreamResponse:
+        _, _, rest = request.path.strip("/").partition("/")
+        version, _, name = rest.partition("/")
+        resources, headers = app.registry.resources(), request.headers
+        known = headers.get("If-None-Match", "")
+        if version == "v2" and not name:
+            return answered(documents.swagger(resources, app.schemas(), headers.get("Accept", ""), known))
+        if version != "v3":
+            raise no_such()
+        if not name:
+            return answered(documents.index(resources, app.schemas(), known))
+        wanted = request_info.Query(request.query_string).get("hash")
+        found = documents.document(resources, name, app.schemas(), wanted_hash=wanted, if_none_match=known, now_s=app.clock().timestamp())
+        if found is None:
+            raise no_such()
+        return answered(found)
+
+    app.pages.update({"openapi": described, "metrics": metrics, "version": version, "api": discovery, "apis": discovery})
     return health
 
 

@@ -16,8 +16,10 @@ from apiserver.app import App
 from apiserver.config import Config, ConfigurationError
 from apiserver.filters.chain import Authenticate, Authorize, Chain
 from apiserver.filters.inflight import Inflight
+from apiserver.filters.open import everybody, everything
 from apiserver.handlers import subresources
 from apiserver.registry import built_in
+from apiserver.security import Security
 from apiserver.storage.compaction import Compactor
 from apiserver.storage.leases import SharedLeases
 from apiserver.storage.objects import Objects
@@ -47,6 +49,7 @@ class Server:
         self._tasks = TaskSet("apiserver")
         self._listeners: list[asyncio.Server] = []
         self._http: web.Server | None = None
+        self.security: Security | None = None
         self.store = self._connect()
         self.app = self._build()
 
@@ -66,12 +69,11 @@ class Server:
         return app
 
     def _guards(self) -> tuple[Authenticate, Authorize]:
-        if self._insecure or self.config.authorization_modes == ("AlwaysAllow",):
-            from apiserver.filters.open import everybody, everything
-
+        if self._insecure:
             log.warning("everybody is the administrator here")
             return everybody, everything
-        raise ConfigurationError(f"--authorization-mode {','.join(self.config.authorization_modes)}: not served yet")
+        self.security = Security(self.config, self.app)
+        return self.security.who, self.security.may
 
     async def start(self) -> None:
         """Serving when it returns. Raises ConfigurationError, OSError, StoreError, TimeoutError."""
@@ -82,6 +84,8 @@ class Server:
             for cache in list(app.caches.all()):
                 await cache.ready.wait()
             await bootstrap.create_namespaces(app)
+            if self.security is not None:
+                await self.security.bootstrap()
         if config.etcd_compaction_s:
             self._tasks.start("compaction", Compactor(self.store, config.etcd_compaction_s).run())
         chain = Chain(app, authenticate, authorize)

@@ -6,12 +6,12 @@ from apiserver.authn.chain import Authenticator, Shown
 from apiserver.request import User
 
 
-async def authenticate(request: web.Request, authenticator: Authenticator) -> User:
+async def authenticate(request: web.BaseRequest, authenticator: Authenticator) -> User:
     """Raises ApiError Unauthorized (401, and nothing about why)."""
     return await authenticator.authenticate(shown(request))
 
 
-def shown(request: web.Request) -> Shown:
+def shown(request: web.BaseRequest) -> Shown:
     transport = request.transport
     tls = transport.get_extra_info("ssl_object") if transport is not None else None
     headers = request.headers

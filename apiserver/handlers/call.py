@@ -13,6 +13,7 @@ from apiserver.registry.registry import Served
 from apiserver.request import User
 from apiserver.storage.cache import Cache
 from apiserver.storage.keys import key
+from apiserver.storage.objects import Row
 
 if TYPE_CHECKING:
     from apiserver.app import App
@@ -58,6 +59,11 @@ class Call:
 
     def key(self, name: str = "") -> str:
         return key(self.served.prefix, self.namespace, name or self.info.name)
+
+    def known(self, where: str = "") -> Row | None:
+        """What the cache has of it: where a write begins, which finds out if that is old."""
+        item = self.cache.get(where or self.key())
+        return None if item is None else Row(item.key, item.obj, item.revision)
 
     def not_found(self, name: str = "") -> ApiError:
         return not_found(self.resource.group, self.resource.plural, name or self.info.name)

@@ -12,6 +12,7 @@ import yaml
 
 from apiserver.machinery.objects import Object
 from apiserver.machinery.status import ApiError, bad_request
+from apiserver.registry import protobuf
 
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
 DEPTH_MAX = 500
@@ -40,7 +41,9 @@ def decode(body: bytes, content_type: str) -> tuple[Object, bytes | None]:
         return _object(from_json(body)), body
     if kind in (YAML, "application/x-yaml", "text/yaml"):
         return _object(from_yaml(body)), None
-    raise unsupported(content_type, [JSON, YAML])
+    if kind == PROTOBUF:
+        return protobuf.decode(body), None
+    raise unsupported(content_type, [JSON, YAML, PROTOBUF])
 
 
 def unsupported(content_type: str, supported: list[str]) -> ApiError:

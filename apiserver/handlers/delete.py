@@ -13,7 +13,7 @@ from apiserver.handlers.list import listed
 from apiserver.machinery.objects import Object, metadata, name_of, namespace_of, uid_of
 from apiserver.machinery.status import ApiError, conflict, success
 from apiserver.storage.keys import key
-from apiserver.storage.objects import Removed, Row
+from apiserver.storage.objects import Removed
 
 AT_ONCE = 16
 """Deletions of a collection under way together (--delete-collection-workers, more here since nothing else runs them)."""
@@ -70,13 +70,11 @@ async def delete_one(call: Call, name: str, asked: Options, namespace: str = "")
             return Removed(current)
         return current if outcome.obj == current else outcome.obj
 
-    item = app.caches.of(served).get(where)
-    known = Row(where, item.obj, item.revision) if item is not None else None
     if asked.dry_run:
         row = await app.objects.get(served.prefix, where)
         outcome = await step(row.obj if row is not None else None)
         return (outcome.obj if isinstance(outcome, Removed) else outcome), gone
-    row = await app.objects.update(served.prefix, where, step, known)
+    row = await app.objects.update(served.prefix, where, step, call.known(where))
     if gone:
         await app.released(served, row.obj)
     assert resource is call.resource

@@ -14,15 +14,16 @@ from apiserver.machinery.objects import Object, is_terminating, metadata, name_o
 from apiserver.machinery.status import Cause, bad_request, invalid, invalid_value
 from apiserver.registry.registry import Served
 from apiserver.storage.keys import key
-from apiserver.storage.objects import Removed, Row
+from apiserver.storage.objects import Removed
 
 Make = Callable[[Object | None], Awaitable[Object]]
 """From what is there now, in the request's version (a copy of it: yours), to what it is to become."""
 Prepare = Callable[[Object, Object], None]
 Validate = Callable[[Object, Object], list[Cause]]
+Rules = tuple[Prepare, Validate]
 
 
-async def update(call: Call) -> web.StreamResponse:
+async def update(call: Call, how: Rules | None = None) -> web.StreamResponse:
     given, text = await writing.body(call)
     resource = call.resource
     writing.admit_kind(given, resource.api_version, resource.kind)
@@ -32,7 +33,7 @@ async def update(call: Call) -> web.StreamResponse:
     async def make(_: Object | None) -> Object:
         return writing.copied(given)
 
-    stored, created = await change(call, make, may_create=call.served.strategy.create_on_update and not call.info.subresource)
+    stored, created = await change(call, make, may_create=call.served.strategy.create_on_update and not call.info.subresource, how=how)
     return respond.one(call, call.served.in_version(stored), 201 if created else 200)
 
 
@@ -62,8 +63,9 @@ async def change(
     may_create: bool = False,
     unconditional: bool | None = None,
     operation: str = "Update",
+    how: Rules | None = None,
 ) -> tuple[Object, bool]:
-    """Carry out a change: (what is stored now, whether it is new). Raises ApiError."""
+    """Carry out a change: (what is stored now, whether it is new). `how`: rules of a subresource that are not the strategy's. Raises ApiError."""
     served, app = call.served, call.app
     where = key(served.prefix, call.namespace, call.name)
     created = False
@@ -80,7 +82,7 @@ async def change(
         old = served.in_version(writing.copied(current))
         new = await make(writing.copied(old))
         check_version(call, new, old, unconditional=unconditional)
-        new = await _prepared(call, new, old, operation)
+        new = await _prepared(call, new, old, operation, how)
         stored = served.stored(new)
         if same(stored, current):
             return current
@@ -89,14 +91,12 @@ async def change(
         async with app.allocated(call, stored, current) as allocated:
             return allocated
 
-    item = app.caches.of(served).get(where)
-    known = Row(where, item.obj, item.revision) if item is not None else None
     try:
         if call.dry_run:
             row = await app.objects.get(served.prefix, where)
             outcome = await step(row.obj if row is not None else None)
             return (outcome.obj if isinstance(outcome, Removed) else outcome), False
-        stored = await app.objects.update(served.prefix, where, step, known)
+        stored = await app.objects.update(served.prefix, where, step, call.known())
         return stored.obj, False
     except _Absent:
         obj = await make(None)
@@ -109,10 +109,10 @@ class _Absent(Exception):
     """There is nothing to update, and creating it is allowed."""
 
 
-async def _prepared(call: Call, new: Object, old: Object, operation: str) -> Object:
+async def _prepared(call: Call, new: Object, old: Object, operation: str, how: Rules | None) -> Object:
     """The object ready to be stored. Raises ApiError."""
     served, strategy, resource = call.served, call.served.strategy, call.resource
-    prepare, validate = rules(served, call.info.subresource)
+    prepare, validate = how or rules(served, call.info.subresource)
     meta_rules.prepare_update(new, old)
     prepare(new, old)
     write = writing.write_of(call, "UPDATE", new, old, options={"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1"})
@@ -128,7 +128,7 @@ async def _prepared(call: Call, new: Object, old: Object, operation: str) -> Obj
     return new
 
 
-def rules(served: Served, subresource: str) -> tuple[Prepare, Validate]:
+def rules(served: Served, subresource: str) -> Rules:
     strategy = served.strategy
     if subresource == "status":
         return strategy.prepare_status_update, strategy.validate_status_update

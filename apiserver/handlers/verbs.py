@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from apiserver.handlers import create, delete, get, list, update, watch
+from apiserver.handlers import create, delete, get, list, patch, update, watch
 from apiserver.handlers.call import Call
 from apiserver.machinery.status import ApiError
 
@@ -14,6 +14,7 @@ VERBS = {
     "watch": watch.watch,
     "create": create.create,
     "update": update.update,
+    "patch": patch.patch,
     "delete": delete.delete,
     "deletecollection": delete.delete_collection,
 }

@@ -1,0 +1,108 @@
+"""PATCH: four media types, one way to store what comes out. Whoever comes in between makes the patch start again from the newest object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from apiserver.handlers import decoding, respond, update, writing
+from apiserver.handlers.call import Call
+from apiserver.machinery import patches, strategic
+from apiserver.machinery.objects import Object, metadata
+from apiserver.machinery.status import ApiError, bad_request, required
+
+JSON_PATCH = "application/json-patch+json"
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+
+OPERATIONS_MAX = 10_000
+"""Of one JSON patch (upstream's limit)."""
+
+
+async def patch(call: Call) -> web.StreamResponse:
+    stored, created = await patched(call)
+    return respond.one(call, call.served.in_version(stored), 201 if created else 200)
+
+
+async def patched(call: Call, how: update.Rules | None = None) -> tuple[Object, bool]:
+    """(what is stored now, whether it is new). Raises ApiError."""
+    kind = decoding.media_type(call.request.headers.get("Content-Type", ""))
+    supported = [JSON_PATCH, MERGE, APPLY] if call.served.custom else [JSON_PATCH, MERGE, STRATEGIC, APPLY]
+    if kind not in supported:
+        raise decoding.unsupported(kind, supported)
+    body = await call.body()
+    make = _apply(call, body) if kind == APPLY else _patched(call, kind, body)
+    may_create = kind == APPLY and not call.info.subresource
+    operation = "Apply" if kind == APPLY else "Update"
+    return await update.change(call, make, may_create=may_create, unconditional=True, operation=operation, how=how)
+
+
+def _patched(call: Call, kind: str, body: bytes) -> update.Make:
+    document: Any = decoding.from_json(body)
+    if kind == JSON_PATCH:
+        if not isinstance(document, list):
+            raise bad_request("a JSON patch is a list of operations")
+        if len(document) > OPERATIONS_MAX:
+            told = f"The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {len(document)}"
+            raise ApiError("RequestEntityTooLarge", told)
+    elif not isinstance(document, dict):
+        raise bad_request("a merge patch is an object")
+
+    async def make(current: Object | None) -> Object:
+        assert current is not None
+        if kind == JSON_PATCH:
+            new = patches.json_patch(current, document)
+        elif kind == MERGE:
+            new = patches.merge_patch(current, document)
+        else:
+            if call.served.node is None:
+                raise bad_request("there is no schema to merge by")
+            new = strategic.strategic_patch(current, document, call.served.node)
+        return _checked(call, new)
+
+    return make
+
+
+def _checked(call: Call, new: Any) -> Object:
+    if not isinstance(new, dict):
+        raise bad_request("the patch leaves no object")
+    writing.admit_kind(new, call.resource.api_version, call.resource.kind)
+    update.check_name(call, new)
+    writing.decoded(call, new, call.served.checker)
+    return new
+
+
+def _apply(call: Call, body: bytes) -> update.Make:
+    """Server-side apply."""
+    manager = call.query.get("fieldManager")
+    if not manager:
+        cause = required("fieldManager", "is required for apply patch")
+        from apiserver.machinery.status import invalid
+
+        raise invalid("meta.k8s.io", "PatchOptions", "", [cause])
+    applied = decoding.from_json(body) if body.lstrip()[:1] == b"{" else decoding.from_yaml(body)
+    if not isinstance(applied, dict):
+        raise bad_request("error decoding YAML: an object was expected")
+    if "apiVersion" not in applied or "kind" not in applied:
+        raise bad_request("the applied object must say its apiVersion and kind")
+    if applied.get("kind") == call.resource.kind and applied.get("apiVersion") != call.resource.api_version:
+        raise bad_request(
+            f"the API version in the data ({applied['apiVersion']}) does not match the expected API version ({call.resource.api_version})"
+        )
+    if metadata(applied).get("managedFields"):
+        raise bad_request("metadata.managedFields must be nil")
+    _checked(call, writing.copied(applied))  # unknown fields and wrong types are told of the patch itself
+    writing.admit_kind(applied, call.resource.api_version, call.resource.kind)
+    update.check_name(call, applied)
+    if call.served.checker is not None:
+        call.served.checker.decode(applied, validation="Ignore")
+
+    async def make(current: Object | None) -> Object:
+        new = call.app.apply(call, current, applied, manager, force=call.query.flag("force"))
+        if call.served.checker is not None:
+            call.served.checker.default(new)
+        return new
+
+    return make

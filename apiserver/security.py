@@ -1,0 +1,157 @@
+"""The doors, put together from the command line: who somebody is, what they may, what else must hold, and what the server says of its own keys."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from apiserver.app import App
+from apiserver.authn import discovery, keys, tokens
+from apiserver.authn.chain import Authenticator
+from apiserver.authn.requests import TokenRequests
+from apiserver.authn.reviews import IdentityReviews
+from apiserver.authn.service_accounts import Issuer, Verifier
+from apiserver.authz import bootstrap_policy
+from apiserver.authz.escalation import Escalation
+from apiserver.authz.rbac import Rbac
+from apiserver.authz.reviews import AccessReviews
+from apiserver.authz.union import AlwaysAllow, Union
+from apiserver.config import Config, ConfigurationError
+from apiserver.filters.authenticate import authenticate
+from apiserver.filters.authorize import authorize
+from apiserver.filters.impersonate import impersonate
+from apiserver.handlers import respond, update, verbs, writing
+from apiserver.handlers.call import Call
+from apiserver.handlers.verbs import no_such
+from apiserver.machinery.objects import Object
+from apiserver.registry import schemas
+from apiserver.request import Attributes, Authorizer, User
+from apiserver.storage.writer import SystemWriter
+
+Answer = Callable[[Object, User, str], Awaitable[Object]]
+
+
+class Security:
+    """Raises ConfigurationError for flags that do not fit, and for files that cannot be used."""
+
+    def __init__(self, config: Config, app: App) -> None:
+        self._config = config
+        self._app = app
+        self.rbac = Rbac(app.caches) if "RBAC" in config.authorization_modes else None
+        self.authorizer = self._authorizer()
+        try:
+            issuer, public_keys = self._keys()
+            self.authenticator = self._authenticator(public_keys)
+        except (keys.Unusable, tokens.Unusable, OSError) as error:
+            raise ConfigurationError(str(error)) from None
+        self._install(issuer, public_keys)
+
+    # --- for the chain of filters -------------------------------------------------------------------------------------
+
+    async def who(self, request: web.BaseRequest) -> User:
+        user = await authenticate(request, self.authenticator)
+        return await impersonate(request.headers, user, self.authorizer)
+
+    async def may(self, attributes: Attributes) -> str:
+        return await authorize(attributes, self.authorizer)
+
+    async def bootstrap(self) -> None:
+        """The default roles. Raises StoreError."""
+        if self.rbac is not None:
+            await bootstrap_policy.ensure(SystemWriter(self._app))
+
+    # --- from the flags -----------------------------------------------------------------------------------------------
+
+    def _authorizer(self) -> Authorizer:
+        found: list[Authorizer] = []
+        for mode in self._config.authorization_modes:
+            if mode == "RBAC" and self.rbac is not None:
+                found.append(self.rbac)
+            elif mode == "AlwaysAllow":
+                found.append(AlwaysAllow())
+            elif mode == "Node":
+                found += self._node_authorizer()
+            else:
+                raise ConfigurationError(f"--authorization-mode: unknown mode {mode}: expected Node, RBAC or AlwaysAllow")
+        if not found:
+            raise ConfigurationError("--authorization-mode: at least one mode is needed")
+        return Union(found)
+
+    def _node_authorizer(self) -> list[Authorizer]:
+        return []
+
+    def _keys(self) -> tuple[Issuer | None, list[keys.PublicKey]]:
+        config = self._config
+        signing = config.service_account_signing_key_file
+        public = [Path(each) for each in config.service_account_key_files or ((signing,) if signing else ())]
+        issuer = Issuer(config.service_account_issuer, keys.read_private(Path(signing)), config.api_audiences) if signing else None
+        return issuer, keys.read_public(public)
+
+    def _authenticator(self, public_keys: list[keys.PublicKey]) -> Authenticator:
+        config, reader = self._config, self._app.caches
+        accounts = Verifier([config.service_account_issuer], public_keys, config.api_audiences, reader, time.time) if public_keys else None
+        return Authenticator(
+            static=tokens.StaticTokens(tokens.read_file(Path(config.token_auth_file))) if config.token_auth_file else None,
+            accounts=accounts,
+            bootstrap=tokens.BootstrapTokens(reader, time.time) if config.enable_bootstrap_token_auth else None,
+            anonymous=config.anonymous_auth,
+            audiences=config.api_audiences,
+        )
+
+    # --- what it adds to the app --------------------------------------------------------------------------------------
+
+    def _install(self, issuer: Issuer | None, public_keys: list[keys.PublicKey]) -> None:
+        app, config = self._app, self._config
+        table: dict[str, Answer] = {**AccessReviews(self.authorizer, self.rbac).table(), **IdentityReviews(self.authenticator).table()}
+        for resource, answer in table.items():
+            app.virtual[resource] = _virtual(answer)
+        if issuer is not None:
+            requests = TokenRequests(issuer, app.caches, time.time, int(config.service_account_max_token_expiration_s))
+            app.subresources[("serviceaccounts", "token")] = _token(requests)
+        if public_keys:
+            self._install_pages(public_keys)
+        if self.rbac is not None:
+            app.admission.append(Escalation(self.rbac, self.authorizer))
+
+    def _install_pages(self, public_keys: list[keys.PublicKey]) -> None:
+        issuer = self._config.service_account_issuer
+
+        async def configuration(request: web.BaseRequest) -> web.StreamResponse:
+            if request.path.rstrip("/") != "/.well-known/openid-configuration":
+                raise no_such()
+            return respond.json(discovery.configuration(issuer, f"https://{request.host}{discovery.JWKS_PATH}", public_keys))
+
+        async def key_set(request: web.BaseRequest) -> web.StreamResponse:
+            if request.path.rstrip("/") != discovery.JWKS_PATH:
+                raise no_such()
+            body = respond.encode(discovery.key_set(public_keys))
+            return respond.raw(body, content_type="application/jwk-set+json")
+
+        self._app.pages[".well-known"] = configuration
+        self._app.pages["openid"] = key_set
+
+
+def _virtual(answer: Answer) -> Callable[[Call, Object], Awaitable[Object]]:
+    async def handle(call: Call, obj: Object) -> Object:
+        return await answer(obj, call.user, call.namespace)
+
+    return handle
+
+
+def _token(requests: TokenRequests) -> Callable[[Call], Awaitable[web.StreamResponse]]:
+    async def handle(call: Call) -> web.StreamResponse:
+        if call.info.verb != "create":
+            raise verbs.not_allowed()
+        obj, text = await writing.body(call)
+        writing.admit_kind(obj, "authentication.k8s.io/v1", "TokenRequest")
+        writing.decoded(call, obj, schemas.check_kind("authentication.k8s.io", "v1", "TokenRequest"), text)
+        update.check_name(call, obj)
+        write = writing.write_of(call, "CREATE", obj, None, name=call.name)
+        obj = await writing.admit(call, write)
+        await writing.validate_admission(call, write)
+        return respond.json(await requests.create(obj, call.user, call.namespace, call.name, call.warnings), 201)
+
+    return handle
