@@ -363,6 +363,7 @@ NAMESPACE_ROLES: dict[tuple[str, str], tuple[str, ...]] = {
     ("kube-public", "system:controller:bootstrap-signer"): (f"{READ} | core | configmaps", "update | core | configmaps | cluster-info", EVENTS),
     # Ours: a name server announces itself among the endpoints of its Service.
     ("kube-system", "system:dns"): (
+        "create | core | services",
         "get create update patch delete | discovery.k8s.io | endpointslices",
         "create | discovery.k8s.io | endpointslices/restricted",
     ),
