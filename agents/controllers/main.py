@@ -30,9 +30,11 @@ def agent() -> Agent:
 
 
 async def serve(running: Running) -> None:
-    names = registry.chosen(running.arguments.controllers)
-    controllers = [registry.TABLE[name].make(running.context, running.arguments) for name in names]
-    log.info("controllers start", extra=fields(controllers=",".join(names)))
+    made = {name: registry.TABLE[name].make(running.context, running.arguments) for name in registry.chosen(running.arguments.controllers)}
+    controllers = [controller for controller in made.values() if controller is not None]
+    left_out = [name for name, controller in made.items() if controller is None]
+    names = ",".join(controller.name for controller in controllers)
+    log.info("controllers start", extra=fields(controllers=names, without_their_flags=",".join(left_out)))
     async with Tasks("controllers") as tasks:
         for controller in controllers:
             tasks.serve(controller.name, controller.run())

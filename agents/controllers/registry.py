@@ -6,7 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from agents.controllers import deployment, endpoints_controller, endpointslice, namespace, replicaset, serviceaccount
+from agents.controllers import deployment, endpoints_controller, endpointslice, garbage, namespace, replicaset, serviceaccount
 from agents.kit.controller import Context
 
 
@@ -22,7 +22,8 @@ class Runs(Protocol):
 class Entry(Struct, frozen=True):
     """`syncs_flag` names the flag that sets its number of workers (--concurrent-...-syncs), if it has one."""
 
-    make: Callable[[Context, argparse.Namespace], Runs]
+    make: Callable[[Context, argparse.Namespace], Runs | None]
+    """None: the flags that it needs are not given."""
     syncs_flag: str = ""
     syncs: int = 0
     on_by_default: bool = True
@@ -40,7 +41,9 @@ def plain(kind: Callable[[Context], Runs], syncs_flag: str = "", syncs: int = 0)
     return Entry(make, syncs_flag, syncs)
 
 
-def _root_certificates(context: Context, arguments: argparse.Namespace) -> Runs:
+def _root_certificates(context: Context, arguments: argparse.Namespace) -> Runs | None:
+    if not arguments.root_ca_file:
+        return None
     return serviceaccount.RootCertificates(context, serviceaccount.root_certificates(arguments.root_ca_file))
 
 
@@ -48,6 +51,7 @@ TABLE: Mapping[str, Entry] = {
     "namespace-controller": plain(namespace.Namespaces, "--concurrent-namespace-syncs", 10),
     "serviceaccount-controller": plain(serviceaccount.ServiceAccounts),
     "root-ca-certificate-publisher-controller": Entry(_root_certificates),
+    "garbage-collector-controller": plain(garbage.GarbageCollector, "--concurrent-gc-syncs", 20),
     "replicationcontroller-controller": plain(replicaset.ReplicationControllers, "--concurrent-rc-syncs", 5),
     "endpoints-controller": plain(endpoints_controller.EndpointsController, "--concurrent-endpoint-syncs", 5),
     "endpointslice-controller": plain(endpointslice.EndpointSlices, "--concurrent-service-endpoint-syncs", 5),

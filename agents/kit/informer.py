@@ -257,6 +257,7 @@ class Informers:
         self._client, self._resync_s = client, resync_s
         self._informers: dict[tuple[str, ...], Informer] = {}
         self._tasks: Tasks | None = None
+        self._running: dict[Informer, asyncio.Task[None]] = {}
 
     def of(self, resource: Resource, namespace: str = "", *, label_selector: str = "", field_selector: str = "") -> Informer:
         key = (resource.group, resource.version, resource.plural, namespace, label_selector, field_selector)
@@ -276,6 +277,13 @@ class Informers:
         for informer in self._informers.values():
             self._start(informer)
 
+    def drop(self, informer: Informer) -> None:
+        """Stop following a resource that exists no more; whoever asks for it again gets a new one."""
+        self._informers = {key: each for key, each in self._informers.items() if each is not informer}
+        task = self._running.pop(informer, None)
+        if task is not None:
+            task.cancel()
+
     async def synced(self) -> None:
         """Wait until all there are now have their first whole state."""
         for informer in list(self._informers.values()):
@@ -283,4 +291,4 @@ class Informers:
 
     def _start(self, informer: Informer) -> None:
         assert self._tasks is not None
-        self._tasks.serve(f"informer of {informer.resource.qualified}", informer.run())
+        self._running[informer] = self._tasks.serve(f"informer of {informer.resource.qualified}", informer.run())
