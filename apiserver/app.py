@@ -12,6 +12,7 @@ from typing import Protocol
 from aiohttp import web
 
 from apiserver.filters.inflight import Inflight
+from apiserver.handlers import owning
 from apiserver.handlers.call import Call
 from apiserver.handlers.deleting import TIME
 from apiserver.handlers.metadata import ALPHABET
@@ -100,13 +101,13 @@ class App:
             await allocator.release(obj)
 
     def manage_create(self, call: Call, obj: Object) -> None:
-        return None
+        owning.created(call, obj)
 
     def manage_update(self, call: Call, new: Object, old: Object, operation: str) -> None:
-        return None
+        owning.changed(call, new, old, operation)
 
     def apply(self, call: Call, live: Object | None, applied: Object, manager: str, *, force: bool) -> Object:
-        raise ApiError("UnsupportedMediaType", "server-side apply is not served yet")
+        return owning.applied(call, live, applied, manager, force=force)
 
     def table(self, call: Call, objects: Sequence[Object], metadata: Object, view: View, columns: bool) -> Object:
         raise ApiError("NotAcceptable", "tables are not served yet")
