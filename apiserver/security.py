@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from aiohttp import web
 
+from apiserver.admission import chain, priority
 from apiserver.app import App
 from apiserver.authn import discovery, keys, tokens
 from apiserver.authn.chain import Authenticator
@@ -15,7 +16,6 @@ from apiserver.authn.requests import TokenRequests
 from apiserver.authn.reviews import IdentityReviews
 from apiserver.authn.service_accounts import Issuer, Verifier
 from apiserver.authz import bootstrap_policy
-from apiserver.authz.escalation import Escalation
 from apiserver.authz.rbac import Rbac
 from apiserver.authz.reviews import AccessReviews
 from apiserver.authz.union import AlwaysAllow, Union
@@ -28,7 +28,10 @@ from apiserver.handlers.call import Call
 from apiserver.handlers.verbs import no_such
 from apiserver.machinery.objects import Object
 from apiserver.registry import schemas
+from apiserver.registry.registry import Registry
 from apiserver.request import Attributes, Authorizer, User
+from apiserver.storage import encryption
+from apiserver.storage.transform import Transformer
 from apiserver.storage.writer import SystemWriter
 
 Answer = Callable[[Object, User, str], Awaitable[Object]]
@@ -42,6 +45,7 @@ class Security:
         self._app = app
         self.rbac = Rbac(app.caches) if "RBAC" in config.authorization_modes else None
         self.authorizer = self._authorizer()
+        self.writer = SystemWriter(app)
         try:
             issuer, public_keys = self._keys()
             self.authenticator = self._authenticator(public_keys)
@@ -59,9 +63,10 @@ class Security:
         return await authorize(attributes, self.authorizer)
 
     async def bootstrap(self) -> None:
-        """The default roles. Raises StoreError."""
+        """What every cluster begins with: the default roles, and the priorities of the system itself. Raises StoreError."""
         if self.rbac is not None:
-            await bootstrap_policy.ensure(SystemWriter(self._app))
+            await bootstrap_policy.ensure(self.writer)
+        await priority.ensure_system_classes(self.writer)
 
     # --- from the flags -----------------------------------------------------------------------------------------------
 
@@ -86,6 +91,8 @@ class Security:
     def _keys(self) -> tuple[Issuer | None, list[keys.PublicKey]]:
         config = self._config
         signing = config.service_account_signing_key_file
+        if not signing and self.rbac is not None:
+            raise ConfigurationError("--service-account-signing-key-file is required: pods get no tokens without it")
         public = [Path(each) for each in config.service_account_key_files or ((signing,) if signing else ())]
         issuer = Issuer(config.service_account_issuer, keys.read_private(Path(signing)), config.api_audiences) if signing else None
         return issuer, keys.read_public(public)
@@ -113,8 +120,11 @@ class Security:
             app.subresources[("serviceaccounts", "token")] = _token(requests)
         if public_keys:
             self._install_pages(public_keys)
-        if self.rbac is not None:
-            app.admission.append(Escalation(self.rbac, self.authorizer))
+        try:
+            on, off = config.enable_admission_plugins, config.disable_admission_plugins
+            app.admission.append(chain.chain(app.caches, self.writer, self.authorizer, self.rbac, on, off))
+        except chain.UnknownPlugin as error:
+            raise ConfigurationError(f"--enable-admission-plugins, --disable-admission-plugins: {error}") from None
 
     def _install_pages(self, public_keys: list[keys.PublicKey]) -> None:
         issuer = self._config.service_account_issuer
@@ -155,3 +165,13 @@ def _token(requests: TokenRequests) -> Callable[[Call], Awaitable[web.StreamResp
         return respond.json(await requests.create(obj, call.user, call.namespace, call.name, call.warnings), 201)
 
     return handle
+
+
+def transformers(config: Config, registry: Registry) -> Mapping[str, Transformer]:
+    """What is stored encrypted, by the prefix of its keys. Raises ConfigurationError."""
+    if not config.encryption_provider_config:
+        return {}
+    try:
+        return encryption.transformers(encryption.read(Path(config.encryption_provider_config)), registry)
+    except (encryption.Unusable, OSError) as error:
+        raise ConfigurationError(f"--encryption-provider-config: {error}") from None

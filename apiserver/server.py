@@ -19,7 +19,7 @@ from apiserver.filters.inflight import Inflight
 from apiserver.filters.open import everybody, everything
 from apiserver.handlers import subresources
 from apiserver.registry import built_in
-from apiserver.security import Security
+from apiserver.security import Security, transformers
 from apiserver.storage.compaction import Compactor
 from apiserver.storage.leases import SharedLeases
 from apiserver.storage.objects import Objects
@@ -62,7 +62,7 @@ class Server:
         config = self.config
         registry = built_in.registry(previews=config.previews)
         leases = {"/registry/events/": SharedLeases(self.store, int(config.event_ttl_s))}
-        objects = Objects(self.store, leases=leases)
+        objects = Objects(self.store, transformers(config, registry), leases)
         app = App(registry, objects, inflight=Inflight(config.max_requests_inflight, config.max_mutating_requests_inflight))
         pages.install(app)
         subresources.install(app)

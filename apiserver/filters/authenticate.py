@@ -20,6 +20,6 @@ def shown(request: web.BaseRequest) -> Shown:
     return Shown(
         authorization=values[0] if len(values) == 1 else "Bearer ." if values else "",
         protocols=",".join(headers.getall("Sec-WebSocket-Protocol", [])),
-        certificate=tls.getpeercert() if tls is not None else None,
+        certificate=transport.get_extra_info("peercert") if transport is not None else None,
         der=tls.getpeercert(binary_form=True) if tls is not None else None,
     )
