@@ -24,6 +24,8 @@ def agent() -> Agent:
     flags.text("--cluster-signing-key-file", "", "its key")
     flags.duration("--cluster-signing-duration", 365 * 24 * 3600.0, "how long signed certificates are good for at most")
     for entry in registry.TABLE.values():
+        if entry.flags is not None:
+            entry.flags(flags)
         if entry.syncs_flag:
             flags.number(entry.syncs_flag, entry.syncs, "how many of these are reconciled at once")
     return made

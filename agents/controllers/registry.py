@@ -6,8 +6,20 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from agents.controllers import deployment, endpoints_controller, endpointslice, garbage, namespace, replicaset, serviceaccount
+from agents.controllers import (
+    deployment,
+    endpoints_controller,
+    endpointslice,
+    garbage,
+    namespace,
+    node_lifecycle,
+    pod_gc,
+    replicaset,
+    serviceaccount,
+    taint_eviction,
+)
 from agents.kit.controller import Context
+from agents.kit.flags import Flags
 
 
 class Runs(Protocol):
@@ -27,6 +39,8 @@ class Entry(Struct, frozen=True):
     syncs_flag: str = ""
     syncs: int = 0
     on_by_default: bool = True
+    flags: Callable[[Flags], None] | None = None
+    """Adds flags of its own."""
 
 
 def plain(kind: Callable[[Context], Runs], syncs_flag: str = "", syncs: int = 0) -> Entry:
@@ -57,6 +71,9 @@ TABLE: Mapping[str, Entry] = {
     "endpointslice-controller": plain(endpointslice.EndpointSlices, "--concurrent-service-endpoint-syncs", 5),
     "deployment-controller": plain(deployment.Deployments, "--concurrent-deployment-syncs", 5),
     "replicaset-controller": plain(replicaset.ReplicaSets, "--concurrent-replicaset-syncs", 5),
+    "pod-garbage-collector-controller": Entry(pod_gc.PodGarbageCollector.made, flags=pod_gc.flags),
+    "node-lifecycle-controller": Entry(node_lifecycle.NodeLifecycle.made, flags=node_lifecycle.flags),
+    "taint-eviction-controller": plain(taint_eviction.TaintEviction),
 }
 
 

@@ -4,11 +4,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from apiserver.client.rest import MERGE
+from apiserver.client.rest import MERGE, STRATEGIC
 from apiserver.machinery.objects import Object
 from apiserver.machinery.resources import Resource
 
 NORMAL, WARNING = "Normal", "Warning"
+STRATEGIC_STATUS = (STRATEGIC, "status")
+"""The last two fields of a `Patch` that merges conditions by their type."""
 
 
 class Create(Struct, frozen=True):
@@ -53,6 +55,8 @@ class Delete(Struct, frozen=True):
     propagation: str = ""
     expected_by: str = ""
     told_to: Object | None = None
+    grace_s: int | None = None
+    """0 does not wait for the pod's own end."""
 
 
 class Event(Struct, frozen=True):

@@ -103,7 +103,9 @@ class Performer:
     async def _delete(self, action: Delete) -> None:
         kind = action.resource.kind.lower()
         try:
-            await self._client.delete(action.resource, action.name, action.namespace, uid=action.uid, propagation=action.propagation)
+            await self._client.delete(
+                action.resource, action.name, action.namespace, grace_s=action.grace_s, uid=action.uid, propagation=action.propagation
+            )
         except (ApiError, Unreachable) as error:
             self._unexpect(action)
             gone = isinstance(error, ApiError) and (error.reason == "NotFound" or (error.reason == "Conflict" and bool(action.uid)))
