@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
 
 from aiohttp import web
 
@@ -23,6 +21,7 @@ from apiserver.metrics import Metrics
 from apiserver.registry.registry import Registry, Served
 from apiserver.request import Admission
 from apiserver.storage.caches import Caches
+from apiserver.storage.claims import Allocator, Claims
 from apiserver.storage.objects import Objects
 
 SUFFIX_CHARACTERS = 5
@@ -31,16 +30,6 @@ Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 Virtual = Callable[[Call, Object], Awaitable[Object]]
 """A resource that is answered and not kept: takes the decoded object, returns it with its answer."""
 Page = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-
-class Allocator(Protocol):
-    """Something that a stored object holds and no other may: addresses, ports."""
-
-    async def allocate(self, call: Call, new: Object, old: Object | None) -> tuple[Object, Callable[[], Awaitable[None]]]:
-        """(the object with what it got, how to give it back if the write comes to nothing). Raises ApiError."""
-
-    async def release(self, obj: Object) -> None:
-        """The object is gone."""
 
 
 class App:
@@ -81,24 +70,14 @@ class App:
 
     # --- what writes need ---------------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def allocated(self, call: Call, new: Object, old: Object | None) -> AsyncIterator[Object]:
-        """The object with its addresses and ports, which go back if the block fails. Raises ApiError."""
-        allocator = self.allocators.get(call.resource.qualified)
-        if allocator is None:
-            yield new
-            return
-        obj, give_back = await allocator.allocate(call, new, old)
-        try:
-            yield obj
-        except BaseException:
-            await give_back()
-            raise
+    def claims(self, served: Served, *, dry_run: bool = False) -> Claims:
+        """For one write of an object that may hold addresses and ports."""
+        return Claims(self.allocators.get(served.resource.qualified), dry_run=dry_run)
 
-    async def released(self, served: Served, obj: Object) -> None:
+    def carry(self, served: Served, new: Object, old: Object) -> None:
         allocator = self.allocators.get(served.resource.qualified)
         if allocator is not None:
-            await allocator.release(obj)
+            allocator.carry(new, old)
 
     def manage_create(self, call: Call, obj: Object) -> None:
         owning.created(call, obj)

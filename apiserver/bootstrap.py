@@ -1,4 +1,5 @@
-"""What must be there before anybody comes: the system's namespaces (pkg/controlplane/controller/systemnamespaces)."""
+"""What must be there before anybody comes: the system's namespaces (pkg/controlplane/controller/systemnamespaces),
+and the range of service addresses."""
 
 from __future__ import annotations
 
@@ -25,6 +26,19 @@ async def create_namespaces(app: App) -> None:
             "status": {"phase": "Active"},
         }
         await store_if_absent(app, "namespaces", obj)
+
+
+async def create_service_range(app: App, cidr: str) -> None:
+    """The ServiceCIDR that the first server names. Raises StoreError."""
+    condition = {"type": "Ready", "status": "True", "reason": "", "message": "Kubernetes Service CIDR is ready", "lastTransitionTime": app.now()}
+    obj: Object = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "ServiceCIDR",
+        "metadata": {"name": "kubernetes", "uid": app.new_uid(), "creationTimestamp": app.now()},
+        "spec": {"cidrs": [cidr]},
+        "status": {"conditions": [condition]},
+    }
+    await store_if_absent(app, "servicecidrs.networking.k8s.io", obj)
 
 
 async def store_if_absent(app: App, qualified: str, obj: Object) -> None:

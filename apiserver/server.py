@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import secrets
 import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -11,23 +13,28 @@ from pathlib import Path
 
 from aiohttp import web
 
-from apiserver import bootstrap, pages
+from apiserver import bootstrap, masters, pages, streaming
 from apiserver.app import App
 from apiserver.config import Config, ConfigurationError
 from apiserver.filters.chain import Authenticate, Authorize, Chain
 from apiserver.filters.inflight import Inflight
 from apiserver.filters.open import everybody, everything
 from apiserver.handlers import subresources
+from apiserver.handlers.services import Services
+from apiserver.masters import Masters
 from apiserver.registry import built_in
 from apiserver.security import Security, transformers
+from apiserver.storage.addresses import Addresses
 from apiserver.storage.compaction import Compactor
 from apiserver.storage.leases import SharedLeases
 from apiserver.storage.objects import Objects
+from apiserver.storage.ports import Ports
 from certs import authority
 from certs.profiles import SERVING
 from keelson.cogs.logs import fields
 from keelson.cogs.tasks import TaskSet
 from kvstore.client.client import Client, TlsFiles
+from kvstore.errors import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +71,13 @@ class Server:
         leases = {"/registry/events/": SharedLeases(self.store, int(config.event_ttl_s))}
         objects = Objects(self.store, transformers(config, registry), leases)
         app = App(registry, objects, inflight=Inflight(config.max_requests_inflight, config.max_mutating_requests_inflight))
+        self._addresses = Addresses(objects, config.service_cluster_ip_range, app.now, app.new_uid, secrets.randbelow)
+        self._addresses.look_first(lambda address: app.caches.get("ipaddresses.networking.k8s.io", "", address) is not None)
+        app.allocators["services"] = Services(self._addresses, Ports(objects, config.service_node_port_range, secrets.randbelow))
+        self._masters = Masters(app, self.store, (config.advertise_address, config.secure_port), self._addresses.first)
         pages.install(app)
         subresources.install(app)
+        self._streams = streaming.install(app, config)
         return app
 
     def _guards(self) -> tuple[Authenticate, Authorize]:
@@ -84,6 +96,8 @@ class Server:
             for cache in list(app.caches.all()):
                 await cache.ready.wait()
             await bootstrap.create_namespaces(app)
+            await bootstrap.create_service_range(app, config.service_cluster_ip_range)
+            await self._addresses.claim(masters.service(self._addresses.first, 0), self._addresses.first, dry_run=False)
             if self.security is not None:
                 await self.security.bootstrap()
         if config.etcd_compaction_s:
@@ -94,6 +108,8 @@ class Server:
         for address in config.bind_addresses:
             listener = await asyncio.get_running_loop().create_server(self._http, address, config.secure_port, ssl=context, backlog=BACKLOG)
             self._listeners.append(listener)
+        await self._masters.reconcile()
+        self._tasks.start("masters", self._masters.run())
         log.info("serving securely", extra=fields(addresses=list(config.bind_addresses), port=config.secure_port))
 
     def _tls(self) -> ssl.SSLContext:
@@ -114,6 +130,8 @@ class Server:
     async def stop(self) -> None:
         """Not ready first, so that nobody new is sent here; then watches end, requests finish, and the listeners go."""
         self.app.stopping = True
+        with contextlib.suppress(StoreError):
+            await self._masters.leave()
         await asyncio.sleep(self.config.shutdown_delay_s)
         for listener in self._listeners:
             listener.close()
@@ -122,6 +140,7 @@ class Server:
             self._http.pre_shutdown()
             await self.app.inflight.idle(DRAIN_S)
             await self._http.shutdown(1.0)
+        await self._streams.close()
         await self._tasks.close()
         await self.app.caches.close()
         await self.store.close()

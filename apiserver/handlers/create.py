@@ -70,6 +70,11 @@ async def _try(call: Call, obj: Object) -> tuple[Row | None, str]:
     if call.dry_run:
         if await app.objects.get(served.prefix, where) is not None:
             return None, name
-        return Row(where, stored, 0), name
-    async with app.allocated(call, stored, None) as allocated:
-        return await app.objects.create(served.prefix, where, allocated), name
+        return Row(where, await app.claims(served, dry_run=True).take(stored, None), 0), name
+    claims = app.claims(served)
+    row = None
+    try:
+        row = await app.objects.create(served.prefix, where, await claims.take(stored, None))
+    finally:
+        await claims.settle(None, row.obj if row is not None else None)
+    return row, name

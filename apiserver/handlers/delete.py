@@ -76,7 +76,7 @@ async def delete_one(call: Call, name: str, asked: Options, namespace: str = "")
         return (outcome.obj if isinstance(outcome, Removed) else outcome), gone
     row = await app.objects.update(served.prefix, where, step, call.known(where))
     if gone:
-        await app.released(served, row.obj)
+        await app.claims(served).settle(row.obj, None)
     assert resource is call.resource
     return row.obj, gone
 

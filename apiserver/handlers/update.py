@@ -68,13 +68,12 @@ async def change(
     """Carry out a change: (what is stored now, whether it is new). `how`: rules of a subresource that are not the strategy's. Raises ApiError."""
     served, app = call.served, call.app
     where = key(served.prefix, call.namespace, call.name)
-    created = False
+    before: Object | None = None
     if unconditional is None:
         unconditional = served.strategy.unconditional_update
 
     async def step(current: Object | None) -> Object | Removed:
-        nonlocal created
-        created = False
+        nonlocal before
         if current is None:
             if not may_create:
                 raise call.not_found()
@@ -88,16 +87,21 @@ async def change(
             return current
         if done_waiting(served, stored):
             return Removed(stored)
-        async with app.allocated(call, stored, current) as allocated:
-            return allocated
+        before = current
+        return await claims.take(stored, current)
 
+    claims = app.claims(served, dry_run=call.dry_run)
     try:
         if call.dry_run:
             row = await app.objects.get(served.prefix, where)
             outcome = await step(row.obj if row is not None else None)
             return (outcome.obj if isinstance(outcome, Removed) else outcome), False
-        stored = await app.objects.update(served.prefix, where, step, call.known())
-        return stored.obj, False
+        row = None
+        try:
+            row = await app.objects.update(served.prefix, where, step, call.known())
+        finally:
+            await claims.settle(before if row is not None else None, row.obj if row is not None else None)
+        return row.obj, False
     except _Absent:
         obj = await make(None)
         writing.check_preconditions(call, {"metadata": {**metadata(obj), "uid": None}}, metadata(obj).get("uid"), None)
@@ -114,6 +118,7 @@ async def _prepared(call: Call, new: Object, old: Object, operation: str, how: R
     served, strategy, resource = call.served, call.served.strategy, call.resource
     prepare, validate = how or rules(served, call.info.subresource)
     meta_rules.prepare_update(new, old)
+    call.app.carry(served, new, old)
     prepare(new, old)
     write = writing.write_of(call, "UPDATE", new, old, options={"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1"})
     new = await writing.admit(call, write)
