@@ -23,12 +23,17 @@ from certs.bundle import ADMIN, Bundle
 from certs.files import write_atomically
 from certs.profiles import CLIENT, PEER, SERVER
 from certs.revocation import list_path
+from keelson.launcher import control_plane
+from keelson.launcher.control_plane import ControlPlane
+from keelson.launcher.programs import Program
 
 HOST = "127.0.0.1"
 MEMBERS_MAX = 9
 PORT_STEP = 10_000
 PORT_MAX = 65_535
 DEFAULT_MEMBERS, DEFAULT_CLIENT_PORTS, DEFAULT_PEER_PORTS = 3, "2379", "2380"
+API_SERVER = "kube-apiserver"
+"""The name in the API servers' certificate for the store, which is of the store's own authority: no other program has one."""
 COMMAND_VARIABLE = "KEELSON_MEMBER_COMMAND"
 """Runs another program that takes etcd's flags in the place of `kvstore`: for tests and comparisons."""
 
@@ -49,6 +54,8 @@ class ClusterSpec(Struct, frozen=True):
     members: tuple[MemberSpec, ...]
     insecure: bool = False
     token: str = "keelson"
+    control_plane: ControlPlane | None = None
+    """None: the store alone."""
 
 
 class Cluster(Struct, frozen=True):
@@ -84,6 +91,20 @@ class Cluster(Struct, frozen=True):
     def data_flag(self, name: str) -> str:
         """The flag that no other process has: by it a member is found when nothing else is known of it."""
         return f"--data-dir={self.data(name)}"
+
+    @property
+    def control_plane(self) -> ControlPlane | None:
+        return self.spec.control_plane
+
+    def programs(self) -> list[Program]:
+        """Everything that is to run, members first."""
+        members = [Program(member.name, tuple(self.command(member)), self.data_flag(member.name)) for member in self.members]
+        if self.control_plane is None:
+            return members
+        certs = self.certs
+        store_files = (certs.ca, certs.certificate(CLIENT, API_SERVER), certs.key(CLIENT, API_SERVER))
+        urls = ",".join(self.client_url(member) for member in self.members)
+        return [*members, *control_plane.programs(self.folder, self.control_plane, urls, store_files)]
 
     def command(self, member: MemberSpec) -> list[str]:
         """etcd's flags, whatever program takes them."""
@@ -136,6 +157,8 @@ class Cluster(Struct, frozen=True):
         own = Path(sys.executable).parent
         if shutil.which("kvctl") is None and (own / "kvctl").exists():
             lines.append(f"export PATH={shlex.quote(str(own))}:$PATH")
+        if self.control_plane is not None:
+            lines.append(control_plane.export_line(self.folder))
         return lines
 
 

@@ -6,7 +6,7 @@ found by their records, and by their command line if a record is missing, and st
 
 import signal
 
-from keelson.launcher import processes, supervisor
+from keelson.launcher import network, nodes, processes, supervisor
 from keelson.launcher.cluster import Cluster
 from keelson.launcher.processes import Identity
 from keelson.launcher.supervise import Policy
@@ -18,18 +18,20 @@ SUPERVISOR_GRACE_S = GRACE_S + 5
 
 def stop(cluster: Cluster) -> list[str]:
     """Stop everything; the names of what was running. Harmless if nothing is."""
-    was_running = list(_members(cluster))
+    was_running = list(_running(cluster))
     if identity := processes.find(cluster.folder, supervisor.NAME, supervisor.MODULE, str(cluster.folder)):
         was_running.append(supervisor.NAME)
         _stop([identity], SUPERVISOR_GRACE_S)
-    _stop(list(_members(cluster).values()), GRACE_S)
-    for name in (*(member.name for member in cluster.members), supervisor.NAME):
+    _stop(list(_running(cluster).values()), GRACE_S)
+    for name in (*(program.name for program in cluster.programs()), supervisor.NAME):
         processes.remove_record(cluster.folder, name)
+    if cluster.control_plane is not None and network.may_be_made():
+        nodes.clear(cluster.folder, cluster.control_plane)
     return was_running
 
 
-def _members(cluster: Cluster) -> dict[str, Identity]:
-    found = {name: processes.find(cluster.folder, name, cluster.data_flag(name)) for name in (each.name for each in cluster.members)}
+def _running(cluster: Cluster) -> dict[str, Identity]:
+    found = {program.name: processes.find(cluster.folder, program.name, program.mark) for program in cluster.programs()}
     return {name: identity for name, identity in found.items() if identity is not None}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from keelson.cogs import output
-from keelson.launcher import backup_drill, certs, down, drill, processes, status, supervisor, up
+from keelson.launcher import backup_drill, certs, control_plane, down, drill, processes, status, supervisor, up
 from keelson.launcher import cluster as clusters
 from keelson.launcher.calls import Caller
 from keelson.launcher.cluster import Cluster, Refused
@@ -43,13 +43,19 @@ def tell(text: str) -> None:
 )
 @click.option("--peer-port", "peer_ports", default=None, help=f"The same for peers.  [default: {clusters.DEFAULT_PEER_PORTS}]")
 @click.option("--insecure/--tls", default=None, help="Without certificates, or with TLS on every port.  [default: TLS]")
-@click.option("--foreground", is_flag=True, help="Stay attached; Ctrl-C stops all members.")
+@click.option("--store-only", is_flag=True, help="The store's members and nothing on top of them.")
+@click.option(
+    "--api-port", type=int, default=None, help=f"The API's one address; the next ports are its servers'.  [default: {control_plane.DEFAULT_PORT}]"
+)
+@click.option("--nodes", type=int, default=None, help="How many nodes.  [default: 3 as root, else none: they are network namespaces]")
+@click.option("--foreground", is_flag=True, help="Stay attached; Ctrl-C stops everything.")
 @click.option("--wait", "wait_s", type=Duration(), default=DEFAULT_WAIT_S, show_default="60s", help="How long to wait until every member is healthy.")
 def up_command(
-    folder: Path, members: int | None, client_ports: str | None, peer_ports: str | None, insecure: bool | None, foreground: bool, wait_s: float
-) -> None:
+    folder: Path, members: int | None, client_ports: str | None, peer_ports: str | None, insecure: bool | None, store_only: bool,
+    api_port: int | None, nodes: int | None, foreground: bool, wait_s: float,
+) -> None:  # fmt: skip
     """Start a cluster in the background and return once it is healthy. Harmless if it runs already."""
-    wanted = up.Wanted(members, client_ports, peer_ports, insecure)
+    wanted = up.Wanted(members, client_ports, peer_ports, insecure, store_only, api_port, nodes)
     with _one_line_errors():
         if foreground:
             _stay(folder, wanted, wait_s)

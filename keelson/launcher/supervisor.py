@@ -1,4 +1,4 @@
-"""The supervisor: a process that starts the members, starts again what dies, and stops them all when it is stopped.
+"""The supervisor: a process that starts members and all other programs of a cluster, starts again what dies, and stops them all when it is stopped.
 
 `supervise` decides; here decisions become processes. Members are in process groups of their own, so that a Ctrl-C in a terminal does not reach them
 directly, and they live on if the supervisor is killed: the next one finds them by their records and takes over. A pidfd tells when a process ends,
@@ -19,13 +19,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from keelson.cogs import logs
 from keelson.cogs.logs import fields
 from keelson.launcher import cluster as clusters
-from keelson.launcher import processes
+from keelson.launcher import network, processes
 from keelson.launcher.cluster import Cluster
 from keelson.launcher.processes import Identity, Record
 from keelson.launcher.supervise import Action, AskToStop, Kill, Start, Supervision
@@ -54,8 +55,8 @@ class Supervisor:
     def __init__(self, cluster: Cluster, attached: bool = False) -> None:
         self.cluster = cluster
         self.attached = attached
-        self.supervision = Supervision([member.name for member in cluster.members])
-        self._specs = {member.name: member for member in cluster.members}
+        self._programs = {program.name: program for program in cluster.programs()}
+        self.supervision = Supervision(self._programs)
         self._running: dict[str, Process] = {}
         self._last_end: dict[str, str] = {}
         self._selector = selectors.DefaultSelector()
@@ -85,8 +86,8 @@ class Supervisor:
 
     def _adopt(self) -> None:
         """Take over members that run already: whoever supervised them was killed."""
-        for name in self._specs:
-            identity = processes.find(self.cluster.folder, name, self.cluster.data_flag(name))
+        for name, program in self._programs.items():
+            identity = processes.find(self.cluster.folder, name, program.mark)
             if identity is None:
                 continue
             try:
@@ -133,15 +134,17 @@ class Supervisor:
     def _spawn(self, name: str) -> subprocess.Popen[bytes]:
         # etcd refuses to start when a variable and a flag set the same thing.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ETCD_")}
+        program = self._programs[name]
         with open_log(self.cluster.log(name)) as output:
             return subprocess.Popen(
-                self.cluster.command(self._specs[name]),
+                program.command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 env=environment,
                 cwd=self.cluster.folder,
                 process_group=0,
+                preexec_fn=partial(network.enter, program.namespace) if program.namespace else None,
             )
 
     def _watch(self, name: str, process: Process) -> None:

@@ -14,15 +14,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from certs import bundle
 from certs.authority import InvalidRequest
 from certs.files import Unusable
 from keelson.launcher import cluster as clusters
-from keelson.launcher import down, ports, processes, supervisor
+from keelson.launcher import control_plane, down, network, ports, processes, supervisor
 from keelson.launcher.calls import Caller, NoAnswer
 from keelson.launcher.cluster import Cluster, Refused
+from keelson.launcher.control_plane import ControlPlane
 
 POLL_S = 0.1
 DEATHS_BEFORE_GIVING_UP = 4
@@ -39,6 +41,10 @@ class Wanted(Struct, frozen=True):
     client_ports: str | None = None
     peer_ports: str | None = None
     insecure: bool | None = None
+    store_only: bool = False
+    port: int | None = None
+    """The balancer's; the API servers' follow it."""
+    nodes: int | None = None
 
 
 class NotHealthy(Exception):
@@ -59,6 +65,8 @@ def up(folder: Path, wanted: Wanted, wait_s: float, tell: Tell, attached: bool =
         if not cluster.spec.insecure:
             make_certificates(cluster, tell)
         clusters.save(cluster)
+        if cluster.control_plane is not None and cluster.control_plane.nodes:
+            network.ensure(cluster.control_plane.network)
         child = start_supervisor(cluster, attached)
         try:
             wait_healthy(cluster, child, wait_s, tell)
@@ -80,6 +88,8 @@ def choose(folder: Path, wanted: Wanted) -> Cluster:
             wanted.peer_ports or clusters.DEFAULT_PEER_PORTS,
             bool(wanted.insecure),
         )
+        if not wanted.store_only:
+            spec = msgspec.structs.replace(spec, control_plane=plan_control_plane(wanted))
         return Cluster(folder.resolve(), spec)
     have = existing.spec
     count = len(have.members)
@@ -92,11 +102,39 @@ def choose(folder: Path, wanted: Wanted) -> Cluster:
     ):
         if text is not None and clusters.spread(text, count, what) != listed:
             differences.append(f"{what} ports {', '.join(map(str, listed))}")
+    if wanted.store_only and have.control_plane is not None:
+        differences.append("a control plane")
+    if have.control_plane is not None:
+        if wanted.port not in (None, have.control_plane.port):
+            differences.append(f"the API at port {have.control_plane.port}")
+        if wanted.nodes not in (None, have.control_plane.nodes):
+            differences.append(f"{have.control_plane.nodes} nodes")
     if wanted.insecure not in (None, have.insecure):
         differences.append("no TLS" if have.insecure else "TLS")
     if differences:
         raise Refused(f"the cluster in {folder} was made with {'; '.join(differences)}: take another --data-dir, or remove this one first")
     return existing
+
+
+def plan_control_plane(wanted: Wanted) -> ControlPlane:
+    """Raises Refused for what cannot be."""
+    if wanted.insecure:
+        raise Refused("a control plane without TLS is not for anybody: leave --insecure away, or add --store-only")
+    nodes = wanted.nodes
+    if not network.may_be_made():
+        if nodes:
+            raise Refused("nodes are network namespaces, which need root: run this as root, or with --nodes 0")
+        nodes = 0
+    nodes = ControlPlane().nodes if nodes is None else nodes
+    if not 0 <= nodes <= network.NODES_MAX:
+        raise Refused(f"a cluster here has at most {network.NODES_MAX} nodes, not {nodes}")
+    number = network.free_number() if nodes else 0
+    if number is None:
+        raise Refused(f"there are {network.NUMBER_MAX} clusters with nodes on this machine already")
+    port = control_plane.DEFAULT_PORT if wanted.port is None else wanted.port
+    if not 1 <= port <= clusters.PORT_MAX - control_plane.PORTS:
+        raise Refused(f"API port {port} is not between 1 and {clusters.PORT_MAX - control_plane.PORTS}")
+    return ControlPlane(number, port, nodes=nodes)
 
 
 def check_ports(cluster: Cluster) -> None:
@@ -112,6 +150,22 @@ def check_ports(cluster: Cluster) -> None:
             if not free:
                 who = ports.holder(port) or "another process"
                 raise Refused(f"port {port} of {member.name} is in use by {who}: stop it, or choose other ports with {option}")
+    if cluster.control_plane is not None:
+        check_api_ports(cluster, cluster.control_plane)
+
+
+def check_api_ports(cluster: Cluster, plan: ControlPlane) -> None:
+    """Raises Refused if somebody else has a port of the control plane, and none of it runs yet."""
+    if any(processes.find(cluster.folder, program.name, program.mark) for program in cluster.programs()):
+        return
+    for port in range(plan.port, plan.port + control_plane.PORTS):
+        try:
+            free = ports.is_free(port)
+        except PermissionError:
+            raise Refused(f"port {port} is not allowed to this user: choose another with --api-port") from None
+        if not free:
+            who = ports.holder(port) or "another process"
+            raise Refused(f"port {port} of the control plane is in use by {who}: stop it, or choose another with --api-port")
 
 
 def make_certificates(cluster: Cluster, tell: Tell) -> None:

@@ -43,7 +43,7 @@ class Shell:
 
     def up(self, members: int = 1, *words: str) -> None:
         clients, peers = (",".join(map(str, free_ports(members))) for _ in range(2))
-        done = self.keelson("up", "--members", str(members), "--client-port", clients, "--peer-port", peers, *words)
+        done = self.keelson("up", "--store-only", "--members", str(members), "--client-port", clients, "--peer-port", peers, *words)
         assert done.returncode == 0, done.stderr
 
     def status(self) -> dict[str, Any]:
@@ -195,7 +195,7 @@ def test_a_port_in_use_is_told_with_its_holder(shell: Shell) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", peer))
         listener.listen()
-        done = shell.keelson("up", "--members", "1", "--client-port", str(client), "--peer-port", str(peer))
+        done = shell.keelson("up", "--store-only", "--members", "1", "--client-port", str(client), "--peer-port", str(peer))
     assert done.returncode == 1
     assert f"port {peer} of m1 is in use by" in done.stderr
     assert f"(process {os.getpid()})" in done.stderr
@@ -206,7 +206,7 @@ def test_a_program_that_cannot_run_is_given_up_soon_with_its_log(shell: Shell) -
     shell.environment[clusters.COMMAND_VARIABLE] = shlex.join([sys.executable, "-c", "raise SystemExit('no luck')"])
     began = time.monotonic()
     client, peer = free_ports(2)
-    done = shell.keelson("up", "--members", "1", "--client-port", str(client), "--peer-port", str(peer))
+    done = shell.keelson("up", "--store-only", "--members", "1", "--client-port", str(client), "--peer-port", str(peer))
     assert done.returncode == 1
     assert "m1 dies as often as it is started (exit status 1)" in done.stderr
     assert "no luck" in done.stderr
@@ -217,7 +217,9 @@ def test_a_program_that_cannot_run_is_given_up_soon_with_its_log(shell: Shell) -
 def test_a_wait_that_is_too_short_leaves_nothing_running(shell: Shell) -> None:
     shell.environment[clusters.COMMAND_VARIABLE] = shlex.join([sys.executable, "-c", "import time; time.sleep(600)"])
     client, peer = free_ports(2)
-    done = shell.keelson("up", "--members", "1", "--client-port", str(client), "--peer-port", str(peer), "--wait", "300ms", "--insecure")
+    done = shell.keelson(
+        "up", "--store-only", "--members", "1", "--client-port", str(client), "--peer-port", str(peer), "--wait", "300ms", "--insecure"
+    )
     assert done.returncode == 1
     assert "not healthy within 0.3 s:\nm1: connection refused" in done.stderr
     assert shell.alive() == []
@@ -226,7 +228,7 @@ def test_a_wait_that_is_too_short_leaves_nothing_running(shell: Shell) -> None:
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGKILL, -9)])
 def test_in_the_foreground_a_signal_stops_all(shell: Shell, number: signal.Signals, status: int) -> None:
     client, peer = free_ports(2)
-    command = [sys.executable, "-m", "keelson.launcher.main", "up", "--foreground", "--insecure", "--members", "1"]
+    command = [sys.executable, "-m", "keelson.launcher.main", "up", "--store-only", "--foreground", "--insecure", "--members", "1"]
     command += ["--client-port", str(client), "--peer-port", str(peer)]
     with subprocess.Popen(
         command, cwd=shell.folder, env=shell.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0

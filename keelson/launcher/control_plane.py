@@ -1,0 +1,196 @@
+"""The control plane and the nodes of a cluster: which programs there are, and the command line of each.
+
+Everything of it lies in the cluster's folder:
+
+    kube/                 certificates, keys and one kubeconfig for each program (see certs.control_plane), admin.kubeconfig for the user
+    nodes/NAME/           what a node keeps: its pods, volumes, images, logs
+
+Programs that reach the API server are given all API servers, so that they outlive the loss of one; people and their tools are given the one address
+of the balancer.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+from msgspec import Struct
+
+from keelson.launcher.network import Network
+from keelson.launcher.programs import Program
+
+HOST = "127.0.0.1"
+DEFAULT_PORT = 6443
+PORTS = 32
+"""How many ports from the first one belong to a cluster."""
+BALANCER = "balancer"
+KUBELET_PORT = 10250
+
+
+class ControlPlane(Struct, frozen=True):
+    """What stays the same over the life of a cluster's folder. `number`: see network.Network."""
+
+    number: int = 0
+    port: int = DEFAULT_PORT
+    api_servers: int = 2
+    schedulers: int = 2
+    controller_managers: int = 2
+    cloud_controller_managers: int = 2
+    nodes: int = 3
+
+    @property
+    def network(self) -> Network:
+        return Network(self.number, self.nodes)
+
+    @property
+    def api_server_ports(self) -> list[int]:
+        return [self.port + 1 + each for each in range(self.api_servers)]
+
+    @property
+    def node_names(self) -> list[str]:
+        return [f"node{number}" for number in range(1, self.nodes + 1)]
+
+    def api_servers_from(self, host: str) -> str:
+        """All API servers as a kubeconfig of ours names them."""
+        return ",".join(f"https://{host}:{port}" for port in self.api_server_ports)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where API servers and balancer listen: on the host, and for the nodes."""
+        return [HOST, *([self.network.gateway] if self.nodes else [])]
+
+    @property
+    def server(self) -> str:
+        """The one address."""
+        return f"https://{HOST}:{self.port}"
+
+
+class Files(Struct, frozen=True):
+    """Where `certs.control_plane` puts things in `folder`."""
+
+    folder: Path
+
+    @property
+    def ca(self) -> Path:
+        return self.folder / "ca.crt"
+
+    @property
+    def admin(self) -> Path:
+        return self.folder / "admin.kubeconfig"
+
+    def certificate(self, name: str) -> Path:
+        return self.folder / f"{name}.crt"
+
+    def key(self, name: str) -> Path:
+        return self.folder / f"{name}.key"
+
+    def kubeconfig(self, name: str) -> Path:
+        return self.folder / f"{name}.kubeconfig"
+
+
+def programs(folder: Path, plan: ControlPlane, store_urls: str, store_files: tuple[Path, Path, Path]) -> list[Program]:
+    """All of them, in the order in which they are worth starting. `store_files`: authority, certificate and key for the store."""
+    files = Files(folder / "kube")
+    made = [_api_server(files, plan, number, store_urls, store_files) for number in range(1, plan.api_servers + 1)]
+    made.append(_balancer(files, plan))
+    elected = (
+        ("scheduler", "agents.scheduler.main", plan.schedulers, ()),
+        (
+            "controllers",
+            "agents.controllers.main",
+            plan.controller_managers,
+            (
+                f"--root-ca-file={files.ca}",
+                f"--service-account-private-key-file={files.key('sa')}",
+                f"--cluster-signing-cert-file={files.ca}",
+                f"--cluster-signing-key-file={files.key('ca')}",
+            ),
+        ),
+        ("cloud", "agents.cloud.main", plan.cloud_controller_managers, (f"--load-balancer-range={plan.network.balancers}",)),
+    )
+    port = plan.port + 10
+    for kind, module, count, flags in elected:
+        for number in range(1, count + 1):
+            made.append(_agent(files, f"{kind}-{number}", module, "--leader-elect", f"--bind-address={HOST}", f"--secure-port={port}", *flags))
+            port += 1
+    for number in range(1, plan.nodes + 1):
+        made += _node(folder, files, plan, number)
+    return made
+
+
+def _api_server(files: Files, plan: ControlPlane, number: int, store_urls: str, store_files: tuple[Path, Path, Path]) -> Program:
+    name = f"apiserver-{number}"
+    authority, certificate, key = store_files
+    mark = f"--tls-cert-file={files.certificate(name)}"
+    flags = [
+        mark,
+        f"--tls-private-key-file={files.key(name)}",
+        f"--client-ca-file={files.ca}",
+        f"--etcd-servers={store_urls}",
+        f"--etcd-cafile={authority}",
+        f"--etcd-certfile={certificate}",
+        f"--etcd-keyfile={key}",
+        *(f"--bind-address={address}" for address in plan.addresses),
+        f"--secure-port={plan.api_server_ports[number - 1]}",
+        f"--advertise-address={plan.addresses[-1]}",
+        f"--service-cluster-ip-range={plan.network.services}",
+        f"--kubelet-certificate-authority={files.ca}",
+        f"--kubelet-client-certificate={files.certificate('apiserver-kubelet-client')}",
+        f"--kubelet-client-key={files.key('apiserver-kubelet-client')}",
+        f"--service-account-key-file={files.certificate('sa').with_suffix('.pub')}",
+        f"--service-account-signing-key-file={files.key('sa')}",
+        "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+        f"--encryption-provider-config={files.folder / 'encryption.yaml'}",
+        f"--audit-log-path={files.folder.parent / 'logs' / f'audit-{number}.log'}",
+    ]
+    return Program(name, (sys.executable, "-m", "apiserver.main", *flags), mark)
+
+
+def _balancer(files: Files, plan: ControlPlane) -> Program:
+    mark = f"--certificate-authority={files.ca}"
+    listen = [f"--listen={address}:{plan.port}" for address in plan.addresses]
+    backends = [f"--backend={HOST}:{port}" for port in plan.api_server_ports]
+    return Program(BALANCER, (sys.executable, "-m", "keelson.launcher.balancer", mark, *listen, *backends), mark)
+
+
+def _agent(files: Files, name: str, module: str, *flags: str, namespace: str = "") -> Program:
+    mark = f"--kubeconfig={files.kubeconfig(name)}"
+    return Program(name, (sys.executable, "-m", module, mark, *flags), mark, namespace)
+
+
+def _node(folder: Path, files: Files, plan: ControlPlane, number: int) -> list[Program]:
+    name = f"node{number}"
+    network = plan.network
+    namespace, address = network.namespace(number), network.address(number)
+    kubelet = _agent(
+        files,
+        f"kubelet-{name}",
+        "agents.kubelet.main",
+        f"--hostname-override={name}",
+        f"--node-ip={address}",
+        f"--root-dir={folder / 'nodes' / name}",
+        f"--pod-cidr={network.pods_of(number)}",
+        f"--cluster-dns={network.dns}",
+        "--cluster-domain=cluster.local",
+        f"--tls-cert-file={files.certificate(f'kubelet-server-{name}')}",
+        f"--tls-private-key-file={files.key(f'kubelet-server-{name}')}",
+        f"--client-ca-file={files.ca}",
+        f"--image-store={folder / 'images'}",
+        namespace=namespace,
+    )
+    proxy = _agent(files, f"proxy-{name}", "agents.proxy.main", f"--hostname-override={name}", f"--cluster-cidr={network.pods}", namespace=namespace)
+    dns = _agent(
+        files,
+        f"dns-{name}",
+        "agents.dns.main",
+        f"--node-name={name}",
+        f"--listen={address}:53",
+        "--cluster-domain=cluster.local",
+        f"--cluster-dns={network.dns}",
+        namespace=namespace,
+    )
+    return [kubelet, proxy, dns]
+
+
+def export_line(folder: Path) -> str:
+    """For a shell: where kubectl and helm find the cluster."""
+    return f"export KUBECONFIG={shlex.quote(str(Files(folder / 'kube').admin))}"

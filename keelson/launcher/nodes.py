@@ -1,0 +1,68 @@
+"""What nodes leave behind when their agents end: pods run on without them, by design. `clear` ends those, too, when the whole cluster goes down.
+
+Everything of a node is found by the node's folder, not by anybody's records: processes that name it on their command line (a container's keeper does)
+with all their descendants, processes in the node's network namespace, and mounts inside of it.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+from pathlib import Path
+
+from keelson.launcher import network as networks
+from keelson.launcher import processes
+from keelson.launcher.control_plane import ControlPlane
+from keelson.launcher.processes import PROC, Identity
+
+GRACE_S = 10.0
+MNT_DETACH = 2
+
+
+def clear(folder: Path, plan: ControlPlane) -> None:
+    """End every pod's processes, undo every mount, take the machines' network away. Harmless if there is nothing."""
+    place = folder / "nodes"
+    found = _processes(place, plan)
+    for identity in found:
+        processes.send(identity, signal.SIGKILL)
+    processes.wait_gone(found, GRACE_S)
+    for mount in mounts(place):
+        # Lazily: a process that is on its way out may still hold it.
+        ctypes.CDLL(None).umount2(os.fsencode(mount), MNT_DETACH)
+    networks.remove(plan.network)
+
+
+def mounts(place: Path) -> list[str]:
+    """Where something is mounted at or under `place`, the innermost first."""
+    prefix = f"{place}/"
+    points = [line.split()[1].encode().decode("unicode_escape") for line in (PROC / "self/mounts").read_text().splitlines()]
+    return sorted((point for point in points if f"{point}/".startswith(prefix)), key=len, reverse=True)
+
+
+def _processes(place: Path, plan: ControlPlane) -> list[Identity]:
+    wanted = os.fsencode(f"{place}/")
+    namespaces = set()
+    for number in range(1, plan.nodes + 1):
+        with contextlib.suppress(OSError):
+            namespaces.add((networks.NAMESPACES / plan.network.namespace(number)).stat().st_ino)
+    parents: dict[int, int] = {}
+    roots: set[int] = set()
+    for entry in PROC.iterdir():
+        if not entry.name.isdigit():
+            continue
+        pid = int(entry.name)
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            parents[pid] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if wanted in (entry / "cmdline").read_bytes() or (entry / "ns/net").stat().st_ino in namespaces:
+                roots.add(pid)
+    roots.discard(os.getpid())
+    found = [pid for pid in parents if _descends(pid, roots, parents)]
+    return [identity for pid in found if (identity := processes.identify(pid)) is not None]
+
+
+def _descends(pid: int, roots: set[int], parents: dict[int, int]) -> bool:
+    while pid > 1:
+        if pid in roots:
+            return True
+        pid = parents.get(pid, 0)
+    return False

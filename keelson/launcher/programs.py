@@ -1,0 +1,15 @@
+"""What the supervisor runs: one command line each, whatever program it is."""
+
+from msgspec import Struct
+
+
+class Program(Struct, frozen=True):
+    """`mark`: a word of its command line that no other process has; by it a process is found when nothing else is known of it.
+
+    `namespace`: the network namespace it runs in; empty for the host's.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    mark: str
+    namespace: str = ""
