@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from certs import bundle
 from certs.authority import InvalidRequest
 from certs.files import Unusable
 from keelson.launcher import cluster as clusters
-from keelson.launcher import control_plane, down, network, ports, processes, supervisor
+from keelson.launcher import arrival, control_plane, down, network, ports, processes, supervisor
 from keelson.launcher.calls import Caller, NoAnswer
 from keelson.launcher.cluster import Cluster, Refused
 from keelson.launcher.control_plane import ControlPlane
@@ -59,6 +59,7 @@ def up(folder: Path, wanted: Wanted, wait_s: float, tell: Tell, attached: bool =
         if processes.running(cluster.folder, supervisor.NAME):
             tell(f"the cluster in {folder} is running already")
             wait_healthy(cluster, None, wait_s, tell)
+            wait_control_plane(cluster, wait_s, tell)
             return cluster, None
         check_ports(cluster)
         clusters.member_program()
@@ -70,6 +71,7 @@ def up(folder: Path, wanted: Wanted, wait_s: float, tell: Tell, attached: bool =
         child = start_supervisor(cluster, attached)
         try:
             wait_healthy(cluster, child, wait_s, tell)
+            wait_control_plane(cluster, wait_s, tell)
         except BaseException:
             child.terminate()  # for /proc a process is nobody while it is being born
             down.stop(cluster)
@@ -213,14 +215,37 @@ def wait_healthy(cluster: Cluster, child: subprocess.Popen[bytes] | None, wait_s
             return
         if not supervised and child is not None and child.poll() is not None:
             raise NotHealthy(f"the supervisor ended with status {child.returncode}\n{tail(cluster, supervisor.NAME)}")
-        for name in waiting:
-            record = processes.read_record(cluster.folder, name)
-            if record is not None and record.restarts >= DEATHS_BEFORE_GIVING_UP:
-                raise NotHealthy(f"{name} dies as often as it is started ({record.last_end})\n{tail(cluster, name)}")
+        check_deaths(cluster, waiting)
         if time.monotonic() - began > wait_s:
             told = "\n".join(f"{name}: {reason}\n{tail(cluster, name)}" for name, reason in reasons.items()) or "there is no supervisor"
             raise NotHealthy(f"not healthy within {wait_s:g} s:\n{told}")
         time.sleep(POLL_S)
+
+
+def wait_control_plane(cluster: Cluster, wait_s: float, tell: Tell) -> None:
+    """Until every API server and every node is ready. Raises NotHealthy."""
+    plan = cluster.control_plane
+    if plan is None:
+        return
+    names = [program.name for program in cluster.programs()]
+    try:
+        arrival.wait(cluster, wait_s, tell, lambda: check_deaths(cluster, names))
+    except arrival.NotArrived as error:
+        told = "\n".join(f"{name}: {reason}\n{tail(cluster, log_of(name))}" for name, reason in error.missing.items())
+        raise NotHealthy(f"not ready within {wait_s:g} s:\n{told}") from None
+
+
+def log_of(name: str) -> str:
+    """Whose log tells why an API server or a node is not ready."""
+    return f"kubelet-{name}" if name.startswith("node") else name
+
+
+def check_deaths(cluster: Cluster, names: Iterable[str]) -> None:
+    """Raises NotHealthy for a program that does not stay alive."""
+    for name in names:
+        record = processes.read_record(cluster.folder, name)
+        if record is not None and record.restarts >= DEATHS_BEFORE_GIVING_UP:
+            raise NotHealthy(f"{name} dies as often as it is started ({record.last_end})\n{tail(cluster, name)}")
 
 
 def tail(cluster: Cluster, name: str) -> str:
