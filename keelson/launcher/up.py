@@ -20,8 +20,8 @@ from msgspec import Struct
 from certs import bundle
 from certs.authority import InvalidRequest
 from certs.files import Unusable
-from keelson.launcher import cluster as clusters
 from keelson.launcher import arrival, control_plane, down, network, ports, processes, supervisor
+from keelson.launcher import cluster as clusters
 from keelson.launcher.calls import Caller, NoAnswer
 from keelson.launcher.cluster import Cluster, Refused
 from keelson.launcher.control_plane import ControlPlane
