@@ -144,6 +144,22 @@ def remove(network: Network) -> None:
             host.link("del", index=bridge)  # its addresses and routes go with it
 
 
+def unplug(network: Network, node: int) -> None:
+    """Cut the node's cable at the bridge."""
+    _switch(network, node, "down")
+
+
+def plug(network: Network, node: int) -> None:
+    _switch(network, node, "up")
+
+
+def _switch(network: Network, node: int, state: str) -> None:
+    from pyroute2 import IPRoute
+
+    with IPRoute() as host:
+        host.link("set", index=_link(host, f"{network.bridge}n{node}"), state=state)
+
+
 def enter(namespace: str) -> None:
     """Put this process (with one thread) into a network namespace: for the moment between fork and exec."""
     import ctypes

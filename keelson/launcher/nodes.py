@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import os
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 from keelson.launcher import network as networks
@@ -22,7 +23,7 @@ MNT_DETACH = 2
 def clear(folder: Path, plan: ControlPlane) -> None:
     """End every pod's processes, undo every mount, take the machines' network away. Harmless if there is nothing."""
     place = folder / "nodes"
-    found = _processes(place, plan)
+    found = _processes(place, plan, range(1, plan.nodes + 1))
     for identity in found:
         processes.send(identity, signal.SIGKILL)
     processes.wait_gone(found, GRACE_S)
@@ -32,6 +33,12 @@ def clear(folder: Path, plan: ControlPlane) -> None:
     networks.remove(plan.network)
 
 
+def kill_all(folder: Path, plan: ControlPlane, node: int) -> None:
+    """Every process of one node, at once. Its agents are started again by their supervisor."""
+    for identity in _processes(folder / "nodes" / f"node{node}", plan, [node]):
+        processes.send(identity, signal.SIGKILL)
+
+
 def mounts(place: Path) -> list[str]:
     """Where something is mounted at or under `place`, the innermost first."""
     prefix = f"{place}/"
@@ -39,10 +46,10 @@ def mounts(place: Path) -> list[str]:
     return sorted((point for point in points if f"{point}/".startswith(prefix)), key=len, reverse=True)
 
 
-def _processes(place: Path, plan: ControlPlane) -> list[Identity]:
+def _processes(place: Path, plan: ControlPlane, numbers: Iterable[int]) -> list[Identity]:
     wanted = os.fsencode(f"{place}/")
     namespaces = set()
-    for number in range(1, plan.nodes + 1):
+    for number in numbers:
         with contextlib.suppress(OSError):
             namespaces.add((networks.NAMESPACES / plan.network.namespace(number)).stat().st_ino)
     parents: dict[int, int] = {}

@@ -1,0 +1,234 @@
+"""The stage of a drill: a whole cluster in a folder of its own, with a service that several pods stand behind.
+
+What is asked of the cluster goes through its API; what is done to it goes through the operating system.
+"""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from apiserver.client import kubeconfig
+from apiserver.client.rest import Client
+from apiserver.machinery.objects import Object, uid_of
+from apiserver.machinery.resources import resource
+from keelson.drills.ports import free_ports
+from keelson.launcher import arrival, down, network, nodes, processes, supervisor, up
+from keelson.launcher.cluster import Cluster, Refused
+from keelson.launcher.control_plane import PORTS, ControlPlane, Files
+
+NAMESPACE, SERVICE = "drill", "web"
+REPLICAS = 4
+WAIT_S = 120.0
+POLL_S = 0.05
+PATIENCE_S = 5
+"""Seconds that pods of the drill stay bound to a node that is lost, instead of Kubernetes' five minutes: what is measured is the rest of the way."""
+COMPARED = (
+    "namespaces",
+    "configmaps",
+    "secrets",
+    "services",
+    "serviceaccounts",
+    "deployments.apps",
+    "nodes",
+    "clusterroles.rbac.authorization.k8s.io",
+)
+"""Of these no object may be lost; pods, replica sets and events come and go."""
+
+Tell = Callable[[str], None]
+
+
+class Stage:
+    def __init__(self, cluster: Cluster, client: Client, tell: Tell) -> None:
+        assert cluster.control_plane is not None, "a stage has a control plane"
+        self.cluster, self.client, self.tell = cluster, client, tell
+        self.plan: ControlPlane = cluster.control_plane
+
+    # --- what is done -------------------------------------------------------------------------------------------------
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """Signal one program; its supervisor starts it again."""
+        identity = processes.running(self.cluster.folder, name)
+        if identity is None or not processes.send(identity, number):
+            raise Refused(f"{name} does not run: a drill wants a healthy cluster")
+
+    def lose(self, node: int) -> None:
+        """As if its machine had burnt down: no link, no processes. Its agents start again, cut off from everybody."""
+        network.unplug(self.plan.network, node)
+        nodes.kill_all(self.cluster.folder, self.plan, node)
+
+    def give_back(self, node: int) -> None:
+        network.plug(self.plan.network, node)
+
+    async def came_back(self, name: str, before: processes.Identity | None) -> None:
+        """Until another process has the name."""
+        await self.until(lambda: processes.running(self.cluster.folder, name) not in (None, before), f"{name} to come back")
+
+    async def healthy(self) -> None:
+        """Until all API servers and nodes are ready, and the service has all its pods."""
+        await self.until_async(self._is_healthy, "the cluster to be healthy")
+
+    async def _is_healthy(self) -> bool:
+        return not await arrival.missing_now(self.cluster) and await self.ready_pods() >= REPLICAS
+
+    # --- what is asked ------------------------------------------------------------------------------------------------
+
+    async def holder(self, lease: str) -> str:
+        found = await self.client.get(resource("leases.coordination.k8s.io"), lease, "kube-system")
+        return str((found.get("spec") or {}).get("holderIdentity") or "")
+
+    async def active(self, lease: str, kind: str) -> str:
+        """The program that holds a lease: the one that says so in its log."""
+        identity = await self.holder(lease)
+        for program in self.cluster.programs():
+            if program.name.startswith(f"{kind}-") and identity and identity in self.cluster.log(program.name).read_text(errors="replace"):
+                return program.name
+        raise Refused(f"nobody holds the lease {lease}")
+
+    async def store_leader(self) -> str:
+        from keelson.launcher.calls import Caller
+
+        statuses = await asyncio.to_thread(Caller(self.cluster).statuses)
+        for name, status in statuses.items():
+            if getattr(status, "leader", None) == getattr(status, "member_id", 0):
+                return name
+        raise Refused("the store has no leader")
+
+    async def ready_pods(self, besides: str = "") -> int:
+        """Of the service, on other nodes than `besides`."""
+        listed = await self.client.list(resource("pods"), NAMESPACE, label_selector=f"app={SERVICE}")
+        return sum(_is_ready(pod) and (pod.get("spec") or {}).get("nodeName") != besides for pod in listed.get("items") or ())
+
+    async def pods_on(self, node: str) -> int:
+        listed = await self.client.list(resource("pods"), NAMESPACE, label_selector=f"app={SERVICE}", field_selector=f"spec.nodeName={node}")
+        return len(listed.get("items") or ())
+
+    async def objects(self) -> dict[str, str]:
+        """Names by uid of everything that must not get lost."""
+        found = {}
+        for kind in COMPARED:
+            for obj in await self.client.list_all(resource(kind)):
+                found[uid_of(obj)] = f"{kind} {(obj['metadata'].get('namespace') or '')}/{obj['metadata']['name']}"
+        return found
+
+    async def address(self) -> str:
+        return str((await self.client.get(resource("services"), SERVICE, NAMESPACE))["spec"]["clusterIP"])
+
+    async def roll(self) -> None:
+        """A rollout of the deployment, to its end."""
+        deployments = resource("deployments.apps")
+        stamp = {"spec": {"template": {"metadata": {"annotations": {"rolled": str(time.time_ns())}}}}}
+        wanted = (await self.client.patch(deployments, SERVICE, stamp, NAMESPACE))["metadata"]["generation"]
+
+        async def done() -> bool:
+            status = (await self.client.get(deployments, SERVICE, NAMESPACE)).get("status") or {}
+            return (
+                status.get("observedGeneration", 0) >= wanted
+                and status.get("updatedReplicas") == REPLICAS
+                and status.get("availableReplicas") == REPLICAS
+                and status.get("replicas") == REPLICAS
+            )
+
+        await self.until_async(done, "the rollout to end")
+
+    # --- waiting ------------------------------------------------------------------------------------------------------
+
+    async def until(self, holds: Callable[[], bool], what: str, timeout_s: float = WAIT_S) -> None:
+        async def ask() -> bool:
+            return holds()
+
+        await self.until_async(ask, what, timeout_s)
+
+    async def until_async(self, holds: Callable[[], Any], what: str, timeout_s: float = WAIT_S) -> None:
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + timeout_s
+        while not await holds():
+            if loop.time() > deadline_s:
+                raise Refused(f"waited {timeout_s:g} s for {what}")
+            await asyncio.sleep(POLL_S)
+
+
+@contextmanager
+def _launched(folder: Path, tell: Tell) -> Any:
+    clients, peers = (",".join(map(str, free_ports(3))) for _ in range(2))
+    wanted = up.Wanted(3, clients, peers, port=_block(PORTS))
+    try:
+        cluster, _ = up.up(folder, wanted, WAIT_S, tell)
+        yield cluster
+    finally:
+        from keelson.launcher import cluster as clusters
+
+        if (made := clusters.load(folder)) is not None and processes.find(made.folder, supervisor.NAME, supervisor.MODULE, str(made.folder)):
+            down.stop(made)
+
+
+@asynccontextmanager
+async def staged(folder: Path, tell: Tell) -> AsyncIterator[Stage]:
+    """A cluster with the drill's service on it; stopped and removed from the machine at the end. Raises Refused or NotHealthy."""
+    launched = _launched(folder, tell)
+    cluster = await asyncio.to_thread(launched.__enter__)
+    try:
+        async with Client(kubeconfig.load(Files(cluster.folder / "kube").admin), user_agent="keelson-drill") as client:
+            stage = Stage(cluster, client, tell)
+            for kind, obj in manifests():
+                await client.create(resource(kind), obj, "" if kind == "namespaces" else NAMESPACE)
+            tell("waiting for the service")
+            await stage.healthy()
+            yield stage
+    finally:
+        await asyncio.to_thread(launched.__exit__, None, None, None)
+
+
+def manifests() -> list[tuple[str, Object]]:
+    tolerated = [
+        {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": PATIENCE_S}
+        for key in ("not-ready", "unreachable")
+    ]
+    container = {
+        "name": "web",
+        "image": "keelson/web:1",
+        "ports": [{"containerPort": 8080, "name": "http"}],
+        "readinessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 1},
+        "lifecycle": {"preStop": {"sleep": {"seconds": 2}}},
+    }
+    template = {"metadata": {"labels": {"app": SERVICE}}, "spec": {"containers": [container], "tolerations": tolerated}}
+    return [
+        ("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
+        (
+            "deployments.apps",
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": SERVICE},
+                "spec": {"replicas": REPLICAS, "selector": {"matchLabels": {"app": SERVICE}}, "template": template},
+            },
+        ),
+        (
+            "services",
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": SERVICE},
+                "spec": {"selector": {"app": SERVICE}, "ports": [{"port": 80, "targetPort": "http"}]},
+            },
+        ),
+    ]
+
+
+def _is_ready(pod: Object) -> bool:
+    if (pod.get("metadata") or {}).get("deletionTimestamp"):
+        return False
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def _block(count: int) -> int:
+    from keelson.launcher.ports import is_free
+
+    while True:
+        first = free_ports(1)[0]
+        if first + count < 32_000 and all(is_free(first + each) for each in range(count)):
+            return first
