@@ -117,10 +117,16 @@ class _Leaf:
 
 
 def ensure(
-    folder: Path, now: datetime, nodes: Mapping[str, Iterable[str]] | None = None, api_server_hosts: Iterable[str] = (), store: Path | None = None
+    folder: Path,
+    now: datetime,
+    nodes: Mapping[str, Iterable[str]] | None = None,
+    api_server_hosts: Iterable[str] = (),
+    store: Path | None = None,
+    instances: Mapping[str, Iterable[str]] | None = None,
 ) -> ControlPlane:
     """Make or renew whatever is lacking. `nodes`: the addresses of each node by its name. `api_server_hosts` are added to API_SERVER_HOSTS.
-    `store`: the folder of the store's bundle, which must be there already.
+    `store`: the folder of the store's bundle, which must be there already. `instances`: of a component that runs several times (API_SERVER, or a key
+    of COMPONENTS), the names of those that get a certificate each; without it there is one, called as the component.
 
     Raises Unusable if a file of an authority is damaged, InvalidRequest for names that no certificate can carry.
     """
@@ -128,8 +134,9 @@ def ensure(
     ca, is_new = bundle.ensure_ca(folder, now, f"kubernetes {folder.resolve().parent.name}")
     written = [bundle.CA] if is_new else []
     serving = (*SERVICE_NAMES, *API_SERVER_HOSTS, *api_server_hosts)
-    leaves = [_Leaf(SERVING, API_SERVER, "kube-apiserver", hosts=tuple(dict.fromkeys(serving)))]
-    leaves += [_Leaf(CLIENT, file, name, groups) for file, (name, groups) in COMPONENTS.items()]
+    several = dict(instances or {})
+    leaves = [_Leaf(SERVING, file, "kube-apiserver", hosts=tuple(dict.fromkeys(serving))) for file in several.get(API_SERVER, (API_SERVER,))]
+    leaves += [_Leaf(CLIENT, file, name, groups) for component, (name, groups) in COMPONENTS.items() for file in several.get(component, (component,))]
     for node, addresses in (nodes or {}).items():
         hosts = tuple(dict.fromkeys((node, *addresses, *LOOPBACK)))
         leaves.append(_Leaf(SERVING, f"kubelet-{node}", f"system:node:{node}", (NODES,), hosts))

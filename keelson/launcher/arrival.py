@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keelson.launcher.cluster import Cluster
-from keelson.launcher.control_plane import Files
+from keelson.launcher.control_plane import files_of
 
 POLL_S = 0.1
 ASK_TIMEOUT_S = 2.0
@@ -59,7 +59,7 @@ async def missing_now(cluster: Cluster) -> dict[str, str]:
 
     plan = cluster.control_plane
     assert plan is not None, "asked only of a cluster that has one"
-    access = load(Files(cluster.folder / "kube").admin)
+    access = load(files_of(cluster.folder).admin)
     missing: dict[str, str] = {}
     for number, port in enumerate(plan.api_server_ports, 1):
         async with Client(_only(access, f"https://127.0.0.1:{port}"), timeout_s=ASK_TIMEOUT_S) as client:

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from certs.bundle import ADMIN, Bundle
+from certs.control_plane import API_SERVER
 from certs.files import write_atomically
 from certs.profiles import CLIENT, PEER, SERVER
 from certs.revocation import list_path
@@ -32,8 +33,6 @@ MEMBERS_MAX = 9
 PORT_STEP = 10_000
 PORT_MAX = 65_535
 DEFAULT_MEMBERS, DEFAULT_CLIENT_PORTS, DEFAULT_PEER_PORTS = 3, "2379", "2380"
-API_SERVER = "kube-apiserver"
-"""The name in the API servers' certificate for the store, which is of the store's own authority: no other program has one."""
 COMMAND_VARIABLE = "KEELSON_MEMBER_COMMAND"
 """Runs another program that takes etcd's flags in the place of `kvstore`: for tests and comparisons."""
 

@@ -2,7 +2,7 @@
 
 Everything of it lies in the cluster's folder:
 
-    kube/                 certificates, keys and one kubeconfig for each program (see certs.control_plane), admin.kubeconfig for the user
+    kube/                 certificates and keys (see certs.control_plane), one kubeconfig for each program, admin.kubeconfig for the user
     nodes/NAME/           what a node keeps: its pods, volumes, images, logs
 
 Programs that reach the API server are given all API servers, so that they outlive the loss of one; people and their tools are given the one address
@@ -11,10 +11,14 @@ of the balancer.
 
 import shlex
 import sys
+from datetime import datetime
 from pathlib import Path
 
 from msgspec import Struct
 
+import certs.control_plane
+from certs.control_plane import ADMIN
+from certs.control_plane import ControlPlane as Certificates
 from keelson.launcher.network import Network
 from keelson.launcher.programs import Program
 
@@ -65,31 +69,30 @@ class ControlPlane(Struct, frozen=True):
 
 
 class Files(Struct, frozen=True):
-    """Where `certs.control_plane` puts things in `folder`."""
+    """What `certs.control_plane` puts into `folder`, and a kubeconfig for each program that reaches the API server."""
 
     folder: Path
 
     @property
-    def ca(self) -> Path:
-        return self.folder / "ca.crt"
+    def certificates(self) -> Certificates:
+        return Certificates(self.folder)
 
     @property
     def admin(self) -> Path:
-        return self.folder / "admin.kubeconfig"
-
-    def certificate(self, name: str) -> Path:
-        return self.folder / f"{name}.crt"
-
-    def key(self, name: str) -> Path:
-        return self.folder / f"{name}.key"
+        return self.kubeconfig(ADMIN)
 
     def kubeconfig(self, name: str) -> Path:
         return self.folder / f"{name}.kubeconfig"
 
 
+def files_of(cluster: Path) -> Files:
+    return Files(cluster / "kube")
+
+
 def programs(folder: Path, plan: ControlPlane, store_urls: str, store_files: tuple[Path, Path, Path]) -> list[Program]:
     """All of them, in the order in which they are worth starting. `store_files`: authority, certificate and key for the store."""
-    files = Files(folder / "kube")
+    files = files_of(folder)
+    certificates = files.certificates
     made = [_api_server(files, plan, number, store_urls, store_files) for number in range(1, plan.api_servers + 1)]
     made.append(_balancer(files, plan))
     elected = (
@@ -99,10 +102,10 @@ def programs(folder: Path, plan: ControlPlane, store_urls: str, store_files: tup
             "agents.controllers.main",
             plan.controller_managers,
             (
-                f"--root-ca-file={files.ca}",
-                f"--service-account-private-key-file={files.key('sa')}",
-                f"--cluster-signing-cert-file={files.ca}",
-                f"--cluster-signing-key-file={files.key('ca')}",
+                f"--root-ca-file={certificates.ca}",
+                f"--service-account-private-key-file={certificates.service_account_key}",
+                f"--cluster-signing-cert-file={certificates.ca}",
+                f"--cluster-signing-key-file={certificates.ca_key}",
             ),
         ),
         ("cloud", "agents.cloud.main", plan.cloud_controller_managers, (f"--load-balancer-range={plan.network.balancers}",)),
@@ -119,34 +122,37 @@ def programs(folder: Path, plan: ControlPlane, store_urls: str, store_files: tup
 
 def _api_server(files: Files, plan: ControlPlane, number: int, store_urls: str, store_files: tuple[Path, Path, Path]) -> Program:
     name = f"apiserver-{number}"
-    authority, certificate, key = store_files
-    mark = f"--tls-cert-file={files.certificate(name)}"
+    certificates = files.certificates
+    serving, key = certificates.serving(name)
+    kubelet_client = certificates.client("apiserver-kubelet")
+    authority, store_certificate, store_key = store_files
+    mark = f"--tls-cert-file={serving}"
     flags = [
         mark,
-        f"--tls-private-key-file={files.key(name)}",
-        f"--client-ca-file={files.ca}",
+        f"--tls-private-key-file={key}",
+        f"--client-ca-file={certificates.ca}",
         f"--etcd-servers={store_urls}",
         f"--etcd-cafile={authority}",
-        f"--etcd-certfile={certificate}",
-        f"--etcd-keyfile={key}",
+        f"--etcd-certfile={store_certificate}",
+        f"--etcd-keyfile={store_key}",
         *(f"--bind-address={address}" for address in plan.addresses),
         f"--secure-port={plan.api_server_ports[number - 1]}",
         f"--advertise-address={plan.addresses[-1]}",
         f"--service-cluster-ip-range={plan.network.services}",
-        f"--kubelet-certificate-authority={files.ca}",
-        f"--kubelet-client-certificate={files.certificate('apiserver-kubelet-client')}",
-        f"--kubelet-client-key={files.key('apiserver-kubelet-client')}",
-        f"--service-account-key-file={files.certificate('sa').with_suffix('.pub')}",
-        f"--service-account-signing-key-file={files.key('sa')}",
+        f"--kubelet-certificate-authority={certificates.ca}",
+        f"--kubelet-client-certificate={kubelet_client[0]}",
+        f"--kubelet-client-key={kubelet_client[1]}",
+        f"--service-account-key-file={certificates.service_account_public_keys}",
+        f"--service-account-signing-key-file={certificates.service_account_key}",
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
-        f"--encryption-provider-config={files.folder / 'encryption.yaml'}",
+        f"--encryption-provider-config={certificates.encryption}",
         f"--audit-log-path={files.folder.parent / 'logs' / f'audit-{number}.log'}",
     ]
     return Program(name, (sys.executable, "-m", "apiserver.main", *flags), mark)
 
 
 def _balancer(files: Files, plan: ControlPlane) -> Program:
-    mark = f"--certificate-authority={files.ca}"
+    mark = f"--certificate-authority={files.certificates.ca}"
     listen = [f"--listen={address}:{plan.port}" for address in plan.addresses]
     backends = [f"--backend={HOST}:{port}" for port in plan.api_server_ports]
     return Program(BALANCER, (sys.executable, "-m", "keelson.launcher.balancer", mark, *listen, *backends), mark)
@@ -161,6 +167,7 @@ def _node(folder: Path, files: Files, plan: ControlPlane, number: int) -> list[P
     name = f"node{number}"
     network = plan.network
     namespace, address = network.namespace(number), network.address(number)
+    serving, key = files.certificates.serving(f"kubelet-{name}")
     kubelet = _agent(
         files,
         f"kubelet-{name}",
@@ -171,9 +178,9 @@ def _node(folder: Path, files: Files, plan: ControlPlane, number: int) -> list[P
         f"--pod-cidr={network.pods_of(number)}",
         f"--cluster-dns={network.dns}",
         "--cluster-domain=cluster.local",
-        f"--tls-cert-file={files.certificate(f'kubelet-server-{name}')}",
-        f"--tls-private-key-file={files.key(f'kubelet-server-{name}')}",
-        f"--client-ca-file={files.ca}",
+        f"--tls-cert-file={serving}",
+        f"--tls-private-key-file={key}",
+        f"--client-ca-file={files.certificates.ca}",
         f"--image-store={folder / 'images'}",
         namespace=namespace,
     )
@@ -191,6 +198,45 @@ def _node(folder: Path, files: Files, plan: ControlPlane, number: int) -> list[P
     return [kubelet, proxy, dns]
 
 
+def instances(plan: ControlPlane) -> dict[str, list[str]]:
+    """Of each component in the words of `certs.control_plane`, the programs that are one of it: each gets a certificate of its own."""
+    return {
+        "apiserver": [f"apiserver-{number}" for number in range(1, plan.api_servers + 1)],
+        "scheduler": [f"scheduler-{number}" for number in range(1, plan.schedulers + 1)],
+        "controller-manager": [f"controllers-{number}" for number in range(1, plan.controller_managers + 1)],
+        "cloud-controller-manager": [f"cloud-{number}" for number in range(1, plan.cloud_controller_managers + 1)],
+        "proxy": [f"proxy-{name}" for name in plan.node_names],
+        "dns": [f"dns-{name}" for name in plan.node_names],
+    }
+
+
+def write_identities(cluster: Path, plan: ControlPlane, store_certificates: Path, now: datetime) -> list[str]:
+    """Certificates, keys and kubeconfigs of all programs, made or renewed where needed; what was written. Raises Unusable, InvalidRequest."""
+    files = files_of(cluster)
+    network = plan.network
+    named = instances(plan)
+    made = certs.control_plane.ensure(
+        files.folder,
+        now,
+        {name: [network.address(number)] for number, name in enumerate(plan.node_names, 1)},
+        [network.gateway, network.first_service],
+        store_certificates,
+        named,
+    )
+    written = list(made.written)
+    reached = {
+        **{name: HOST for component in ("scheduler", "controller-manager", "cloud-controller-manager") for name in named[component]},
+        **{name: network.gateway for component in ("proxy", "dns") for name in named[component]},
+        **{f"kubelet-{name}": network.gateway for name in plan.node_names},
+    }
+    for name, host in reached.items():
+        if made.write_kubeconfig(files.kubeconfig(name), name, plan.api_servers_from(host)):
+            written.append(files.kubeconfig(name).name)
+    if made.write_kubeconfig(files.admin, ADMIN, plan.server):
+        written.append(files.admin.name)
+    return written
+
+
 def export_line(folder: Path) -> str:
     """For a shell: where kubectl and helm find the cluster."""
-    return f"export KUBECONFIG={shlex.quote(str(Files(folder / 'kube').admin))}"
+    return f"export KUBECONFIG={shlex.quote(str(files_of(folder).admin))}"

@@ -45,6 +45,11 @@ class Network(Struct, frozen=True):
         return f"10.{96 + self.number}.0.0/16"
 
     @property
+    def first_service(self) -> str:
+        """That of the API servers themselves."""
+        return f"10.{96 + self.number}.0.1"
+
+    @property
     def dns(self) -> str:
         return f"10.{96 + self.number}.0.10"
 

@@ -177,6 +177,14 @@ def make_certificates(cluster: Cluster, tell: Tell) -> None:
         raise Refused(f"certificates: {error}") from None
     if made.written:
         tell(f"made {len(made.written)} certificates in {made.folder}")
+    if cluster.control_plane is None:
+        return
+    try:
+        written = control_plane.write_identities(cluster.folder, cluster.control_plane, made.folder, datetime.now(UTC))
+    except (InvalidRequest, Unusable, FileNotFoundError) as error:
+        raise Refused(f"certificates: {error}") from None
+    if written:
+        tell(f"made {len(written)} certificates and kubeconfigs in {control_plane.files_of(cluster.folder).folder}")
 
 
 def start_supervisor(cluster: Cluster, attached: bool) -> subprocess.Popen[bytes]:

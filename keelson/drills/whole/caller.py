@@ -38,9 +38,7 @@ class Caller:
                 due_s += self._pause_s
                 await asyncio.sleep(max(due_s - loop.time(), 0))
         finally:
-            deadline_s = loop.time() + TIMEOUT_S
-            while len(under_way) and loop.time() < deadline_s:
-                await asyncio.sleep(0.01)
+            await asyncio.sleep(TIMEOUT_S if len(under_way) else 0)
             await under_way.close()
 
     async def _call(self) -> None:

@@ -18,7 +18,7 @@ from apiserver.machinery.resources import resource
 from keelson.drills.ports import free_ports
 from keelson.launcher import arrival, down, network, nodes, processes, supervisor, up
 from keelson.launcher.cluster import Cluster, Refused
-from keelson.launcher.control_plane import PORTS, ControlPlane, Files
+from keelson.launcher.control_plane import PORTS, ControlPlane, files_of
 
 NAMESPACE, SERVICE = "drill", "web"
 REPLICAS = 4
@@ -171,7 +171,7 @@ async def staged(folder: Path, tell: Tell) -> AsyncIterator[Stage]:
     launched = _launched(folder, tell)
     cluster = await asyncio.to_thread(launched.__enter__)
     try:
-        async with Client(kubeconfig.load(Files(cluster.folder / "kube").admin), user_agent="keelson-drill") as client:
+        async with Client(kubeconfig.load(files_of(cluster.folder).admin), user_agent="keelson-drill") as client:
             stage = Stage(cluster, client, tell)
             for kind, obj in manifests():
                 await client.create(resource(kind), obj, "" if kind == "namespaces" else NAMESPACE)
