@@ -13,12 +13,16 @@ from keelson.drills.drill import Settings
 from keelson.drills.faults.registry import FAULTS
 from keelson.drills.progress import Progress
 from keelson.drills.trial import Result
+from keelson.drills.whole import faults as whole
 
 ALL = "all"
+"""Every drill of the store."""
+CLUSTER = "cluster"
+"""Every drill of a whole cluster."""
 
 
 def listing(colour: bool) -> str:
-    rows = [[name, kind.what] for name, kind in FAULTS.items()]
+    rows = [*([name, kind.what] for name, kind in FAULTS.items()), *([name, fault.what] for name, fault in whole.FAULTS.items())]
     return output.table(("DRILL", "WHAT IS DONE"), rows, colour=colour)
 
 
@@ -53,11 +57,13 @@ def settings(short: bool, given: Mapping[str, Any]) -> Settings:
     return msgspec.structs.replace(base, **{name: value for name, value in given.items() if value is not None})
 
 
-def chosen(names: tuple[str, ...]) -> list[str]:
-    """The drills that are meant. Raises click.UsageError."""
+def chosen(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """The drills that are meant: those of the store, and those of a whole cluster. Raises click.UsageError."""
     if ALL in names:
-        return list(FAULTS)
-    unknown = [name for name in names if name not in FAULTS]
+        return list(FAULTS), []
+    if CLUSTER in names:
+        return [], list(whole.FAULTS)
+    unknown = [name for name in names if name not in FAULTS and name not in whole.FAULTS]
     if unknown:
-        raise click.UsageError(f"there is no drill {unknown[0]!r}: {', '.join([*FAULTS, ALL])}")
-    return list(names)
+        raise click.UsageError(f"there is no drill {unknown[0]!r}: {', '.join([*FAULTS, ALL, *whole.FAULTS, CLUSTER])}")
+    return [name for name in names if name in FAULTS], [name for name in names if name in whole.FAULTS]

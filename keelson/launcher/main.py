@@ -186,7 +186,8 @@ def drill_command(
 ) -> None:  # fmt: skip
     """Break a cluster on purpose under load, and tell what its clients noticed. Without NAMES: which drills there are.
 
-    A drill starts members of its own in a temporary directory; `all` means every one. With --running it is the cluster of `keelson up` that is
+    A drill starts members of its own in a temporary directory; `all` means every one of the store's. Those of a whole cluster (`cluster` means every
+    one) start everything, need root, and call a service all the time. With --running it is the cluster of `keelson up` that is
     broken (leader-kill, leader-pause, follower-kill, follower-pause), and `backup` restores a backup of that beside it.
 
     Exit status 1 if a promise is broken: a history that no single store could have given, a lost write, a watch with a gap.
@@ -202,7 +203,12 @@ def drill_command(
             click.echo(drills.listing(output.colour_wanted()))
             return
         with _one_line_errors():
-            kept = drills.perform(drills.chosen(names), target, etcd, trials, drills.settings(short, given), report, keep, form)
+            of_store, of_cluster = drills.chosen(names)
+            kept = not of_store or drills.perform(of_store, target, etcd, trials, drills.settings(short, given), report, keep, form)
+            if of_cluster:
+                from keelson.drills.whole import main as whole
+
+                kept &= whole.perform(of_cluster, whole.settings(short, given), report, keep, form)
         if not kept:
             sys.exit(1)
 
