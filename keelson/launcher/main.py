@@ -96,23 +96,40 @@ def _welcome(cluster: Cluster) -> str:
         [member.name, shown[member.name].role, cluster.client_url(member), cluster.peer_url(member), shown[member.name].pid, cluster.log(member.name)]
         for member in cluster.members
     ]
-    steps = [
-        ("etcdctl put greeting hello", "or kvctl, which takes the same words"),
-        ("etcdctl get greeting", ""),
-        ("etcdctl endpoint status -w table", ""),
-        ("keelson status --watch", "the members, live"),
-        ("keelson down", "stops everything; the data stays"),
-    ]
+    if cluster.control_plane is None:
+        steps = [
+            ("etcdctl put greeting hello", "or kvctl, which takes the same words"),
+            ("etcdctl get greeting", ""),
+            ("etcdctl endpoint status -w table", ""),
+        ]
+    else:
+        steps = [
+            ("kubectl get nodes", ""),
+            ("kubectl create deployment web --image=keelson/web:1 --replicas=3", ""),
+            ("kubectl expose deployment web --port=80 --target-port=8080", "then curl its CLUSTER-IP"),
+            ("kvctl get / --prefix --keys-only", "the store's side of it; etcdctl takes the same words"),
+        ]
+    steps += [("keelson status", "what runs; --watch for the members, live"), ("keelson down", "stops everything; the data stays")]
+    wide = max(len(command) for command, _ in steps) + 2
     return "\n".join(
         [
             output.table(["MEMBER", "ROLE", "CLIENT URL", "PEER URL", "PID", "LOG"], rows, colour=colour),
+            *_control_plane_lines(cluster),
             "",
             *cluster.export_lines(),
             "",
             output.paint('Paste the lines above, or: eval "$(keelson env)". Then, for example:', output.DIM, colour),
-            *(f"  {command:<36}{output.paint('# ' + why, output.DIM, colour) if why else ''}".rstrip() for command, why in steps),
+            *(f"  {command:<{wide}}{output.paint('# ' + why, output.DIM, colour) if why else ''}".rstrip() for command, why in steps),
         ]
     )
+
+
+def _control_plane_lines(cluster: Cluster) -> list[str]:
+    plan = cluster.control_plane
+    if plan is None:
+        return []
+    nodes = f"{plan.nodes} nodes: {', '.join(plan.node_names)}" if plan.nodes else "no nodes (they need root): pods will wait for one"
+    return ["", f"The API is at {plan.server}, {plan.api_servers} API servers behind it; {nodes}."]
 
 
 @main.command("down")
@@ -135,7 +152,7 @@ def down_command(folder: Path) -> None:
 @click.option("--interval", "interval_s", type=Duration(), default=1.0, show_default="1s", help="How often --watch looks.")
 @click.option("-o", "--output", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def status_command(folder: Path, watch: bool, interval_s: float, form: str) -> None:
-    """Each member's role, term, index, revision, size and lag. Exit status 1 if one does not answer or has no leader."""
+    """Each member's role, term, index, revision, size and lag, and what else runs. Exit status 1 if a member does not answer or has no leader."""
     cluster = existing(folder)
     if watch:
         with contextlib.suppress(KeyboardInterrupt):
@@ -143,6 +160,8 @@ def status_command(folder: Path, watch: bool, interval_s: float, form: str) -> N
         return
     shown = status.observe(cluster, Caller(cluster))
     click.echo(output.as_json(status.as_data(cluster, shown)) if form == "json" else status.as_text(shown, output.colour_wanted()))
+    if form == "table" and cluster.control_plane is not None:
+        click.echo("\n" + status.programs_as_text(status.programs(cluster), output.colour_wanted()))
     if not all(row.healthy for row in shown):
         for row in shown:
             if row.problem is not None:

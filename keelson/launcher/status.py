@@ -91,6 +91,26 @@ def role_of(status: Status) -> str:
     return "leader" if status.leader == status.member_id else "follower"
 
 
+def programs(cluster: Cluster) -> list[tuple[str, Process]]:
+    """What runs besides the members."""
+    members = {member.name for member in cluster.members}
+    return [(program.name, _process(cluster, program.name)) for program in cluster.programs() if program.name not in members]
+
+
+def programs_as_text(shown: list[tuple[str, Process]], colour: bool) -> str:
+    rows = [
+        [
+            name,
+            "running" if process.pid else output.paint("down", output.RED, colour),
+            process.pid or "-",
+            "-" if process.up_s is None else output.duration(process.up_s),
+            process.restarts,
+        ]
+        for name, process in shown
+    ]
+    return output.table(("PROGRAM", "STATE", "PID", "UP", "RESTARTS"), rows, ("PID", "UP", "RESTARTS"), colour)
+
+
 def observe(cluster: Cluster, caller: Caller) -> list[Row]:
     known = {member.name: _process(cluster, member.name) for member in cluster.members}
     return rows(caller.statuses(), known, {member.name: cluster.client_url(member) for member in cluster.members})
@@ -131,7 +151,8 @@ def as_data(cluster: Cluster, shown: list[Row]) -> dict[str, Any]:
     """For -o json."""
     supervised = processes.running(cluster.folder, supervisor.NAME)
     members = [{field: getattr(row, field) for field in row.__struct_fields__} for row in shown]
-    return {"folder": str(cluster.folder), "supervisor_pid": supervised.pid if supervised else None, "members": members}
+    others = [{"name": name, **{field: getattr(process, field) for field in process.__struct_fields__}} for name, process in programs(cluster)]
+    return {"folder": str(cluster.folder), "supervisor_pid": supervised.pid if supervised else None, "members": members, "programs": others}
 
 
 def watch(cluster: Cluster, interval_s: float) -> None:
