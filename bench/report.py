@@ -42,7 +42,7 @@ def build(runs: Sequence[Results], docs: Path) -> Path:
     path = docs / "BENCHMARKS.md"
     drills = extras.drills()
     timelines = [picture.relative_to(docs) for picture in plots.timelines(drills, docs / "bench")]
-    more = [*extras.failover(drills, timelines), *extras.calibration(), *extras.budgets()]
+    more = [*extras.failover(drills, timelines), *extras.calibration(), *extras.budgets(), *extras.control_plane()]
     path.write_text(text.page(figures, {picture.stem: picture.relative_to(docs) for picture in pictures}, more))
     return path
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from bench.budget import STEPS, Budget
+from bench.control_plane import ControlPlaneResults
 from bench.load.calibrate import Calibration
 from bench.page.text import table
 from bench.results import FOLDER
@@ -53,6 +54,21 @@ def budgets(path: Path = FOLDER / "budgets.json") -> list[str]:
         f"thread at work. A put costs one leader and two followers. `python -m bench.budget`; {'; '.join(dates)}.",
         "",
         *table(["operation", "in flight", "member", *steps, "us"], rows, 1),
+    ]
+
+
+def control_plane(path: Path = FOLDER / "control_plane.json") -> list[str]:
+    if not path.exists():
+        return []
+    made = msgspec.json.decode(path.read_bytes(), type=ControlPlaneResults)
+    rows = [[each.what, f"**{each.value:,.{0 if each.value >= 100 else 2}f}** {each.unit}", each.note] for each in made.figures]
+    return [
+        "## The whole cluster",
+        "",
+        "Three store members, two API servers, schedulers, controller managers and cloud controller managers, three nodes with proxies and DNS "
+        f"on this one machine, over TLS. `python -m bench.control_plane`; {made.began[:10]}, {made.commit}.",
+        "",
+        *table(["what", "measured", "how"], rows, 1),
     ]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from keelson.drills.ports import free_ports
+from keelson.drills.whole.stage import free_block
 from keelson.launcher import processes
 from keelson.launcher.control_plane import PORTS
 from tests.support.kubectl import NEWEST, Tool, program
@@ -52,21 +53,6 @@ class Whole:
             told.append(f"--- {path.name}")
             told += path.read_text(errors="replace").splitlines()[-lines:]
         return "\n".join(told)
-
-
-def free_block(count: int) -> int:
-    """The first of `count` ports in a row that are free."""
-    for _ in range(50):
-        first = free_ports(1)[0]
-        if first + count < 32_000 and all(_is_free(first + each) for each in range(count)):
-            return first
-    raise AssertionError("no free ports in a row")
-
-
-def _is_free(port: int) -> bool:
-    from keelson.launcher.ports import is_free
-
-    return is_free(port)
 
 
 @contextmanager

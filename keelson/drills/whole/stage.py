@@ -19,10 +19,13 @@ from keelson.drills.ports import free_ports
 from keelson.launcher import arrival, down, network, nodes, processes, supervisor, up
 from keelson.launcher.cluster import Cluster, Refused
 from keelson.launcher.control_plane import PORTS, ControlPlane, files_of
+from keelson.launcher.ports import is_free
 
 NAMESPACE, SERVICE = "drill", "web"
 REPLICAS = 4
 WAIT_S = 120.0
+PORT_MAX = 32_000
+"""Above are those that the kernel gives to clients."""
 POLL_S = 0.05
 PATIENCE_S = 5
 """Seconds that pods of the drill stay bound to a node that is lost, instead of Kubernetes' five minutes: what is measured is the rest of the way."""
@@ -154,7 +157,7 @@ class Stage:
 @contextmanager
 def _launched(folder: Path, tell: Tell) -> Any:
     clients, peers = (",".join(map(str, free_ports(3))) for _ in range(2))
-    wanted = up.Wanted(3, clients, peers, port=_block(PORTS))
+    wanted = up.Wanted(3, clients, peers, port=free_block(PORTS))
     try:
         cluster, _ = up.up(folder, wanted, WAIT_S, tell)
         yield cluster
@@ -225,10 +228,10 @@ def _is_ready(pod: Object) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
-def _block(count: int) -> int:
-    from keelson.launcher.ports import is_free
-
-    while True:
+def free_block(count: int) -> int:
+    """The first of `count` ports in a row that are free."""
+    for _ in range(100):
         first = free_ports(1)[0]
-        if first + count < 32_000 and all(is_free(first + each) for each in range(count)):
+        if first + count < PORT_MAX and all(is_free(first + each) for each in range(count)):
             return first
+    raise Refused(f"there are no {count} free ports in a row below {PORT_MAX}")
