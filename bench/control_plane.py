@@ -3,8 +3,8 @@
     python -m bench.control_plane          # as root; two to four minutes; writes bench/results/control_plane.json, for the page
     python -m bench.control_plane --look   # a tenth of it, kept nowhere
 
-Requests go through the balancer as those of kubectl do, with the administrator's certificate. The pods of the large figures are bound to nobody (their
-scheduler does not exist): what is measured is the API server and the store, not 10,000 processes.
+Requests go through the balancer as those of kubectl do, with the administrator's certificate. The pods of the large figures are bound to nobody:
+what is measured is the API server and the store, not 10,000 processes.
 """
 
 import argparse
