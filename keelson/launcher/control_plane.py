@@ -39,7 +39,7 @@ class ControlPlane(Struct, frozen=True):
     schedulers: int = 2
     controller_managers: int = 2
     cloud_controller_managers: int = 2
-    nodes: int = 3
+    nodes: int = 0
 
     @property
     def network(self) -> Network:

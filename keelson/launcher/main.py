@@ -47,7 +47,7 @@ def tell(text: str) -> None:
 @click.option(
     "--api-port", type=int, default=None, help=f"The API's one address; the next ports are its servers'.  [default: {control_plane.DEFAULT_PORT}]"
 )
-@click.option("--nodes", type=int, default=None, help="How many nodes.  [default: 3 as root, else none: they are network namespaces]")
+@click.option("--nodes", type=int, default=None, help="How many nodes.  [default: none yet]")
 @click.option("--foreground", is_flag=True, help="Stay attached; Ctrl-C stops everything.")
 @click.option("--wait", "wait_s", type=Duration(), default=DEFAULT_WAIT_S, show_default="60s", help="How long to wait until every member is healthy.")
 def up_command(
