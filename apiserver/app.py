@@ -10,13 +10,12 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from apiserver.filters.inflight import Inflight
-from apiserver.handlers import owning
 from apiserver.handlers.call import Call
 from apiserver.handlers.deleting import TIME
 from apiserver.handlers.metadata import ALPHABET
-from apiserver.handlers.respond import View
+from apiserver.handlers.respond import Tables
+from apiserver.machinery import fieldmanager
 from apiserver.machinery.objects import Object
-from apiserver.machinery.status import ApiError
 from apiserver.metrics import Metrics
 from apiserver.registry.registry import Registry, Served
 from apiserver.request import Admission
@@ -46,6 +45,8 @@ class App:
         self.subresources: dict[tuple[str, str], Handler] = {}
         self.pages: dict[str, Page] = {}
         self.allocators: dict[str, Allocator] = {}
+        self.table: Tables | None = None
+        """Makes tables of objects; without it clients get the objects, which they take as well."""
         self.stopping = False
 
     def schemas(self) -> dict[tuple[str, str, str], Object]:
@@ -79,17 +80,20 @@ class App:
         if allocator is not None:
             allocator.carry(new, old)
 
-    def manage_create(self, call: Call, obj: Object) -> None:
-        owning.created(call, obj)
-
-    def manage_update(self, call: Call, new: Object, old: Object, operation: str) -> None:
-        owning.changed(call, new, old, operation)
-
-    def apply(self, call: Call, live: Object | None, applied: Object, manager: str, *, force: bool) -> Object:
-        return owning.applied(call, live, applied, manager, force=force)
-
-    def table(self, call: Call, objects: Sequence[Object], metadata: Object, view: View, columns: bool) -> Object:
-        raise ApiError("NotAcceptable", "tables are not served yet")
+    def manage(self, call: Call, new: Object, old: Object | None) -> None:
+        """Note in the new object who owns which field. An apply has done so itself."""
+        if not call.applies:
+            fieldmanager.update(
+                old,
+                new,
+                manager=call.field_manager,
+                now=self.now(),
+                api_version=call.resource.api_version,
+                node=call.served.node,
+                subresource=call.info.subresource,
+            )
+        if old is not None:
+            fieldmanager.settle(new, old)
 
     def mark(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         """Headers that every answer to this request has."""

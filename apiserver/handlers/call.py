@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from apiserver.filters.request_info import Query, RequestInfo
+from apiserver.machinery import fieldmanager
 from apiserver.machinery.resources import Resource
-from apiserver.machinery.status import ApiError, not_found
+from apiserver.machinery.status import ApiError, invalid, not_found
 from apiserver.registry.registry import Served
 from apiserver.request import User
 from apiserver.storage.cache import Cache
@@ -22,7 +23,7 @@ BODY_BYTES_MAX = 3 << 20
 
 
 class Call:
-    __slots__ = ("annotations", "app", "info", "query", "request", "served", "user", "warnings")
+    __slots__ = ("annotations", "app", "applies", "info", "query", "request", "served", "user", "warnings")
 
     def __init__(self, app: App, request: web.BaseRequest, info: RequestInfo, query: Query, user: User, served: Served) -> None:
         self.app = app
@@ -33,6 +34,8 @@ class Call:
         self.served = served
         self.warnings: list[str] = [served.deprecation] if served.deprecation else []
         """Go to the client as Warning headers."""
+        self.applies = False
+        """Whether this is a server-side apply, which tells itself who owns what."""
         self.annotations: dict[str, str] = {}
         """Go to the audit log."""
 
@@ -78,12 +81,11 @@ class Call:
 
     @property
     def field_manager(self) -> str:
-        """Who owns the fields that this write sets: what the client says, or its program's name (endpoints/handlers/create.go managerOrUserAgent)."""
+        """Who owns the fields that this write sets: what the client says, or its program's name. Raises ApiError (422)."""
         given = self.query.get("fieldManager")
-        if given:
-            return given
-        agent = self.request.headers.get("User-Agent", "").split("/", 1)[0]
-        return "".join(character for character in agent if character.isprintable())[:128] or "unknown"
+        if faults := fieldmanager.check_manager(given):
+            raise invalid("meta.k8s.io", "PatchOptions" if self.info.verb == "patch" else "UpdateOptions", "", faults)
+        return given or fieldmanager.default_manager(self.request.headers.get("User-Agent", "")) or "unknown"
 
     async def body(self) -> bytes:
         """Raises ApiError (413)."""

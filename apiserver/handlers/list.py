@@ -37,7 +37,7 @@ class Listed(Struct):
 
 
 async def list_(call: Call) -> web.StreamResponse:
-    view = respond.negotiate(call.accept, many=True)
+    view = respond.negotiate(call.accept, many=True, tables=call.app.table is not None)
     found = await listed(call)
     served = call.served
     kind = f"{call.resource.kind}List"

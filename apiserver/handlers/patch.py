@@ -8,7 +8,7 @@ from aiohttp import web
 
 from apiserver.handlers import decoding, respond, update, writing
 from apiserver.handlers.call import Call
-from apiserver.machinery import patches, strategic
+from apiserver.machinery import fieldmanager, patches, strategic
 from apiserver.machinery.objects import Object, metadata
 from apiserver.machinery.status import ApiError, bad_request, required
 
@@ -35,8 +35,8 @@ async def patched(call: Call, how: update.Rules | None = None) -> tuple[Object, 
     body = await call.body()
     make = _apply(call, body) if kind == APPLY else _patched(call, kind, body)
     may_create = kind == APPLY and not call.info.subresource
-    operation = "Apply" if kind == APPLY else "Update"
-    return await update.change(call, make, may_create=may_create, unconditional=True, operation=operation, how=how)
+    call.applies = kind == APPLY
+    return await update.change(call, make, may_create=may_create, unconditional=True, how=how)
 
 
 def _patched(call: Call, kind: str, body: bytes) -> update.Make:
@@ -76,8 +76,7 @@ def _checked(call: Call, new: Any) -> Object:
 
 def _apply(call: Call, body: bytes) -> update.Make:
     """Server-side apply."""
-    manager = call.query.get("fieldManager")
-    if not manager:
+    if not call.query.get("fieldManager"):
         cause = required("fieldManager", "is required for apply patch")
         from apiserver.machinery.status import invalid
 
@@ -99,10 +98,29 @@ def _apply(call: Call, body: bytes) -> update.Make:
     if call.served.checker is not None:
         call.served.checker.decode(applied, validation="Ignore")
 
+    ignored = _ignored(call, applied)
+    force = call.query.flag("force")
+
     async def make(current: Object | None) -> Object:
-        new = call.app.apply(call, current, applied, manager, force=call.query.flag("force"))
+        new = fieldmanager.apply(
+            current,
+            applied,
+            manager=call.field_manager,
+            now=call.app.now(),
+            node=call.served.node,
+            force=force,
+            subresource=call.info.subresource,
+            ignored=ignored,
+        )
         if call.served.checker is not None:
             call.served.checker.default(new)
         return new
 
     return make
+
+
+def _ignored(call: Call, applied: Object) -> list[str]:
+    """What this endpoint does not write."""
+    if call.info.subresource == "status":
+        return [name for name in applied if name not in ("apiVersion", "kind", "metadata", "status")]
+    return ["status"] if call.resource.subresource("status") is not None else []

@@ -12,7 +12,6 @@ from msgspec import Struct
 from apiserver.handlers.call import Call
 from apiserver.machinery.objects import Object
 from apiserver.machinery.status import ApiError
-from apiserver.registry.registry import Served
 
 JSON = "application/json"
 RANGES_MAX = 64
@@ -21,8 +20,6 @@ TABLE, PARTIAL, PARTIAL_LIST = "Table", "PartialObjectMetadata", "PartialObjectM
 
 encode = msgspec.json.Encoder().encode
 
-Tables = Callable[..., Object]
-
 
 class View(Struct, frozen=True):
     """`kind` empty: the object as it is. `version` of meta.k8s.io for the others."""
@@ -30,6 +27,10 @@ class View(Struct, frozen=True):
     kind: str = ""
     version: str = "v1"
     yaml: bool = False
+
+
+Tables = Callable[[Call, Sequence[Object], Object, View, bool], Object]
+"""(the call, objects in the version asked for, the list's metadata, which version of Table, whether columns are told) -> the Table."""
 
 
 def negotiate(accept: str, *, many: bool = False, tables: bool = True) -> View:
@@ -78,13 +79,13 @@ def failure(error: ApiError) -> web.Response:
     return json(error.status(), error.code, headers)
 
 
-def one(call: Call, obj: Object, code: int = 200, served: Served | None = None) -> web.Response:
+def one(call: Call, obj: Object, code: int = 200) -> web.Response:
     """An object, in the view that was asked for."""
-    view = negotiate(call.accept)
+    view = negotiate(call.accept, tables=call.app.table is not None)
     if obj.get("kind") == "Status":
         return json(obj, code)
     if view.kind == TABLE:
-        return json(table(call, [obj], obj.get("metadata") or {}, view, served), code)
+        return json(table(call, [obj], obj.get("metadata") or {}, view), code)
     if view.kind:
         return json(partial(obj, view.version), code)
     if view.yaml:
@@ -98,7 +99,8 @@ def as_yaml(obj: Object, code: int = 200) -> web.Response:
     return raw(yaml.dump(obj, Dumper=yaml.CSafeDumper, sort_keys=False).encode(), code, content_type="application/yaml")
 
 
-def table(call: Call, objects: Sequence[Object], metadata: Object, view: View, served: Served | None = None, *, columns: bool = True) -> Object:
+def table(call: Call, objects: Sequence[Object], metadata: Object, view: View, *, columns: bool = True) -> Object:
+    assert call.app.table is not None, "nobody negotiates tables that cannot be made"
     return call.app.table(call, objects, metadata, view, columns)
 
 

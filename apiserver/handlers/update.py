@@ -62,7 +62,6 @@ async def change(
     *,
     may_create: bool = False,
     unconditional: bool | None = None,
-    operation: str = "Update",
     how: Rules | None = None,
 ) -> tuple[Object, bool]:
     """Carry out a change: (what is stored now, whether it is new). `how`: rules of a subresource that are not the strategy's. Raises ApiError."""
@@ -81,7 +80,7 @@ async def change(
         old = served.in_version(writing.copied(current))
         new = await make(writing.copied(old))
         check_version(call, new, old, unconditional=unconditional)
-        new = await _prepared(call, new, old, operation, how)
+        new = await _prepared(call, new, old, how)
         stored = served.stored(new)
         if same(stored, current):
             return current
@@ -113,7 +112,7 @@ class _Absent(Exception):
     """There is nothing to update, and creating it is allowed."""
 
 
-async def _prepared(call: Call, new: Object, old: Object, operation: str, how: Rules | None) -> Object:
+async def _prepared(call: Call, new: Object, old: Object, how: Rules | None) -> Object:
     """The object ready to be stored. Raises ApiError."""
     served, strategy, resource = call.served, call.served.strategy, call.resource
     prepare, validate = how or rules(served, call.info.subresource)
@@ -124,7 +123,7 @@ async def _prepared(call: Call, new: Object, old: Object, operation: str, how: R
     new = await writing.admit(call, write)
     if served.checker is not None:
         served.checker.default(new)
-    call.app.manage_update(call, new, old, operation)
+    call.app.manage(call, new, old)
     causes = meta_rules.validate_update(new, old) + meta_rules.validate(new, resource) + writing.missing(served, new)
     causes += validate(new, old)
     writing.raise_faults(resource, name_of(new), causes)

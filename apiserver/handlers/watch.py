@@ -34,7 +34,7 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 async def watch(call: Call) -> web.StreamResponse:
     query = call.query
-    view = respond.negotiate(call.accept)
+    view = respond.negotiate(call.accept, tables=call.app.table is not None)
     initial = query.flag("sendInitialEvents") if query.given("sendInitialEvents") else None
     version = query.get("resourceVersion")
     versions.check_watch(version, query.get("resourceVersionMatch"), initial_events=initial)
