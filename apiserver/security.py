@@ -16,6 +16,7 @@ from apiserver.authn.requests import TokenRequests
 from apiserver.authn.reviews import IdentityReviews
 from apiserver.authn.service_accounts import Issuer, Verifier
 from apiserver.authz import bootstrap_policy
+from apiserver.authz.node import NodeAuthorizer
 from apiserver.authz.rbac import Rbac
 from apiserver.authz.reviews import AccessReviews
 from apiserver.authz.union import AlwaysAllow, Union
@@ -86,7 +87,7 @@ class Security:
         return Union(found)
 
     def _node_authorizer(self) -> list[Authorizer]:
-        return []
+        return [NodeAuthorizer(self._app.caches)]
 
     def _keys(self) -> tuple[Issuer | None, list[keys.PublicKey]]:
         config = self._config

@@ -12,6 +12,7 @@ from apiserver.admission.default_classes import DefaultIngressClass, DefaultStor
 from apiserver.admission.default_tolerations import DefaultTolerationSeconds
 from apiserver.admission.limit_ranger import LimitRanger
 from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
+from apiserver.admission.node_restriction import NodeRestriction
 from apiserver.admission.priority import Priority
 from apiserver.admission.runtime_class import RuntimeClass
 from apiserver.admission.service_account import ServiceAccount
@@ -27,6 +28,7 @@ PLUGINS: Mapping[str, Make] = {
     "NamespaceLifecycle": lambda reader, writer, authorizer: NamespaceLifecycle(reader),
     "LimitRanger": lambda reader, writer, authorizer: LimitRanger(reader),
     "ServiceAccount": lambda reader, writer, authorizer: ServiceAccount(reader),
+    "NodeRestriction": lambda reader, writer, authorizer: NodeRestriction(reader),
     "TaintNodesByCondition": lambda reader, writer, authorizer: TaintNodesByCondition(),
     "Priority": lambda reader, writer, authorizer: Priority(reader),
     "DefaultTolerationSeconds": lambda reader, writer, authorizer: DefaultTolerationSeconds(),
