@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from agents.controllers import (
     deployment,
+    disruption,
     endpoints_controller,
     endpointslice,
     garbage,
@@ -15,6 +16,7 @@ from agents.controllers import (
     node_lifecycle,
     pod_gc,
     replicaset,
+    resourcequota,
     serviceaccount,
     taint_eviction,
 )
@@ -73,6 +75,8 @@ TABLE: Mapping[str, Entry] = {
     "replicaset-controller": plain(replicaset.ReplicaSets, "--concurrent-replicaset-syncs", 5),
     "pod-garbage-collector-controller": Entry(pod_gc.PodGarbageCollector.made, flags=pod_gc.flags),
     "node-lifecycle-controller": Entry(node_lifecycle.NodeLifecycle.made, flags=node_lifecycle.flags),
+    "resourcequota-controller": Entry(resourcequota.ResourceQuotas.made, "--concurrent-resource-quota-syncs", 5, flags=resourcequota.flags),
+    "disruption-controller": plain(disruption.Disruptions),
     "taint-eviction-controller": plain(taint_eviction.TaintEviction),
 }
 
