@@ -13,6 +13,7 @@ from apiserver.machinery.objects import Object
 from apiserver.machinery.resources import Resource
 from apiserver.machinery.schema import Node
 from apiserver.machinery.status import Cause
+from apiserver.registry.column import Printer
 from apiserver.registry.strategy import Strategy
 
 Path = tuple[str, ...]
@@ -53,6 +54,8 @@ class Served(Struct, frozen=True, eq=False):
     selectable: tuple[str, ...] = ()
     """What field selectors may ask for of a custom resource, as paths without the leading point."""
     scale: Scale | None = None
+    printer: Printer | None = None
+    """The columns of a custom resource; those of built-in kinds are in registry/columns.py."""
     custom: bool = False
     deprecation: str = ""
     """A warning for everybody who uses this version."""
