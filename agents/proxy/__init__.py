@@ -1,1 +1,8 @@
-"""Services become addresses that answer."""
+"""The service proxy of a node: whatever is sent to the address of a service reaches one of its ready endpoints (kube-proxy).
+
+rules       services and endpoint slices to what shall be answered where: pure
+table       the rules of all services, kept up to date from the informers' caches
+userspace   answers in this process: addresses on an interface of its own, listeners, spliced connections, datagram flows (the default)
+nftables    answers in the kernel: the difference between two sets of rules, as one transaction of `nft`
+main        the program
+"""

@@ -1,0 +1,329 @@
+"""The proxy in this process: a listener for each rule, connections spliced, datagrams carried in flows.
+
+Listeners come and go with the rules; connections that stand live on to their own end, whatever becomes of rule and endpoint. A connection is made to
+one endpoint after the other until one answers, before a byte of the client has been read; an endpoint that did not answer is tried last for a while.
+"""
+
+import asyncio
+import logging
+import random
+import socket
+import struct
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from agents.proxy.choice import Choice
+from agents.proxy.datagrams import Flows
+from agents.proxy.rules import Listener, Rule, Target, may_use, targets_for
+from keelson.cogs.logs import fields
+from keelson.cogs.tasks import TaskSet
+
+log = logging.getLogger(__name__)
+
+HEDGE_S = 0.25
+"""An endpoint that has not answered for so long gets company: the next one is tried beside it."""
+CONNECT_S = 5.0
+"""After so long without any answer the client is told that there is none."""
+CONNECTIONS_MAX = 8192
+"""At once, over all services; more are reset, for file descriptors are the process's all."""
+BACKLOG = 1024
+
+
+class Addresses(Protocol):
+    """The service addresses that this machine answers to."""
+
+    async def keep(self, wanted: set[str]) -> None:
+        """Exactly these, whatever was there before. Raises OSError."""
+
+
+class Counters:
+    def __init__(self) -> None:
+        self.connections = 0
+        self.refused = 0
+        self.failed_dials = 0
+        self.open = 0
+
+
+class Userspace:
+    """`sync` makes everything as the rules say. `node_addresses` are where node ports are answered; `cluster` the networks inside."""
+
+    def __init__(
+        self, addresses: Addresses, node_addresses: Iterable[str] = (), cluster: Iterable[str] = (), chance: random.Random | None = None
+    ) -> None:
+        self._addresses = addresses
+        self.node_addresses = tuple(node_addresses)
+        self._cluster = tuple(cluster)
+        self._chance = chance or random.Random()
+        self._served: dict[Listener, Service] = {}
+        self._choices: dict[str, Choice] = {}
+        self.counters = Counters()
+        self._tasks = TaskSet("proxy")
+
+    @property
+    def listening(self) -> int:
+        return len(self._served)
+
+    async def sync(self, wanted: Mapping[Listener, Rule]) -> list[str]:
+        """What could not be done, in words; it is tried again with the next sync."""
+        expanded = self._expanded(wanted)
+        faults = []
+        for listener in [each for each in self._served if each not in expanded or (not expanded[each].targets and not expanded[each].inside)]:
+            self._served.pop(listener).close()
+        # Addresses before listeners; an address without a listener refuses, which is what a service without endpoints owes its clients.
+        await self._addresses.keep({listener.address for listener in wanted if listener.address})
+        for listener, rule in expanded.items():
+            if not rule.targets and not rule.inside:
+                continue
+            if (service := self._served.get(listener)) is not None:
+                service.change(rule)
+                continue
+            service = Service(self, listener, rule, self._choice(rule.service))
+            try:
+                await service.open()
+                self._served[listener] = service
+            except OSError as error:
+                faults.append(f"{listener.protocol} {listener.address}:{listener.port} of {rule.service}: {error}")
+        used = {rule.service for rule in wanted.values()}
+        for name in [each for each in self._choices if each not in used]:
+            del self._choices[name]
+        return faults
+
+    async def close(self) -> None:
+        """Everything ends, addresses go."""
+        for service in self._served.values():
+            service.close()
+        self._served.clear()
+        await self._tasks.close()
+        await self._addresses.keep(set())
+
+    def _expanded(self, wanted: Mapping[Listener, Rule]) -> dict[Listener, Rule]:
+        """Node ports at each address of the node."""
+        found = {listener: rule for listener, rule in wanted.items() if listener.address}
+        for listener, rule in wanted.items():
+            if not listener.address:
+                for address in self.node_addresses:
+                    found.setdefault(Listener(address, listener.port, listener.protocol), rule)
+        return found
+
+    def _choice(self, service: str) -> Choice:
+        """One for all addresses of a service: affinity is to the service."""
+        if service not in self._choices:
+            self._choices[service] = Choice(asyncio.get_running_loop().time, self._chance)
+        return self._choices[service]
+
+    def targets(self, rule: Rule, source: str) -> Sequence[Target]:
+        return targets_for(rule, source, self._cluster) if may_use(rule, source) else ()
+
+    def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.start(name, work)
+
+
+class Service:
+    """One listener."""
+
+    def __init__(self, proxy: Userspace, listener: Listener, rule: Rule, choice: Choice) -> None:
+        self.proxy, self.listener, self.rule, self.choice = proxy, listener, rule, choice
+        self._server: asyncio.Server | None = None
+        self._flows: Flows | None = None
+
+    async def open(self) -> None:
+        """Raises OSError."""
+        loop = asyncio.get_running_loop()
+        if self.listener.protocol == "UDP":
+            self._flows = Flows(self._udp_order, self.choice)
+            await self._flows.open(self.listener.address, self.listener.port)
+            return
+        bound = _bound(self.listener)
+        try:
+            self._server = await loop.create_server(lambda: Client(self), sock=bound, backlog=BACKLOG)
+        except BaseException:
+            bound.close()
+            raise
+
+    def change(self, rule: Rule) -> None:
+        self.rule = rule
+        if self._flows is not None:
+            self._flows.keep({*rule.targets, *rule.inside})
+
+    def close(self) -> None:
+        """No new connections; those that stand live on."""
+        if self._server is not None:
+            self._server.close()
+        if self._flows is not None:
+            self._flows.close()
+
+    def order(self, source: str) -> list[Target]:
+        return self.choice.order(self.rule, self.proxy.targets(self.rule, source), source)
+
+    def _udp_order(self, source: str) -> tuple[Rule, list[Target]]:
+        return self.rule, self.order(source)
+
+
+class Half(asyncio.Protocol):
+    """One side of a spliced connection. What one receives the other sends, at the pace of the slower; the end of one direction is passed on and the
+    other goes on. Until both are joined, what comes is kept: it is little, for a half stops reading as soon as it is made."""
+
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self.other: Half | None = None
+        self.ended = False
+        self.lost = False
+        self._early: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.pause_reading()
+        bound = transport.get_extra_info("socket")
+        if bound is not None and bound.family in (socket.AF_INET, socket.AF_INET6):
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def join(self, other: "Half") -> None:
+        """From now on each sends what the other receives."""
+        self.other, other.other = other, self
+        for half in (self, other):
+            assert half.other is not None
+            for data in half._early:
+                half.other.transport.write(data)
+            half._early.clear()
+            if half.ended:
+                half.other.finish()
+            half.transport.resume_reading()
+
+    def finish(self) -> None:
+        """No more will be sent here."""
+        if not self.transport.is_closing() and self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    # --- called by the event loop -----------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is None:
+            self._early.append(data)
+        else:
+            self.other.transport.write(data)
+
+    def eof_received(self) -> bool:
+        """False closes this side: when both directions have ended nothing keeps it open."""
+        self.ended = True
+        if self.other is None:
+            return True
+        self.other.finish()
+        return not self.other.ended
+
+    def pause_writing(self) -> None:
+        if self.other is not None:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.other is not None and not self.other.transport.is_closing():
+            self.other.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        if self.other is None or self.other.lost:
+            return
+        if exc is not None:
+            reset(self.other.transport)
+        else:
+            self.other.transport.close()
+
+
+class Client(Half):
+    """The side of the client, from its first moment."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__()
+        self._service = service
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        counters = self._service.proxy.counters
+        counters.connections += 1
+        counters.open += 1
+        if counters.open > CONNECTIONS_MAX:
+            self._refuse()
+        else:
+            self._service.proxy.start("dial", self._dial())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._service.proxy.counters.open -= 1
+        super().connection_lost(exc)
+
+    async def _dial(self) -> None:
+        service, peer = self._service, self.transport.get_extra_info("peername")
+        source = peer[0] if peer else ""
+        found = await first_to_answer(service.order(source), service.choice, service.proxy.counters)
+        if found is None:
+            self._refuse()
+            return
+        target, endpoint = found
+        service.choice.answered(service.rule, target, source)
+        if self.lost or endpoint.lost:
+            reset(endpoint.transport)
+            reset(self.transport)
+        else:
+            self.join(endpoint)
+
+    def _refuse(self) -> None:
+        self._service.proxy.counters.refused += 1
+        reset(self.transport)
+
+
+async def first_to_answer(targets: Sequence[Target], choice: Choice, counters: Counters) -> tuple[Target, Half] | None:
+    """The first target that takes a connection; each gets HEDGE_S before the next is tried beside it. None if none does within CONNECT_S."""
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+
+    async def dial(target: Target) -> Half | OSError:
+        try:
+            return (await loop.create_connection(Half, target.address, target.port))[1]
+        except OSError as error:
+            return error
+
+    waiting, winner = list(targets), None
+    dialling: dict[asyncio.Task[Half | OSError], tuple[Target, float]] = {}
+    async with asyncio.TaskGroup() as group:
+        while winner is None and (waiting or dialling) and (left_s := began_s + CONNECT_S - loop.time()) > 0:
+            if waiting:
+                target = waiting.pop(0)
+                dialling[group.create_task(dial(target))] = (target, loop.time())
+            done, _ = await asyncio.wait(dialling, timeout=min(HEDGE_S, left_s) if waiting else left_s, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                target, _ = dialling.pop(task)
+                answer = task.result()
+                if isinstance(answer, OSError):
+                    counters.failed_dials += 1
+                    choice.silent(target)
+                    log.debug("an endpoint does not answer", extra=fields(endpoint=f"{target.address}:{target.port}", error=str(answer)))
+                elif winner is None:
+                    winner = (target, answer)
+                else:
+                    answer.transport.abort()
+        for task, (target, since_s) in dialling.items():
+            task.cancel()
+            if loop.time() - since_s >= HEDGE_S:
+                choice.silent(target)
+    return winner
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Ends a connection with RST: the client shall not take it for an answer that was empty."""
+    bound = transport.get_extra_info("socket")
+    if bound is not None and not transport.is_closing():
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+def _bound(listener: Listener) -> socket.socket:
+    """Raises OSError."""
+    made = socket.socket(socket.AF_INET6 if ":" in listener.address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((listener.address, listener.port))
+    except BaseException:
+        made.close()
+        raise
+    return made

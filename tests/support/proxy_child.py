@@ -1,0 +1,37 @@
+"""A service proxy in a network namespace, told by lines on standard input what there is: `python -m tests.support.proxy_child NAMESPACE MODE`.
+
+Each line is {"services": [...], "slices": [...]}; it answers with one line of what it could not do. The end of the input is a clean stop.
+"""
+
+import asyncio
+import json
+import sys
+
+from pyroute2 import netns
+
+from agents.proxy.link import Link
+from agents.proxy.nftables import Nftables
+from agents.proxy.rules import Locality, merged, rules_of, service_of
+from agents.proxy.userspace import Userspace
+from apiserver.machinery.objects import key_of
+
+
+async def main(mode: str, node_address: str, cluster: str) -> None:
+    link = Link()
+    proxy = Userspace(link, [node_address], [cluster]) if mode == "userspace" else Nftables([node_address], [cluster])
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        told = json.loads(line)
+        rules = {
+            key_of(service): rules_of(service, [each for each in told["slices"] if service_of(each) == key_of(service)], Locality("node-1", "z1"))
+            for service in told["services"]
+        }
+        print(json.dumps(await proxy.sync(merged(rules))), flush=True)
+    await proxy.close()
+    if mode == "userspace":
+        await link.remove()
+
+
+if __name__ == "__main__":
+    netns.setns(sys.argv[1])
+    asyncio.run(main(*sys.argv[2:]))

@@ -1,0 +1,87 @@
+"""The difference between two rulesets is a transaction that leads from one to the other, whatever they are."""
+
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.proxy.nftables import BASE, TABLE, Ruleset, difference, ruleset
+from agents.proxy.rules import Kind, Listener, Rule, Target
+
+TARGETS = st.lists(st.builds(Target, st.sampled_from(["10.244.0.1", "10.244.0.2", "10.244.0.3"]), st.just(8080)), max_size=3, unique=True).map(tuple)
+RULES = st.dictionaries(
+    st.builds(Listener, st.sampled_from(["", "10.96.0.1", "10.96.0.2"]), st.sampled_from([80, 81]), st.sampled_from(["TCP", "UDP"])),
+    st.builds(Rule, st.just("d/s"), st.sampled_from(Kind), TARGETS, TARGETS, st.sampled_from([0, 60])),
+    max_size=4,
+)
+
+
+class Kernel:
+    """As much of nftables as the transactions need: it refuses what the kernel refuses."""
+
+    def __init__(self):
+        self.chains, self.sets, self.elements = {}, {}, {name: {} for name in ruleset({}).elements}
+
+    def do(self, lines):
+        for line in lines:
+            verb, what, _, table, *rest = line.split()
+            assert table == TABLE
+            if what == "table" or line in BASE:
+                continue
+            getattr(self, f"{verb}_{what}")(*rest[:1], " ".join(rest[1:]))
+        used = set(re.findall(r"(?:goto|jump) ((?:service|endpoint)-[\w-]+)", repr([self.chains, self.elements])))
+        assert used <= set(self.chains), "a verdict that leads nowhere"
+
+    def add_chain(self, name, _):
+        self.chains.setdefault(name, [])
+
+    def flush_chain(self, name, _):
+        self.chains[name].clear()
+
+    def delete_chain(self, name, _):
+        assert self.chains.pop(name) == [], "a chain that is not empty cannot go"
+
+    def add_rule(self, name, rule):
+        self.chains[name].append(rule)
+
+    def add_set(self, name, definition):
+        assert name not in self.sets
+        self.sets[name] = definition
+
+    def delete_set(self, name, _):
+        assert f"@{name}" not in repr(self.chains), "a set in use cannot go"
+        del self.sets[name]
+
+    def add_element(self, name, listed):
+        for each in listed.strip("{ }").split(", "):
+            key, _, verdict = each.partition(" : ")
+            assert key not in self.elements[name]
+            self.elements[name][key] = verdict
+
+    def delete_element(self, name, listed):
+        for each in listed.strip("{ }").split(", "):
+            del self.elements[name][each.partition(" : ")[0]]
+
+
+@settings(max_examples=40)
+@given(st.lists(RULES, min_size=1, max_size=4))
+def test_transactions_lead_from_each_ruleset_to_the_next(steps):
+    kernel, before = Kernel(), None
+    for step in steps:
+        after = ruleset(step, ["172.30.0.11"], ["10.244.0.0/16"])
+        kernel.do(difference(before, after))
+        assert {name: tuple(rules) for name, rules in kernel.chains.items()} == after.chains
+        assert kernel.sets == after.sets
+        assert kernel.elements == after.elements
+        before = after
+    assert difference(before, before) == []
+
+
+def test_the_first_transaction_throws_away_what_was_there():
+    assert difference(None, Ruleset())[:2] == [f"add table ip {TABLE}", f"delete table ip {TABLE}"]
+
+
+def test_a_service_without_endpoints_refuses():
+    made = ruleset({Listener("10.96.0.1", 80, "TCP"): Rule("d/s", Kind.CLUSTER_IP, ())})
+    assert made.elements["silent-services"] == {"10.96.0.1 . tcp . 80": "goto refuse"}
+    assert made.chains == {}
