@@ -9,17 +9,16 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
 
+from apiserver.machinery import quantity
 from apiserver.machinery.schema import Node
 
 DEPTH_MAX = 512
 """How deep an object may be nested; Python's own stack would end at about twice that."""
-
-QUANTITY = re.compile(r"^[+-]?(\d+(\.\d*)?|\.\d+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?\d+)?$")
-"""apimachinery/pkg/api/resource/quantity.go, splitREString made exact."""
 
 TIME = re.compile(r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$")
 BASE64 = re.compile(r"^[A-Za-z0-9+/]*={0,2}$")
@@ -192,7 +191,10 @@ def _normalize_struct(shape: Shape, value: dict[str, Any], path: str, unknown: l
 def _spelled(shape: Shape, value: Any) -> Any:
     """A quantity as string, a time in UTC; what is not one is left for `fault` to find."""
     if shape.form is Form.QUANTITY:
-        return value if isinstance(value, str | bool) or not isinstance(value, int | float) else f"{value}"
+        try:
+            return _canonical(value)
+        except (ValueError, TypeError):
+            return value
     if shape.form in (Form.TIME, Form.MICRO_TIME) and isinstance(value, str) and TIME.match(value):
         micro = shape.form is Form.MICRO_TIME
         if value[-1] == "Z" and (len(value) == (27 if micro else 20)):
@@ -203,6 +205,18 @@ def _spelled(shape: Shape, value: Any) -> Any:
             return value
         return moment.strftime("%Y-%m-%dT%H:%M:%S") + (f".{moment.microsecond:06d}Z" if micro else "Z")
     return value
+
+
+@lru_cache(maxsize=4096)
+def _canonical(value: Any) -> str:
+    return quantity.canonical(value)
+
+
+def _is_quantity(_: Shape, value: Any) -> bool:
+    try:
+        return type(value) is str and bool(_canonical(value))
+    except ValueError:
+        return False
 
 
 def faults(shape: Shape, value: Any, names: tuple[str, ...] = (), path: str = "") -> Iterator[Fault]:
@@ -263,7 +277,7 @@ CHECKS: dict[Form, Callable[[Shape, Any], bool]] = {
     Form.BOOLEAN: lambda _, value: type(value) is bool,
     Form.INTEGER: _is_integer,
     Form.NUMBER: lambda _, value: type(value) in (int, float),
-    Form.QUANTITY: lambda _, value: type(value) is str and QUANTITY.match(value) is not None,
+    Form.QUANTITY: _is_quantity,
     Form.INT_OR_STRING: lambda _, value: type(value) in (int, str),
 }
 

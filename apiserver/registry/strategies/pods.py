@@ -1,0 +1,178 @@
+"""Pods (pkg/registry/core/pod/strategy.go; ValidatePodUpdate): what of a running pod may change, a new one's status, how long a deletion waits."""
+
+import copy
+from typing import Any
+
+from apiserver.machinery.objects import Object, metadata
+from apiserver.machinery.status import Cause, forbidden_value, invalid_value
+from apiserver.registry.strategies.checks import at_least_zero
+from apiserver.registry.strategies.containers import ephemeral_containers
+from apiserver.registry.strategies.pod_spec import pod_spec
+from apiserver.registry.strategies.resources import quality_of_service
+from apiserver.registry.strategies.volumes import volumes
+from apiserver.registry.strategy import Strategy
+
+MAY_CHANGE = (
+    "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
+    "`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously "
+    "negative)"
+)
+FINISHED = ("Succeeded", "Failed")
+
+
+class PodStrategy(Strategy):
+    def prepare_create(self, obj: Object) -> None:
+        super().prepare_create(obj)
+        spec = obj.get("spec") or {}
+        status: Object = {"phase": "Pending", "qosClass": quality_of_service(spec)}
+        if spec.get("schedulingGates"):
+            status["conditions"] = [
+                {
+                    "type": "PodScheduled",
+                    "status": "False",
+                    "reason": "SchedulingGated",
+                    "message": "Scheduling is blocked due to non-empty scheduling gates",
+                    "lastProbeTime": None,
+                    "lastTransitionTime": (obj.get("metadata") or {}).get("creationTimestamp"),
+                }
+            ]
+            status["conditions"][0] = {key: value for key, value in status["conditions"][0].items() if value is not None}
+        obj["status"] = status
+        if "serviceAccountName" in spec:
+            spec["serviceAccount"] = spec["serviceAccountName"]
+        elif spec.get("serviceAccount"):
+            spec["serviceAccountName"] = spec["serviceAccount"]
+
+    def prepare_update(self, new: Object, old: Object) -> None:
+        # These have a subresource of their own.
+        ephemeral = (old.get("spec") or {}).get("ephemeralContainers")
+        if ephemeral is not None:
+            new.setdefault("spec", {})["ephemeralContainers"] = ephemeral
+        else:
+            (new.get("spec") or {}).pop("ephemeralContainers", None)
+        super().prepare_update(new, old)
+
+    def validate(self, obj: Object) -> list[Cause]:
+        spec = obj.get("spec")
+        if not isinstance(spec, dict):
+            return []
+        found = pod_spec(spec, "spec")
+        if spec.get("ephemeralContainers"):
+            found += ephemeral_containers(spec, "spec", volumes(spec.get("volumes"), "")[1])
+        return found
+
+    def validate_update(self, new: Object, old: Object) -> list[Cause]:
+        after, before = new.get("spec") or {}, old.get("spec") or {}
+        if after == before:
+            return []
+        found: list[Cause] = []
+        for kind in ("containers", "initContainers"):
+            if len(after.get(kind) or ()) != len(before.get(kind) or ()):
+                # Nothing more can be said of pairs.
+                return [forbidden_value(f"spec.{kind}", "pod updates may not add or remove containers")]
+        found += _deadline(after, before) + _tolerations(after, before)
+        allowed = copy.deepcopy(after)
+        for field in ("activeDeadlineSeconds", "tolerations"):
+            _take(field, allowed, before)
+        for kind in ("containers", "initContainers"):
+            for one, was in zip(allowed.get(kind) or (), before.get(kind) or (), strict=True):
+                _take("image", one, was)
+        if (before.get("terminationGracePeriodSeconds") or 0) < 0 and after.get("terminationGracePeriodSeconds") == 1:
+            _take("terminationGracePeriodSeconds", allowed, before)
+        found += _gates(allowed, before)
+        if allowed != before:
+            found.append(forbidden_value("spec", MAY_CHANGE))
+        return found
+
+    def validate_status_update(self, new: Object, old: Object) -> list[Cause]:
+        return []
+
+    def grace_period_s(self, obj: Object, asked_s: int | None) -> int:
+        spec, phase = obj.get("spec") or {}, (obj.get("status") or {}).get("phase")
+        if not spec.get("nodeName") or phase in FINISHED:
+            # Nobody runs it: there is nothing to wait for.
+            return 0
+        period = spec.get("terminationGracePeriodSeconds", 30) if asked_s is None else asked_s
+        return 1 if period < 0 else int(period)
+
+
+class EphemeralContainers:
+    """Of the subresource pods/ephemeralcontainers: containers are added to a running pod, and stay (ValidatePodEphemeralContainersUpdate)."""
+
+    @staticmethod
+    def prepare(new: Object, old: Object) -> None:
+        added = (new.get("spec") or {}).get("ephemeralContainers")
+        meta = metadata(new)
+        kept = copy.deepcopy(old)
+        for field in ("resourceVersion", "managedFields"):
+            if field in meta:
+                metadata(kept)[field] = meta[field]
+        new.clear()
+        new.update(kept)
+        if added is not None:
+            new["spec"]["ephemeralContainers"] = added
+        if (old.get("spec") or {}).get("ephemeralContainers") != added:
+            metadata(new)["generation"] = metadata(old).get("generation", 1) + 1
+
+    @staticmethod
+    def validate(new: Object, old: Object) -> list[Cause]:
+        spec = new.get("spec") or {}
+        found = ephemeral_containers(spec, "spec", volumes(spec.get("volumes"), "")[1])
+        now = {each.get("name"): each for each in spec.get("ephemeralContainers") or ()}
+        for was in (old.get("spec") or {}).get("ephemeralContainers") or ():
+            name = was.get("name")
+            if name not in now:
+                found.append(forbidden_value("spec.ephemeralContainers", f'existing ephemeral containers "{name}" may not be removed\n'))
+            elif now[name] != was:
+                found.append(forbidden_value("spec.ephemeralContainers", f'existing ephemeral containers "{name}" may not be changed\n'))
+        return found
+
+
+def _take(field: str, target: Object, source: Object) -> None:
+    if field in source:
+        target[field] = copy.deepcopy(source[field])
+    else:
+        target.pop(field, None)
+
+
+def _deadline(after: Object, before: Object) -> list[Cause]:
+    now, was = after.get("activeDeadlineSeconds"), before.get("activeDeadlineSeconds")
+    path = "spec.activeDeadlineSeconds"
+    if now is not None:
+        if found := at_least_zero(now, path):
+            return found
+        if was is not None and now > was:
+            return [invalid_value(path, now, "must be less than or equal to previous value")]
+    elif was is not None:
+        return [invalid_value(path, now, "must not update from a positive integer to nil value")]
+    return []
+
+
+def _tolerations(after: Object, before: Object) -> list[Cause]:
+    now, was = after.get("tolerations") or [], before.get("tolerations") or []
+
+    def plain(toleration: Any) -> Object:
+        return {key: value for key, value in toleration.items() if key != "tolerationSeconds"}
+
+    if any(plain(each) not in [plain(one) for one in now] for each in was):
+        return [forbidden_value("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds")]
+    return []
+
+
+def _gates(allowed: Object, before: Object) -> list[Cause]:
+    """Gates only go; while some were there, the node selector and affinity may be narrowed. Takes what is right out of the comparison."""
+    now, was = allowed.get("schedulingGates") or [], before.get("schedulingGates") or []
+    found = [
+        forbidden_value(f"spec.schedulingGates[{index}].name", "only deletion is allowed, but found new scheduling gate " + f"'{gate.get('name')}'")
+        for index, gate in enumerate(now)
+        if gate not in was
+    ]
+    if not found:
+        _take("schedulingGates", allowed, before)
+    if was:
+        narrowed = {**(before.get("nodeSelector") or {}), **(allowed.get("nodeSelector") or {})}
+        if narrowed == (allowed.get("nodeSelector") or {}):
+            _take("nodeSelector", allowed, before)
+        if "affinity" not in before:
+            _take("affinity", allowed, before)
+    return found

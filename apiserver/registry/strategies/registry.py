@@ -1,0 +1,82 @@
+"""Which strategy a resource has: `strategy_for`. Resources without one of their own are told apart by three tables."""
+
+from functools import cache
+
+from apiserver.machinery.resources import Resource
+from apiserver.registry.strategies import autoscaling, cluster, config, jobs, networking, pods, rbac, services, storage, webhooks, workloads
+from apiserver.registry.strategy import Strategy
+
+OWN: dict[str, type[Strategy]] = {
+    "pods": pods.PodStrategy,
+    "podtemplates": workloads.PodTemplateStrategy,
+    "replicationcontrollers": workloads.ReplicationControllerStrategy,
+    "deployments.apps": workloads.DeploymentStrategy,
+    "replicasets.apps": workloads.ReplicaSetStrategy,
+    "daemonsets.apps": workloads.DaemonSetStrategy,
+    "statefulsets.apps": workloads.StatefulSetStrategy,
+    "controllerrevisions.apps": workloads.ControllerRevisionStrategy,
+    "jobs.batch": jobs.JobStrategy,
+    "cronjobs.batch": jobs.CronJobStrategy,
+    "services": services.ServiceStrategy,
+    "endpoints": services.EndpointsStrategy,
+    "endpointslices.discovery.k8s.io": services.EndpointSliceStrategy,
+    "configmaps": config.ConfigMapStrategy,
+    "secrets": config.SecretStrategy,
+    "persistentvolumes": storage.PersistentVolumeStrategy,
+    "persistentvolumeclaims": storage.PersistentVolumeClaimStrategy,
+    "storageclasses.storage.k8s.io": storage.StorageClassStrategy,
+    "horizontalpodautoscalers.autoscaling": autoscaling.HorizontalPodAutoscalerStrategy,
+    "poddisruptionbudgets.policy": autoscaling.PodDisruptionBudgetStrategy,
+    "roles.rbac.authorization.k8s.io": rbac.RoleStrategy,
+    "clusterroles.rbac.authorization.k8s.io": rbac.ClusterRoleStrategy,
+    "rolebindings.rbac.authorization.k8s.io": rbac.BindingStrategy,
+    "clusterrolebindings.rbac.authorization.k8s.io": rbac.ClusterBindingStrategy,
+    "ingresses.networking.k8s.io": networking.IngressStrategy,
+    "ingressclasses.networking.k8s.io": networking.IngressClassStrategy,
+    "networkpolicies.networking.k8s.io": networking.NetworkPolicyStrategy,
+    "namespaces": cluster.NamespaceStrategy,
+    "nodes": cluster.NodeStrategy,
+    "leases.coordination.k8s.io": cluster.LeaseStrategy,
+    "events": cluster.EventStrategy,
+    "events.events.k8s.io": cluster.EventStrategy,
+    "priorityclasses.scheduling.k8s.io": cluster.PriorityClassStrategy,
+    "certificatesigningrequests.certificates.k8s.io": cluster.CertificateSigningRequestStrategy,
+    "resourcequotas": cluster.ResourceQuotaStrategy,
+    "limitranges": cluster.LimitRangeStrategy,
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io": webhooks.WebhookConfigurationStrategy,
+    "validatingwebhookconfigurations.admissionregistration.k8s.io": webhooks.WebhookConfigurationStrategy,
+    "apiservices.apiregistration.k8s.io": webhooks.APIServiceStrategy,
+}
+
+UNCOUNTED = frozenset(
+    (
+        *("serviceaccounts", "componentstatuses", "runtimeclasses.node.k8s.io", "csidrivers.storage.k8s.io", "csinodes.storage.k8s.io"),
+        *("volumeattachments.storage.k8s.io", "csistoragecapacities.storage.k8s.io", "volumeattributesclasses.storage.k8s.io"),
+        *("leasecandidates.coordination.k8s.io", "ipaddresses.networking.k8s.io", "clustertrustbundles.certificates.k8s.io"),
+    )
+)
+"""Their metadata has no generation."""
+
+CONDITIONAL = frozenset(
+    (
+        *("customresourcedefinitions.apiextensions.k8s.io", "flowschemas.flowcontrol.apiserver.k8s.io", "volumeattachments.storage.k8s.io"),
+        *("prioritylevelconfigurations.flowcontrol.apiserver.k8s.io", "storageversions.internal.apiserver.k8s.io"),
+        *("leasecandidates.coordination.k8s.io", "runtimeclasses.node.k8s.io", "validatingadmissionpolicies.admissionregistration.k8s.io"),
+        *("validatingadmissionpolicybindings.admissionregistration.k8s.io", "mutatingadmissionpolicies.admissionregistration.k8s.io"),
+        *("mutatingadmissionpolicybindings.admissionregistration.k8s.io", "clustertrustbundles.certificates.k8s.io"),
+    )
+)
+"""A PUT has to say which version it replaces (AllowUnconditionalUpdate is false)."""
+
+
+@cache
+def strategy_for(resource: Resource) -> Strategy:
+    """The strategy of a built-in resource."""
+    own = OWN.get(resource.qualified)
+    if own is not None:
+        return own()
+    made = Strategy()
+    made.has_status = resource.subresource("status") is not None
+    made.counts_generation = resource.qualified not in UNCOUNTED
+    made.unconditional_update = resource.qualified not in CONDITIONAL
+    return made
