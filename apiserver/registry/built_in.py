@@ -3,8 +3,9 @@
 from apiserver.machinery import schema
 from apiserver.machinery.resources import Resource, built_in, preference
 from apiserver.registry import schemas, short_names
+from apiserver.registry.conversion import conversion_of
 from apiserver.registry.registry import Registry, Scale, Served
-from apiserver.registry.strategy import Strategy
+from apiserver.registry.strategies.registry import strategy_for
 from apiserver.storage import keys
 
 UNSERVED_LEVELS = (0, 1)
@@ -42,17 +43,9 @@ def served(resource: Resource, stored_as: str) -> Served:
         resource=resource,
         prefix=keys.prefix(resource),
         storage_version=stored_as,
-        strategy=strategy(resource),
+        strategy=strategy_for(resource),
         checker=checker,
         node=node,
+        convert=conversion_of(resource),
         scale=SCALES.get(resource.qualified),
     )
-
-
-class _Stateless(Strategy):
-    has_status = False
-    counts_generation = False
-
-
-def strategy(resource: Resource) -> Strategy:
-    return Strategy() if resource.subresource("status") is not None else _Stateless()

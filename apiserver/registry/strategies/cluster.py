@@ -172,26 +172,6 @@ class CertificateSigningRequestStrategy(Strategy):
         return found
 
 
-class Approval:
-    """Of the subresource certificatesigningrequests/approval: only the conditions may come, and what was approved or denied stays so."""
-
-    @staticmethod
-    def prepare(new: Object, old: Object) -> None:
-        conditions = (new.get("status") or {}).get("conditions")
-        Strategy().prepare_status_update(new, old)
-        new["status"] = {**(old.get("status") or {}), **({"conditions": conditions} if conditions is not None else {})}
-
-    @staticmethod
-    def validate(new: Object, old: Object) -> list[Cause]:
-        found: list[Cause] = []
-        now = {each_of.get("type") for each_of in (new.get("status") or {}).get("conditions") or ()}
-        was = {each_of.get("type") for each_of in (old.get("status") or {}).get("conditions") or ()}
-        found += [forbidden_value("status.conditions", f'updates may not remove a condition of type "{kind}"') for kind in sorted(was - now, key=str)]
-        if {"Approved", "Denied"} <= now:
-            found.append(invalid_value("status.conditions[1].type", "Denied", "Approved and Denied conditions are mutually exclusive"))
-        return found
-
-
 class ResourceQuotaStrategy(Strategy):
     counts_generation = False
 

@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from apiserver.machinery.objects import Object, metadata
+from apiserver.machinery.objects import Object
 from apiserver.machinery.status import Cause, forbidden_value, invalid_value
 from apiserver.registry.strategies.checks import at_least_zero
 from apiserver.registry.strategies.containers import ephemeral_containers
@@ -94,38 +94,6 @@ class PodStrategy(Strategy):
             return 0
         period = spec.get("terminationGracePeriodSeconds", 30) if asked_s is None else asked_s
         return 1 if period < 0 else int(period)
-
-
-class EphemeralContainers:
-    """Of the subresource pods/ephemeralcontainers: containers are added to a running pod, and stay (ValidatePodEphemeralContainersUpdate)."""
-
-    @staticmethod
-    def prepare(new: Object, old: Object) -> None:
-        added = (new.get("spec") or {}).get("ephemeralContainers")
-        meta = metadata(new)
-        kept = copy.deepcopy(old)
-        for field in ("resourceVersion", "managedFields"):
-            if field in meta:
-                metadata(kept)[field] = meta[field]
-        new.clear()
-        new.update(kept)
-        if added is not None:
-            new["spec"]["ephemeralContainers"] = added
-        if (old.get("spec") or {}).get("ephemeralContainers") != added:
-            metadata(new)["generation"] = metadata(old).get("generation", 1) + 1
-
-    @staticmethod
-    def validate(new: Object, old: Object) -> list[Cause]:
-        spec = new.get("spec") or {}
-        found = ephemeral_containers(spec, "spec", volumes(spec.get("volumes"), "")[1])
-        now = {each.get("name"): each for each in spec.get("ephemeralContainers") or ()}
-        for was in (old.get("spec") or {}).get("ephemeralContainers") or ():
-            name = was.get("name")
-            if name not in now:
-                found.append(forbidden_value("spec.ephemeralContainers", f'existing ephemeral containers "{name}" may not be removed\n'))
-            elif now[name] != was:
-                found.append(forbidden_value("spec.ephemeralContainers", f'existing ephemeral containers "{name}" may not be changed\n'))
-        return found
 
 
 def _take(field: str, target: Object, source: Object) -> None:
