@@ -14,6 +14,7 @@ from apiserver.admission.limit_ranger import LimitRanger
 from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from apiserver.admission.node_restriction import NodeRestriction
 from apiserver.admission.priority import Priority
+from apiserver.admission.resource_quota import ResourceQuota
 from apiserver.admission.runtime_class import RuntimeClass
 from apiserver.admission.service_account import ServiceAccount
 from apiserver.admission.storage_objects import PersistentVolumeClaimResize, StorageObjectInUseProtection
@@ -40,6 +41,7 @@ PLUGINS: Mapping[str, Make] = {
     "CertificateSubjectRestriction": lambda reader, writer, authorizer: CertificateSubjectRestriction(),
     "DefaultIngressClass": lambda reader, writer, authorizer: DefaultIngressClass(reader),
     "DefaultStorageClass": lambda reader, writer, authorizer: DefaultStorageClass(reader),
+    "ResourceQuota": lambda reader, writer, authorizer: ResourceQuota(reader, writer),
 }
 """In the order in which they are asked."""
 OFF_BY_DEFAULT = frozenset[str]()

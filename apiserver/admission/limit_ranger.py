@@ -5,9 +5,11 @@ from collections.abc import Iterable
 from apiserver.admission.plugin import annotate, is_about, refusal, spec_of
 from apiserver.machinery.objects import Object, is_terminating
 from apiserver.machinery.quantity import Quantity, parse
+from apiserver.machinery.quota import pod_amounts
 from apiserver.request import Passive, Reader, Write
 
 ANNOTATION = "kubernetes.io/limit-ranger"
+
 Amounts = dict[str, Quantity]
 
 
@@ -35,7 +37,7 @@ class LimitRanger(Passive):
                 for fault in _pod_faults(kind, limit, spec_of(write.object))
             ]
         elif is_about(write, "persistentvolumeclaims", "CREATE", "UPDATE") and not is_terminating(write.object or {}):
-            requests = _amounts(spec_of(write.object), "requests")
+            requests = amounts(spec_of(write.object), "requests")
             faults = [fault for limit in self._limits(write, "PersistentVolumeClaim") for fault in _claim_faults(limit, requests)]
         else:
             return
@@ -65,17 +67,17 @@ def _fill(spec: Object, limit: Object) -> list[str]:
 
 def _pod_faults(kind: str, limit: Object, spec: Object) -> list[str]:
     if kind == "Pod":
-        pairs = [(_of_pod(spec, "requests"), _of_pod(spec, "limits"))]
+        pairs = [(pod_amounts({"spec": spec}, "requests"), pod_amounts({"spec": spec}, "limits"))]
     else:
         all_containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
-        pairs = [(_amounts(each, "requests"), _amounts(each, "limits")) for each in all_containers]
+        pairs = [(amounts(each, "requests"), amounts(each, "limits")) for each in all_containers]
     faults = []
     for requests, limits in pairs:
-        for name, least in _parsed(limit.get("min")).items():
+        for name, least in parsed(limit.get("min")).items():
             faults += _below(kind, name, least, requests, limits)
-        for name, most in _parsed(limit.get("max")).items():
+        for name, most in parsed(limit.get("max")).items():
             faults += _above(kind, name, most, requests, limits)
-        for name, ratio in _parsed(limit.get("maxLimitRequestRatio")).items():
+        for name, ratio in parsed(limit.get("maxLimitRequestRatio")).items():
             faults += _ratio(kind, name, ratio, requests, limits)
     return faults
 
@@ -83,9 +85,9 @@ def _pod_faults(kind: str, limit: Object, spec: Object) -> list[str]:
 def _claim_faults(limit: Object, requests: Amounts) -> list[str]:
     kind = "PersistentVolumeClaim"
     faults = []
-    for name, least in _parsed(limit.get("min")).items():
+    for name, least in parsed(limit.get("min")).items():
         faults += _below(kind, name, least, requests, {})
-    for name, most in _parsed(limit.get("max")).items():
+    for name, most in parsed(limit.get("max")).items():
         if name not in requests:
             faults.append(f"maximum {name} usage per {kind} is {most}.  No request is specified")
         elif most < requests[name]:
@@ -121,42 +123,9 @@ def _ratio(kind: str, name: str, most: Quantity, requests: Amounts, limits: Amou
     return [f"{told}, but provided ratio is {ratio:f}"] if ratio * 1000 > most.milli_value else []
 
 
-def _amounts(holder: Object, where: str) -> Amounts:
-    return _parsed((holder.get("resources") or {}).get(where))
+def amounts(holder: Object, where: str) -> Amounts:
+    return parsed((holder.get("resources") or {}).get(where))
 
 
-def _parsed(amounts: Object | None) -> Amounts:
-    return {name: parse(value) for name, value in (amounts or {}).items()}
-
-
-def _of_pod(spec: Object, where: str) -> Amounts:
-    """What the pod needs at once: all containers together, or one init container if that is more; sidecars count with both
-    (component-helpers/resource PodRequests)."""
-    total: Amounts = {}
-    for container in spec.get("containers") or ():
-        _add(total, _amounts(container, where))
-    sidecars: Amounts = {}
-    most: Amounts = {}
-    for container in spec.get("initContainers") or ():
-        own = _amounts(container, where)
-        if container.get("restartPolicy") == "Always":
-            _add(total, own)
-            _add(sidecars, own)
-            own = dict(sidecars)
-        else:
-            own = {
-                name: own[name] + sidecars[name] if name in own and name in sidecars else own.get(name) or sidecars[name]
-                for name in {*own, *sidecars}
-            }
-        for name, amount in own.items():
-            if name not in most or most[name] < amount:
-                most[name] = amount
-    for name, amount in most.items():
-        if name not in total or total[name] < amount:
-            total[name] = amount
-    return total
-
-
-def _add(total: Amounts, more: Amounts) -> None:
-    for name, amount in more.items():
-        total[name] = total[name] + amount if name in total else amount
+def parsed(given: Object | None) -> Amounts:
+    return {name: parse(value) for name, value in (given or {}).items()}
