@@ -7,6 +7,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from agents.controllers import (
+    cronjob,
     deployment,
     disruption,
     endpoints_controller,
@@ -20,6 +21,7 @@ from agents.controllers import (
     resourcequota,
     serviceaccount,
     taint_eviction,
+    ttl_after_finished,
 )
 from agents.kit.controller import Context
 from agents.kit.flags import Flags
@@ -69,6 +71,8 @@ TABLE: Mapping[str, Entry] = {
     "serviceaccount-controller": plain(serviceaccount.ServiceAccounts),
     "root-ca-certificate-publisher-controller": Entry(_root_certificates),
     "job-controller": plain(job.Jobs, "--concurrent-job-syncs", 5),
+    "cronjob-controller": plain(cronjob.CronJobs, "--concurrent-cron-job-syncs", 5),
+    "ttl-after-finished-controller": plain(ttl_after_finished.TtlAfterFinished, "--concurrent-ttl-after-finished-syncs", 5),
     "garbage-collector-controller": plain(garbage.GarbageCollector, "--concurrent-gc-syncs", 20),
     "replicationcontroller-controller": plain(replicaset.ReplicationControllers, "--concurrent-rc-syncs", 5),
     "endpoints-controller": plain(endpoints_controller.EndpointsController, "--concurrent-endpoint-syncs", 5),
