@@ -14,8 +14,10 @@ from agents.controllers import (
     endpointslice,
     garbage,
     job,
+    local_path,
     namespace,
     node_lifecycle,
+    persistent_volumes,
     pod_gc,
     replicaset,
     resourcequota,
@@ -83,6 +85,11 @@ TABLE: Mapping[str, Entry] = {
     "node-lifecycle-controller": Entry(node_lifecycle.NodeLifecycle.made, flags=node_lifecycle.flags),
     "resourcequota-controller": Entry(resourcequota.ResourceQuotas.made, "--concurrent-resource-quota-syncs", 5, flags=resourcequota.flags),
     "disruption-controller": plain(disruption.Disruptions),
+    "persistentvolume-binder-controller": plain(persistent_volumes.Binder),
+    "persistentvolumeclaim-protection-controller": plain(persistent_volumes.ClaimProtection),
+    "persistentvolume-protection-controller": plain(persistent_volumes.VolumeProtection),
+    "ephemeral-volume-controller": plain(persistent_volumes.EphemeralVolumes, "--concurrent-ephemeralvolume-syncs", 5),
+    "local-path-provisioner": Entry(local_path.LocalPath.made, flags=local_path.flags),
     "taint-eviction-controller": plain(taint_eviction.TaintEviction),
 }
 

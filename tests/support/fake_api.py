@@ -185,6 +185,9 @@ class FakeApi:
         uid = ((patch.get("metadata") or {}).get("uid")) if isinstance(patch, dict) else None
         if uid and uid != before["metadata"]["uid"]:
             raise status.conflict(resource.group, resource.plural, name, "uid mismatch")
+        version = ((patch.get("metadata") or {}).get("resourceVersion")) if isinstance(patch, dict) else None
+        if version and version != before["metadata"]["resourceVersion"]:
+            raise status.conflict(resource.group, resource.plural, name)
         new = _merged(copy.deepcopy(before), json.loads(json.dumps(patch)), strategic="strategic" in kind)
         return copy.deepcopy(self._finish(resource, (namespace, name), new))
 

@@ -10,13 +10,24 @@ from typing import Any
 
 from msgspec import Struct
 
-from agents.scheduler.amounts import amount
+from agents.kit.volumes import (
+    BOUND_BY_CONTROLLER,
+    NO_PROVISIONER,
+    SELECTED_NODE,
+    WAIT,
+    claim_ref,
+    class_of,
+    is_bound,
+    requested_bytes,
+    smallest,
+    storage_bytes,
+)
 from agents.scheduler.framework import SKIP, ClusterEvent, Code, CycleState, Hands, Plugin, Status, always, node_changed
 from agents.scheduler.nodeinfo import NodeInfo
 from agents.scheduler.podinfo import PodInfo
 from agents.scheduler.snapshot import Snapshot
 from agents.scheduler.terms import label_matcher, node_term, requirement_holds
-from apiserver.machinery.objects import Object, annotations_of, labels_of, name_of, namespace_of, uid_of
+from apiserver.machinery.objects import Object, annotations_of, name_of, namespace_of
 
 REASON_BIND = "node(s) didn't find available persistent volumes to bind"
 REASON_NODE = "node(s) didn't match PersistentVolume's node affinity"
@@ -24,10 +35,6 @@ REASON_SPACE = "node(s) did not have enough free storage"
 REASON_GONE = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
 REASON_IMMEDIATE = "pod has unbound immediate PersistentVolumeClaims"
 
-SELECTED_NODE = "volume.kubernetes.io/selected-node"
-BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
-BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
-NO_PROVISIONER = "kubernetes.io/no-provisioner"
 BIND_TIMEOUT_S = 600.0
 
 CLAIMS, VOLUMES, CLASSES = "persistentvolumeclaims", "persistentvolumes", "storageclasses.storage.k8s.io"
@@ -51,53 +58,12 @@ class Claims(Struct):
     """Resource, the object as it was, and as it is assumed to be."""
 
 
-def is_bound(claim: Object) -> bool:
-    return bool((claim.get("spec") or {}).get("volumeName")) and BIND_COMPLETED in annotations_of(claim)
-
-
-def class_of(claim: Object) -> str:
-    return str((claim.get("spec") or {}).get("storageClassName") or "")
-
-
 def usable_on(volume: Object, labels: Mapping[str, str], node: str) -> bool:
     """The volume's required node affinity."""
     required = ((volume.get("spec") or {}).get("nodeAffinity") or {}).get("required")
     if required is None:
         return True
     return any(node_term(each).matches(labels, node) for each in required.get("nodeSelectorTerms") or ())
-
-
-def refers_to(volume: Object, claim: Object) -> bool:
-    """The volume is meant for the claim (spec.claimRef)."""
-    ref = (volume.get("spec") or {}).get("claimRef") or {}
-    if (ref.get("namespace"), ref.get("name")) != (namespace_of(claim), name_of(claim)):
-        return False
-    return not ref.get("uid") or ref["uid"] == uid_of(claim)
-
-
-def fits(volume: Object, claim: Object) -> bool:
-    """Whether the volume could serve the claim, wherever it lies (component-helpers/storage/volume FindMatchingVolume)."""
-    spec, wanted = volume.get("spec") or {}, claim.get("spec") or {}
-    if (spec.get("volumeMode") or "Filesystem") != (wanted.get("volumeMode") or "Filesystem"):
-        return False
-    if (volume.get("metadata") or {}).get("deletionTimestamp"):
-        return False
-    if _storage(spec.get("capacity")) < _storage((wanted.get("resources") or {}).get("requests")):
-        return False
-    if spec.get("claimRef"):
-        return refers_to(volume, claim)
-    if (volume.get("status") or {}).get("phase", "Available") != "Available":
-        return False
-    if wanted.get("selector") and not label_matcher(wanted["selector"])(labels_of(volume)):
-        return False
-    if (spec.get("storageClassName") or "") != class_of(claim):
-        return False
-    return set(wanted.get("accessModes") or ()) <= set(spec.get("accessModes") or ())
-
-
-def _storage(raw: Mapping[str, Any] | None) -> int:
-    text = (raw or {}).get("storage")
-    return 0 if text is None else amount("storage", str(text))
 
 
 class VolumeBinding(Plugin):
@@ -136,7 +102,7 @@ class VolumeBinding(Plugin):
 
     def _waits(self, claim: Object, snapshot: Snapshot) -> bool:
         found = snapshot.get(CLASSES, "", class_of(claim))
-        return found is not None and found.get("volumeBindingMode") == "WaitForFirstConsumer"
+        return found is not None and found.get("volumeBindingMode") == WAIT
 
     def filter(self, state: CycleState, pod: PodInfo, node: NodeInfo) -> Status | None:
         known: Claims = state.values[self.name]
@@ -159,7 +125,7 @@ class VolumeBinding(Plugin):
         static: list[tuple[Object, Object]] = []
         dynamic: list[Object] = []
         # The largest wish first would need more volumes than the smallest: upstream sorts by size as well.
-        for claim in sorted(known.to_bind, key=lambda each: _storage(((each.get("spec") or {}).get("resources") or {}).get("requests"))):
+        for claim in sorted(known.to_bind, key=requested_bytes):
             selected = annotations_of(claim).get(SELECTED_NODE)
             if selected is not None:
                 if selected != node.name:
@@ -179,15 +145,8 @@ class VolumeBinding(Plugin):
 
     def _smallest(self, snapshot: Snapshot, claim: Object, node: NodeInfo, taken: set[str]) -> Object | None:
         """A volume meant for the claim, or else the smallest that fits."""
-        best: Object | None = None
-        for volume in snapshot.listed[VOLUMES].values():
-            if name_of(volume) in taken or not fits(volume, claim) or not usable_on(volume, node.labels, node.name):
-                continue
-            if (volume.get("spec") or {}).get("claimRef"):
-                return volume
-            if best is None or _storage(volume["spec"].get("capacity")) < _storage(best["spec"].get("capacity")):
-                best = volume
-        return best
+        there = (each for each in snapshot.listed[VOLUMES].values() if usable_on(each, node.labels, node.name))
+        return smallest(there, claim, taken)
 
     def _cannot_make(self, snapshot: Snapshot, claim: Object, node: NodeInfo) -> str:
         found = snapshot.get(CLASSES, "", class_of(claim))
@@ -201,10 +160,10 @@ class VolumeBinding(Plugin):
         return ""
 
     def _space(self, snapshot: Snapshot, claim: Object, node: NodeInfo) -> bool:
-        wanted = _storage(((claim.get("spec") or {}).get("resources") or {}).get("requests"))
+        wanted = requested_bytes(claim)
         for capacity in snapshot.listed["csistoragecapacities.storage.k8s.io"].values():
             size = capacity.get("maximumVolumeSize") or capacity.get("capacity")
-            if capacity.get("storageClassName") == class_of(claim) and size is not None and amount("storage", str(size)) >= wanted:
+            if capacity.get("storageClassName") == class_of(claim) and size is not None and storage_bytes({"storage": size}) >= wanted:
                 topology = capacity.get("nodeTopology")
                 if topology is not None and label_matcher(topology)(node.labels):
                     return True
@@ -271,17 +230,6 @@ class VolumeBinding(Plugin):
 def _given_up(claim: Object, node: str) -> bool:
     """The provisioner cannot make the volume there: it has taken the selected node away."""
     return not is_bound(claim) and annotations_of(claim).get(SELECTED_NODE, node) != node
-
-
-def claim_ref(claim: Object) -> Object:
-    return {
-        "kind": "PersistentVolumeClaim",
-        "apiVersion": "v1",
-        "namespace": namespace_of(claim),
-        "name": name_of(claim),
-        "uid": uid_of(claim),
-        "resourceVersion": claim["metadata"].get("resourceVersion"),
-    }
 
 
 def _unusable(claim: Object | None, name: str, ephemeral: bool, pod: PodInfo) -> str:
