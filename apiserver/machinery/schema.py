@@ -109,6 +109,11 @@ def _names() -> dict[tuple[str, str, str], str]:
     }
 
 
+def definition_name(group: str, version: str, kind: str) -> str:
+    """`io.k8s.api.apps.v1.Deployment`. Raises KeyError."""
+    return _names()[group, version, kind]
+
+
 @cache
 def built_in(group: str, version: str, kind: str) -> Node:
     """The schema of a built-in kind. Raises KeyError."""

@@ -47,6 +47,20 @@ def _table() -> tuple[dict[str, str], dict[str, dict[int, Known]]]:
     return raw["groups"], messages
 
 
+@cache
+def omitted_when_zero(name: str) -> frozenset[str]:
+    """Fields of a type (`core.v1.PodSpec`) that Go's JSON leaves out when they are zero: `hostNetwork: false` is never written, `env: []` neither.
+    Structs are always written, those that are spelled as one value among them: quantities, times, numbers that may be names."""
+    known = _table()[1].get(name, {})
+    found: set[str] = set()
+    for json_name, kind, drops_zero in known.values():
+        if not json_name:
+            found |= omitted_when_zero(kind)
+        elif drops_zero and (kind in PLAIN or kind[:2] in ("[]", "{}")):
+            found.add(json_name)
+    return frozenset(found)
+
+
 def decode(body: bytes) -> Object:
     """The object, with its apiVersion and kind. Raises ApiError: 400 for what is none, and for kinds that the table does not know."""
     if not body.startswith(MAGIC):
@@ -277,6 +291,7 @@ def _duration(wire: int, raw: Any) -> str:
     return f"{nanos / 1e9:g}s"
 
 
+PLAIN = frozenset(("string", "bytes", "int", "bool", "double"))
 SIMPLE: dict[str, Callable[[int, Any], Any]] = {
     "string": lambda wire, raw: _text(_bytes(wire, raw)),
     "bytes": lambda wire, raw: base64.b64encode(_bytes(wire, raw)).decode(),

@@ -18,11 +18,12 @@ from typing import Any
 
 from apiserver.machinery.objects import Object
 from apiserver.machinery.resources import Resource
-from apiserver.machinery.schema import Node, built_in, definitions
+from apiserver.machinery.schema import Node, built_in, definition_name, definitions
 from apiserver.machinery.status import ApiError, Cause, bad_request, invalid, shown
 from apiserver.registry import duplicates, go_types
 from apiserver.registry.shapes import DEPTH_MAX, Fault, Form, Shape, depth, faults, fill, missing, normalize
 
+OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 UNKNOWN_MAX = 100
 """How many unknown fields one answer names."""
 
@@ -43,18 +44,18 @@ WANTED = {
 
 @cache
 def object_meta() -> Node:
-    return Node(definitions()["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"], definitions())
+    return Node(definitions()[OBJECT_META], definitions())
 
 
 class Checker:
     """`custom`: the schema is a custom resource's, where null is a value, types are said by the schema alone and faults are a 422."""
 
-    def __init__(self, kind: str, version: str, node: Node, *, custom: bool = False, defaults: Defaults | None = None) -> None:
+    def __init__(self, kind: str, version: str, node: Node, *, custom: bool = False, defaults: Defaults | None = None, name: str = "") -> None:
         self.kind = kind
         self.version = version
         self.custom = custom
-        self.shape = Shape(node, custom=custom)
-        self._meta = Shape(object_meta(), custom=False) if custom else None
+        self.shape = Shape(node, custom=custom, reference=name)
+        self._meta = Shape(object_meta(), custom=False, reference=OBJECT_META) if custom else None
         self._defaults = defaults
 
     def decode(self, obj: Object, *, validation: str = "Strict", text: bytes | str | None = None) -> list[str]:
@@ -126,6 +127,15 @@ class Checker:
         if not self.custom and isinstance(obj.get("status"), dict) and (status := self.shape.field("status")) is not None:
             fill(status, obj["status"])
 
+    def empty(self, field: str) -> Object | None:
+        """What Go writes of a struct that nobody set: its required fields, zero. None if the kind has no such field."""
+        shape = self.shape.field(field)
+        if shape is None or shape.form is not Form.STRUCT:
+            return None
+        made: Object = {}
+        fill(shape, made)
+        return made
+
 
 def _type_cause(fault: Fault) -> Cause:
     came = JSON_NAMES.get(type(fault.value), "object")
@@ -162,7 +172,8 @@ def check_kind(group: str, version: str, kind: str) -> Checker:
     """The checker of a built-in kind, also of those that are no resource: Scale, Eviction, TokenRequest, DeleteOptions. Raises KeyError."""
     from apiserver.registry.defaults import defaults_of
 
-    return Checker(kind, version, built_in(group, version, kind), defaults=defaults_of(group, version, kind))
+    name = definition_name(group, version, kind)
+    return Checker(kind, version, built_in(group, version, kind), defaults=defaults_of(group, version, kind), name=name)
 
 
 def custom(kind: str, version: str, schema: dict[str, Any]) -> Checker:

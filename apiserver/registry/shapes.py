@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from apiserver.machinery import quantity
 from apiserver.machinery.schema import Node
+from apiserver.registry.protobuf import omitted_when_zero
 
 DEPTH_MAX = 512
 """How deep an object may be nested; Python's own stack would end at about twice that."""
@@ -58,7 +59,7 @@ class Fault(Struct, frozen=True):
 class Shape:
     """What may stand at one place of an object."""
 
-    __slots__ = ("_extra", "_fields", "bits", "custom", "form", "keeps_unknown", "kept", "known", "node", "nullable", "required")
+    __slots__ = ("_extra", "_fields", "bits", "custom", "form", "keeps_unknown", "kept", "known", "node", "nullable", "omits", "required")
 
     def __init__(self, node: Node, *, custom: bool, reference: str = "") -> None:
         raw = node.raw
@@ -70,6 +71,8 @@ class Shape:
         self.bits = 32 if raw.get("format") == "int32" else 64
         self.keeps_unknown = node.preserves_unknown_fields
         self.kept = EMBEDDED if raw.get("x-kubernetes-embedded-resource") else frozenset[str]()
+        self.omits = frozenset[str]() if custom else omitted_when_zero(".".join(reference.rsplit(".", 3)[-3:]))
+        """Fields that are gone when they are zero, as if they had never been written."""
         self.known: dict[str, Any] = raw.get("properties") or {}
         self._fields: dict[str, Shape | None] = {}
         self._extra: Shape | None = None
@@ -180,6 +183,8 @@ def _normalize_struct(shape: Shape, value: dict[str, Any], path: str, unknown: l
         elif element is None:
             if not shape.custom and inner.form is not Form.ANY:
                 drop.append(key)
+        elif not element and key in shape.omits and type(element) is type(zero(inner)):
+            drop.append(key)
         elif type(element) in (dict, list):
             normalize(inner, element, f"{path}.{key}" if path else key, unknown)
         elif inner.form in (Form.TIME, Form.MICRO_TIME, Form.QUANTITY):

@@ -4,6 +4,7 @@ The handlers do, in this order: decode (prune, report unknown fields, types), de
 admission, store. This base class is right for most resources; `strategies/` holds those that need more, found by `strategy_for`.
 """
 
+import copy
 from typing import Any
 
 from apiserver.machinery.objects import Object, metadata
@@ -13,6 +14,8 @@ from apiserver.machinery.status import Cause
 class Strategy:
     has_status = True
     """Whether it has a status that only /status may write; a create starts without one."""
+    empty_status: Object | None = None
+    """What a create starts with instead, where Kubernetes always writes a status: `{}`, or `{"replicas": 0}`."""
     unconditional_update = True
     """Whether a PUT without resourceVersion is taken."""
     create_on_update = False
@@ -24,6 +27,8 @@ class Strategy:
         """Remove what a client may not set, set what must be there."""
         if self.has_status:
             obj.pop("status", None)
+            if self.empty_status is not None:
+                obj["status"] = copy.deepcopy(self.empty_status)
         if self.counts_generation:
             metadata(obj)["generation"] = 1
 

@@ -3,6 +3,7 @@
 from functools import cache
 
 from apiserver.machinery.resources import Resource
+from apiserver.registry import schemas
 from apiserver.registry.strategies import autoscaling, cluster, config, jobs, networking, pods, rbac, services, storage, webhooks, workloads
 from apiserver.registry.strategy import Strategy
 
@@ -73,10 +74,11 @@ CONDITIONAL = frozenset(
 def strategy_for(resource: Resource) -> Strategy:
     """The strategy of a built-in resource."""
     own = OWN.get(resource.qualified)
-    if own is not None:
-        return own()
-    made = Strategy()
-    made.has_status = resource.subresource("status") is not None
-    made.counts_generation = resource.qualified not in UNCOUNTED
-    made.unconditional_update = resource.qualified not in CONDITIONAL
+    made = own() if own is not None else Strategy()
+    if own is None:
+        made.has_status = resource.subresource("status") is not None
+        made.counts_generation = resource.qualified not in UNCOUNTED
+        made.unconditional_update = resource.qualified not in CONDITIONAL
+    if made.has_status and resource.subresource("status") is not None:
+        made.empty_status = schemas.check(resource).empty("status")
     return made

@@ -161,3 +161,30 @@ def test_custom_resources_defaults_and_required() -> None:
     CRON_TAB.default(obj)
     assert obj["spec"] == {"items": [{"size": 3}], "replicas": 1}
     assert [cause.text() for cause in CRON_TAB.required(obj)] == ["spec.cron: Required value"]
+
+
+def test_zero_values_that_go_never_writes_are_as_if_not_written() -> None:
+    """So a client that spells them out changes nothing: no generation, no rollout."""
+    pod: dict[str, Any] = {
+        "metadata": {"labels": {}, "generation": 0},
+        "spec": {
+            "hostNetwork": False,
+            "automountServiceAccountToken": False,
+            "nodeSelector": {},
+            "tolerations": [],
+            "containers": [{"name": "", "env": [], "stdin": False, "resources": {"limits": {}}, "ports": [{"containerPort": 0, "hostPort": 0}]}],
+            "volumes": [{"name": "v", "emptyDir": {"medium": ""}}],
+        },
+    }
+    assert check(resource("pods")).prune(pod) == []
+    assert pod == {
+        "metadata": {},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "containers": [{"name": "", "resources": {}, "ports": [{"containerPort": 0}]}],
+            "volumes": [{"name": "v", "emptyDir": {}}],
+        },
+    }
+    scaled = deployment(replicas=0, paused=False)
+    DEPLOYMENTS.prune(scaled)
+    assert scaled["spec"]["replicas"] == 0 and "paused" not in scaled["spec"]
