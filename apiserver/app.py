@@ -25,6 +25,9 @@ from apiserver.storage.objects import Objects
 
 SUFFIX_CHARACTERS = 5
 
+AUDIT_ID = web.RequestKey("audit-id", str)
+"""What the audit log calls a request; the client may give it a name."""
+
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 Virtual = Callable[[Call, Object], Awaitable[Object]]
 """A resource that is answered and not kept: takes the decoded object, returns it with its answer."""
@@ -97,6 +100,6 @@ class App:
 
     def mark(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         """Headers that every answer to this request has."""
-        audit_id = request.get("audit-id")
+        audit_id = request.get(AUDIT_ID)
         if audit_id:
             response.headers["Audit-Id"] = audit_id

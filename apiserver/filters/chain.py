@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from apiserver.app import App
+from apiserver.app import AUDIT_ID, App
 from apiserver.filters import request_info
 from apiserver.filters.deadline import deadline_s
 from apiserver.filters.request_info import Query, RequestInfo
@@ -32,7 +32,6 @@ Authorize = Callable[[Attributes], Awaitable[str]]
 """Why it is allowed. Raises ApiError (403)."""
 
 MASTERS = "system:masters"
-AUDIT_ID = "audit-id"
 
 
 class Chain:

@@ -122,6 +122,6 @@ async def _from_store(call: Call, accepts: Accepts | None, below: str, start: st
                     return Listed(items, at)
                 token = continuation.encode(continuation.INCONSISTENT if inconsistent else at, row.key.removeprefix(prefix))
                 return Listed(items, at, token, left if accepts is None else None)
-        if not page.remaining or not page.rows:
+        if not page.remaining:
             return Listed(items, at)
-        start = page.rows[-1].key + "\0"
+        start = page.last + "\0"

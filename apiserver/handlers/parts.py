@@ -45,6 +45,7 @@ def approve(new: Object, old: Object) -> None:
 def add_ephemeral_containers(new: Object, old: Object) -> None:
     containers = (new.get("spec") or {}).get("ephemeralContainers")
     _keeping(new, old)
+    new["spec"].pop("ephemeralContainers", None)
     if containers:
         new["spec"]["ephemeralContainers"] = containers
     _count(new, old)

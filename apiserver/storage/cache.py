@@ -185,7 +185,7 @@ class Cache:
             found.update((row.key, Item(row.key, row.obj, row.revision)) for row in page.rows)
             if not page.remaining:
                 break
-            start = page.rows[-1].key + "\0"
+            start = page.last + "\0"
         # Nobody can be told what happened between the old state and this one: watchers go, and come back from what they saw last, or list.
         self.end_subscriptions()
         self._subscriptions.clear()

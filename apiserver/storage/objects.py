@@ -4,6 +4,7 @@ An object's resourceVersion is the mod revision of its key; it is not in the sto
 function with the newest state and stores what comes back, again and again until nobody came in between.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,11 @@ from apiserver.machinery.objects import Object
 from apiserver.machinery.status import ApiError
 from apiserver.storage.leases import SharedLeases
 from apiserver.storage.transform import PLAIN, Transformer
+from keelson.cogs.logs import fields
 from kvstore.client.client import Client, prefix_end
 from kvstore.client.requests import Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
+
+log = logging.getLogger(__name__)
 
 OBJECT_BYTES_MAX = 3 << 19
 """1.5 MiB, which is also what the store takes in one request."""
@@ -45,6 +49,8 @@ class Page(Struct, frozen=True):
     revision: int
     """The store's when this was read, or the one that was asked for."""
     remaining: int
+    last: str = ""
+    """The last key that was looked at."""
 
 
 class Objects:
@@ -83,8 +89,15 @@ class Objects:
         Raises StoreError (Compacted, FutureRevision)."""
         first = (start or below).encode()
         found = await self.client.get(first, prefix_end(below.encode()), revision=revision, limit=limit)
-        rows = [self.decode(prefix, kv) for kv in found.kvs]
-        return Page(rows, revision or found.header.revision, found.count - len(rows))
+        rows = []
+        for kv in found.kvs:
+            try:
+                rows.append(self.decode(prefix, kv))
+            except (ValueError, KeyError, TypeError) as error:
+                # One broken value must not take a whole resource out of service.
+                log.error("an object in the store cannot be read and is not shown", extra=fields(key=kv.key.decode(), error=str(error)))
+        last = found.kvs[-1].key.decode() if found.kvs else ""
+        return Page(rows, revision or found.header.revision, found.count - len(found.kvs), last)
 
     async def create(self, prefix: str, key: str, obj: Object) -> Row | None:
         """None if there is something under the key already. Raises StoreError."""

@@ -1,0 +1,230 @@
+"""Every verb through the whole server, over the store in memory."""
+
+CM = "/api/v1/namespaces/default/configmaps"
+
+
+def config_map(name, **fields):
+    return {"metadata": {"name": name}, **fields}
+
+
+def test_create_get_update_delete(served):
+    async def test(api):
+        code, made = await api.post(CM, config_map("a", data={"x": "1"}))
+        assert code == 201
+        assert made["kind"] == "ConfigMap"
+        assert made["metadata"]["namespace"] == "default"
+        assert made["metadata"]["uid"]
+        assert (await api.get(f"{CM}/a")) == (200, made)
+        code, changed = await api.put(f"{CM}/a", config_map("a", data={"x": "2"}))
+        assert code == 200
+        assert changed["metadata"]["uid"] == made["metadata"]["uid"]
+        assert int(changed["metadata"]["resourceVersion"]) > int(made["metadata"]["resourceVersion"])
+        code, gone = await api.delete(f"{CM}/a")
+        assert (code, gone["status"], gone["details"]["uid"]) == (200, "Success", made["metadata"]["uid"])
+        code, status = await api.get(f"{CM}/a")
+        assert (code, status["reason"], status["message"]) == (404, "NotFound", 'configmaps "a" not found')
+
+    served(test)
+
+
+def test_a_name_is_taken_once(served):
+    async def test(api):
+        await api.post(CM, config_map("a"))
+        code, status = await api.post(CM, config_map("a"))
+        assert (code, status["reason"], status["message"]) == (409, "AlreadyExists", 'configmaps "a" already exists')
+
+    served(test)
+
+
+def test_generated_names_are_tried_again(served):
+    async def test(api):
+        suffixes = iter(["aaaaa", "aaaaa", "bbbbb"])
+        api.app.suffix = lambda: next(suffixes)
+        body = {"metadata": {"generateName": "a-"}}
+        first, second = [(await api.post(CM, body))[1]["metadata"]["name"] for _ in range(2)]
+        assert (first, second) == ("a-aaaaa", "a-bbbbb")
+
+    served(test)
+
+
+def test_what_is_no_good_is_told_as_kubernetes_tells_it(served):
+    async def test(api):
+        code, status = await api.post(CM, config_map("A B"))
+        assert (code, status["reason"], status["details"]["causes"][0]["field"]) == (422, "Invalid", "metadata.name")
+        code, status = await api.post(CM, {"metadata": {}})
+        assert status["message"] == 'ConfigMap "" is invalid: metadata.name: Required value: name or generateName is required'
+        code, status = await api.post(CM, {"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "a"}})
+        assert code == 400
+        code, status = await api.post(CM, {"metadata": {"name": "a", "namespace": "other"}})
+        assert (code, "does not match the namespace sent on the request" in status["message"]) == (400, True)
+        code, status = await api.post(f"{CM}?fieldValidation=Strict", config_map("a", datum={}))
+        assert (code, 'strict decoding error: unknown field "datum"' in status["message"]) == (400, True)
+        code, _ = await api.post(CM, config_map("a", datum={}))
+        assert code == 201
+        assert api.headers["Warning"] == '299 - "unknown field \\"datum\\""'
+
+    served(test)
+
+
+def test_bodies_that_would_hurt(served):
+    async def test(api):
+        deep = b'{"metadata":{"name":"a"},"data":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}"
+        assert (await api.post(CM, deep))[0] == 400
+        bomb = b"a: &a [x,x,x,x]\nb: &b [*a,*a,*a,*a]\nmetadata: {name: a}\nkind: ConfigMap\napiVersion: v1\n"
+        code, status = await api.post(CM, bomb, "application/yaml")
+        assert (code, status["message"]) == (400, "YAML aliases are not allowed")
+        assert (await api.post(CM, b"x" * (4 << 20)))[0] == 413
+        assert (await api.post(CM, b"{"))[0] == 400
+        assert (await api.post(CM, b"[]"))[0] == 400
+        assert (await api.post(CM, b"\xff\xfe"))[0] == 400
+        assert (await api.post(CM, b"k8s\x00\xff\xff\xff", "application/vnd.kubernetes.protobuf"))[0] == 400
+        assert (await api.post(CM, b"a", "text/plain"))[0] == 415
+
+    served(test)
+
+
+def test_yaml_is_read(served):
+    async def test(api):
+        text = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {day: '2026-01-01', x: '1'}\n"
+        code, made = await api.post(CM, text, "application/yaml")
+        assert (code, made["data"]) == (201, {"day": "2026-01-01", "x": "1"})
+
+    served(test)
+
+
+def test_an_old_resource_version_is_a_conflict(served):
+    async def test(api):
+        _, made = await api.post(CM, config_map("a"))
+        await api.put(f"{CM}/a", config_map("a", data={"x": "1"}))
+        code, status = await api.put(f"{CM}/a", made)
+        assert (code, status["reason"]) == (409, "Conflict")
+        assert status["message"].startswith('Operation cannot be fulfilled on configmaps "a": the object has been modified')
+
+    served(test)
+
+
+def test_a_write_that_changes_nothing_writes_nothing(served):
+    async def test(api):
+        _, made = await api.post(CM, config_map("a", data={"x": "1"}))
+        code, same = await api.patch(f"{CM}/a", {"data": {"x": "1"}})
+        assert (code, same["metadata"]["resourceVersion"]) == (200, made["metadata"]["resourceVersion"])
+
+    served(test)
+
+
+def test_a_dry_run_leaves_nothing(served):
+    async def test(api):
+        code, made = await api.post(f"{CM}?dryRun=All", config_map("a"))
+        assert (code, made["metadata"]["name"]) == (201, "a")
+        assert (await api.get(f"{CM}/a"))[0] == 404
+        await api.post(CM, config_map("b"))
+        assert (await api.patch(f"{CM}/b?dryRun=All", {"data": {"x": "1"}}))[1]["data"] == {"x": "1"}
+        assert "data" not in (await api.get(f"{CM}/b"))[1]
+        assert (await api.delete(f"{CM}/b?dryRun=All"))[0] == 200
+        assert (await api.get(f"{CM}/b"))[0] == 200
+
+    served(test)
+
+
+def test_a_patch_starts_again_when_somebody_came_in_between(served):
+    async def test(api):
+        _, made = await api.post(CM, config_map("a", data={"x": "1"}))
+        key = b"/registry/configmaps/default/a"
+
+        def somebody(_):
+            value = (b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"default","uid":"%s"},"data":{"x":"1","y":"2"}}') % (
+                made["metadata"]["uid"].encode()
+            )
+            api.store.put_now(key, value)
+
+        api.store.before = somebody
+        code, patched = await api.patch(f"{CM}/a", {"data": {"z": "3"}})
+        assert (code, patched["data"]) == (200, {"x": "1", "y": "2", "z": "3"})
+
+    served(test)
+
+
+def test_status_and_spec_are_written_apart(served):
+    async def test(api):
+        path = "/apis/apps/v1/namespaces/default/deployments"
+        template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+        spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+        _, made = await api.post(path, {"metadata": {"name": "d"}, "spec": spec, "status": {"replicas": 9}})
+        assert made["metadata"]["generation"] == 1
+        assert made.get("status", {}).get("replicas", 0) == 0
+        _, told = await api.patch(f"{path}/d/status", {"spec": {"replicas": 7}, "status": {"replicas": 2, "observedGeneration": 1}})
+        assert (told["spec"]["replicas"], told["status"]["replicas"], told["metadata"]["generation"]) == (1, 2, 1)
+        _, changed = await api.patch(f"{path}/d", {"spec": {"replicas": 3}, "status": {"replicas": 8}})
+        assert (changed["spec"]["replicas"], changed["status"]["replicas"], changed["metadata"]["generation"]) == (3, 2, 2)
+        _, scale = await api.get(f"{path}/d/scale")
+        assert (scale["kind"], scale["spec"], scale["status"]) == ("Scale", {"replicas": 3}, {"replicas": 2, "selector": "a=b"})
+        code, scale = await api.patch(f"{path}/d/scale", {"spec": {"replicas": 5}})
+        assert (code, scale["spec"], (await api.get(f"{path}/d"))[1]["spec"]["replicas"]) == (200, {"replicas": 5}, 5)
+        assert (await api.patch(f"{path}/d/scale", {"spec": {"replicas": -1}}))[0] == 422
+
+    served(test)
+
+
+def test_methods_and_paths_that_are_not_there(served):
+    async def test(api):
+        assert (await api.ask("POST", f"{CM}/a", {}))[0] == 405
+        assert (await api.ask("PUT", CM, {}))[0] == 405
+        assert (await api.ask("OPTIONS", CM))[0] == 405
+        assert (await api.get("/api/v1/namespaces/default/nodes"))[0] == 404
+        assert (await api.get("/api/v1/nothing"))[0] == 404
+        assert (await api.get("/apis/none/v1/nothing"))[0] == 404
+        assert (await api.get("/nothing"))[0] == 404
+        assert (await api.post("/api/v1/configmaps", config_map("a")))[0] == 405
+        assert (await api.get(f"{CM}/a/status"))[0] == 404
+
+    served(test)
+
+
+def test_finalizers_hold_an_object(served):
+    async def test(api):
+        await api.post(CM, {"metadata": {"name": "a", "finalizers": ["example.com/x"]}})
+        code, marked = await api.delete(f"{CM}/a")
+        assert (code, marked["metadata"]["deletionGracePeriodSeconds"]) == (200, 0)
+        code, _ = await api.patch(f"{CM}/a", {"metadata": {"finalizers": ["example.com/x", "example.com/y"]}})
+        assert code == 422
+        assert (await api.patch(f"{CM}/a", {"metadata": {"finalizers": None}}))[0] == 200
+        assert (await api.get(f"{CM}/a"))[0] == 404
+
+    served(test)
+
+
+def test_preconditions_of_a_deletion(served):
+    async def test(api):
+        _, made = await api.post(CM, config_map("a"))
+        assert (await api.delete(f"{CM}/a", {"preconditions": {"uid": "other"}}))[0] == 409
+        assert (await api.delete(f"{CM}/a", {"preconditions": {"resourceVersion": "1"}}))[0] == 409
+        assert (await api.delete(f"{CM}/a", {"propagationPolicy": "Sideways"}))[0] == 422
+        assert (await api.delete(f"{CM}/a", {"preconditions": {"uid": made["metadata"]["uid"]}}))[0] == 200
+
+    served(test)
+
+
+def test_a_collection_is_deleted_by_selector(served):
+    async def test(api):
+        for name, label in (("a", "x"), ("b", "x"), ("c", "y")):
+            await api.post(CM, {"metadata": {"name": name, "labels": {"l": label}}})
+        code, gone = await api.delete(f"{CM}?labelSelector=l%3Dx")
+        assert (code, [each["metadata"]["name"] for each in gone["items"]]) == (200, ["a", "b"])
+        assert [each["metadata"]["name"] for each in (await api.get(CM))[1]["items"]] == ["c"]
+
+    served(test)
+
+
+def test_without_the_store_there_is_an_answer_and_no_guess(served):
+    async def test(api):
+        await api.post(CM, config_map("a"))
+        api.store.broken = True
+        code, status = await api.get(f"{CM}/a")
+        assert (code, status["reason"]) == (503, "ServiceUnavailable")
+        assert (await api.get(f"{CM}/a?resourceVersion=0"))[0] == 200
+        assert (await api.get("/readyz"))[0] == 500
+        assert (await api.get("/livez"))[0] == 200
+        api.store.broken = False
+        assert (await api.get("/readyz"))[0] == 200
+
+    served(test)

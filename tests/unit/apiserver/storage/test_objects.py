@@ -1,0 +1,117 @@
+"""Objects in the store: transactions on the revision, and updates that begin with what may be old."""
+
+import asyncio
+
+import pytest
+
+from apiserver.machinery.status import ApiError
+from apiserver.storage.objects import OBJECT_BYTES_MAX, Objects, Removed, Row
+from tests.support.fake_store import FakeStore
+
+PREFIX, KEY = "/registry/configmaps/", "/registry/configmaps/default/a"
+
+
+def thing(value):
+    return {"kind": "ConfigMap", "metadata": {"name": "a", "namespace": "default"}, "data": {"x": value}}
+
+
+def run(test):
+    store = FakeStore()
+    asyncio.run(test(store, Objects(store)))
+
+
+def setting(value):
+    async def change(current):
+        return {**current, "data": {"x": value}}
+
+    return change
+
+
+def test_the_version_is_the_revision_and_is_not_stored():
+    async def test(store, objects):
+        made = await objects.create(PREFIX, KEY, thing("1"))
+        assert made.obj["metadata"]["resourceVersion"] == str(store.revision)
+        assert b"resourceVersion" not in (await store.get(KEY.encode())).kvs[0].value
+        assert await objects.get(PREFIX, KEY) == made
+        assert await objects.create(PREFIX, KEY, thing("2")) is None
+
+    run(test)
+
+
+def test_an_update_that_begins_with_an_old_state_ends_with_the_new_one():
+    async def test(store, objects):
+        old = await objects.create(PREFIX, KEY, thing("1"))
+        await objects.update(PREFIX, KEY, setting("2"))
+        seen = []
+
+        async def change(current):
+            seen.append(current["data"]["x"])
+            return {**current, "data": {**current["data"], "y": "1"}}
+
+        row = await objects.update(PREFIX, KEY, change, old)
+        assert (seen, row.obj["data"]) == (["1", "2"], {"x": "2", "y": "1"})
+
+    run(test)
+
+
+def test_a_refusal_of_an_old_state_is_asked_again():
+    async def test(store, objects):
+        old = await objects.create(PREFIX, KEY, thing("1"))
+        await objects.update(PREFIX, KEY, setting("2"))
+
+        async def only_two(current):
+            if current["data"]["x"] != "2":
+                raise ApiError("Conflict", "not two")
+            return {**current, "data": {"x": "3"}}
+
+        assert (await objects.update(PREFIX, KEY, only_two, old)).obj["data"] == {"x": "3"}
+        with pytest.raises(ApiError):
+            await objects.update(PREFIX, KEY, only_two)
+
+    run(test)
+
+
+def test_nothing_to_do_is_said_of_the_newest_state_alone():
+    async def test(store, objects):
+        old = await objects.create(PREFIX, KEY, thing("1"))
+        await objects.update(PREFIX, KEY, setting("2"))
+
+        async def to_one(current):
+            return current if current["data"]["x"] == "1" else {**current, "data": {"x": "1"}}
+
+        row = await objects.update(PREFIX, KEY, to_one, old)
+        assert row.obj["data"] == {"x": "1"}
+        assert row.revision > old.revision
+        assert (await objects.update(PREFIX, KEY, to_one, row)).revision == row.revision
+
+    run(test)
+
+
+def test_what_is_gone_is_told_to_the_change():
+    async def test(store, objects):
+        made = await objects.create(PREFIX, KEY, thing("1"))
+
+        async def remove(current):
+            return Removed(current)
+
+        gone = await objects.update(PREFIX, KEY, remove, made)
+        assert int(gone.obj["metadata"]["resourceVersion"]) == store.revision > made.revision
+        seen = []
+
+        async def look(current):
+            seen.append(current)
+            return thing("again")
+
+        await objects.update(PREFIX, KEY, look, Row(KEY, made.obj, made.revision))
+        assert seen[-1] is None
+
+    run(test)
+
+
+def test_what_no_store_takes_is_refused():
+    async def test(store, objects):
+        with pytest.raises(ApiError) as refused:
+            await objects.create(PREFIX, KEY, thing("x" * OBJECT_BYTES_MAX))
+        assert refused.value.code == 413
+
+    run(test)
