@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
+from apiserver.filters.audit import Auditor
 from apiserver.filters.inflight import Inflight
 from apiserver.handlers.call import Call
 from apiserver.handlers.deleting import TIME
@@ -50,6 +51,7 @@ class App:
         self.allocators: dict[str, Allocator] = {}
         self.table: Tables | None = None
         """Makes tables of objects; without it clients get the objects, which they take as well."""
+        self.audit: Auditor | None = None
         self.stopping = False
 
     def schemas(self) -> dict[tuple[str, str, str], Object]:
@@ -99,7 +101,9 @@ class App:
             fieldmanager.settle(new, old)
 
     def mark(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
-        """Headers that every answer to this request has."""
+        """Headers that every answer to this request has; an answer that comes in parts begins with it."""
+        if self.audit is not None and not isinstance(response, web.Response):
+            self.audit.started(request, response.status)
         audit_id = request.get(AUDIT_ID)
         if audit_id:
             response.headers["Audit-Id"] = audit_id

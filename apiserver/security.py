@@ -21,6 +21,8 @@ from apiserver.authz.rbac import Rbac
 from apiserver.authz.reviews import AccessReviews
 from apiserver.authz.union import AlwaysAllow, Union
 from apiserver.config import Config, ConfigurationError
+from apiserver.filters import audit_policy
+from apiserver.filters.audit import IMPERSONATOR, Auditor, LogFile
 from apiserver.filters.authenticate import authenticate
 from apiserver.filters.authorize import authorize
 from apiserver.filters.impersonate import impersonate
@@ -53,12 +55,16 @@ class Security:
         except (keys.Unusable, tokens.Unusable, OSError) as error:
             raise ConfigurationError(str(error)) from None
         self._install(issuer, public_keys)
+        self._audit_log = self._audit()
 
     # --- for the chain of filters -------------------------------------------------------------------------------------
 
     async def who(self, request: web.BaseRequest) -> User:
         user = await authenticate(request, self.authenticator)
-        return await impersonate(request.headers, user, self.authorizer)
+        if any(name.lower().startswith("impersonate-") for name in request.headers):
+            request[IMPERSONATOR] = user
+            return await impersonate(request.headers, user, self.authorizer)
+        return user
 
     async def may(self, attributes: Attributes) -> str:
         return await authorize(attributes, self.authorizer)
@@ -108,6 +114,23 @@ class Security:
             anonymous=config.anonymous_auth,
             audiences=config.api_audiences,
         )
+
+    def _audit(self) -> LogFile | None:
+        config = self._config
+        if not config.audit_policy_file or not config.audit_log_path:
+            return None  # as upstream: without a policy nothing is recorded, without a log there is nowhere to
+        try:
+            policy = audit_policy.read(Path(config.audit_policy_file))
+            found = LogFile(config.audit_log_path, config.audit_log_maxsize_mb, config.audit_log_maxbackup)
+        except (audit_policy.Unusable, OSError) as error:
+            raise ConfigurationError(f"--audit-policy-file, --audit-log-path: {error}") from None
+        self._app.audit = Auditor(policy, found.write, self._app.clock)
+        return found
+
+    def close(self) -> None:
+        """After the last request."""
+        if self._audit_log is not None:
+            self._audit_log.close()
 
     # --- what it adds to the app --------------------------------------------------------------------------------------
 

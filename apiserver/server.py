@@ -144,6 +144,8 @@ class Server:
         await self._tasks.close()
         await self.app.caches.close()
         await self.store.close()
+        if self.security is not None:
+            self.security.close()
         log.info("stopped")
 
 

@@ -57,8 +57,12 @@ class Chain:
             told = "Timeout: request did not complete within the allotted timeout"
             response = respond.failure(ApiError("Timeout", told, details={"retryAfterSeconds": 1}))
         except (ConnectionResetError, asyncio.CancelledError):
+            if self._app.audit is not None:
+                self._app.audit.abandoned(request)
             raise
         except Exception as error:
+            if self._app.audit is not None:
+                self._app.audit.failed(request)
             log.exception("a request failed", extra=fields(method=request.method, path=info.path))
             response = respond.failure(ApiError("InternalError", f"Internal error occurred: {type(error).__name__}"))
         if not response.prepared:
@@ -66,24 +70,53 @@ class Chain:
             if self._app.stopping:
                 response.headers["Connection"] = "close"
                 response.force_close()
+        if self._app.audit is not None:
+            self._app.audit.ended(request, response)
         self._app.metrics.request(info, response.status, asyncio.get_running_loop().time() - begun_s, dry_run=bool(query.get("dryRun")))
         return response
 
     async def _served(self, request: web.BaseRequest, info: RequestInfo, query: Query) -> web.StreamResponse:
-        user = await self._authenticate(request)
+        user = await self._known(request, info)
         with self._app.inflight.place(info.verb, info.subresource, exempt=MASTERS in user.groups):
-            await self._authorize(_attributes(user, info, query))
+            await self._admitted(request, _attributes(user, info, query))
             if not info.is_resource:
                 return await self._page(request, info)
             served = self._app.registry.find(info.group, info.version, info.resource)
             if served is None:
                 raise verbs.no_such()
             call = Call(self._app, request, info, query, user, served)
-            response = await verbs.serve(call)
+            try:
+                response = await verbs.serve(call)
+            finally:
+                if self._app.audit is not None:
+                    self._app.audit.annotate(request, call.annotations)
             if not response.prepared:
                 for text in dict.fromkeys(call.warnings):
                     response.headers.add("Warning", respond.warning(text))
             return response
+
+    async def _known(self, request: web.BaseRequest, info: RequestInfo) -> User:
+        audit = self._app.audit
+        try:
+            user = await self._authenticate(request)
+        except ApiError:
+            if audit is not None:
+                audit.unknown(request, info, request[AUDIT_ID])
+            raise
+        if audit is not None:
+            audit.begin(request, info, user, request[AUDIT_ID])
+        return user
+
+    async def _admitted(self, request: web.BaseRequest, attributes: Attributes) -> None:
+        audit = self._app.audit
+        try:
+            reason = await self._authorize(attributes)
+        except ApiError:
+            if audit is not None:
+                audit.forbidden(request, "")
+            raise
+        if audit is not None:
+            audit.allowed(request, reason)
 
     async def _page(self, request: web.BaseRequest, info: RequestInfo) -> web.StreamResponse:
         if request.method not in ("GET", "HEAD"):

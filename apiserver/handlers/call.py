@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from apiserver.filters.audit import BODY
 from apiserver.filters.request_info import Query, RequestInfo
 from apiserver.machinery import fieldmanager
 from apiserver.machinery.resources import Resource
@@ -100,4 +101,7 @@ class Call:
             if size > BODY_BYTES_MAX:
                 raise too_large
             parts.append(part)
-        return b"".join(parts)
+        whole = b"".join(parts)
+        if self.app.audit is not None:
+            self.request[BODY] = whole
+        return whole
