@@ -1,9 +1,9 @@
-"""Names of services and pods: a DNS server on every node (Kubernetes DNS-Based Service Discovery, version 1.1.0).
+"""Cluster DNS: one process on every node answers for the cluster's own names and asks others for the rest.
 
-zone      pure: services, slices of endpoints and pods to answers
-wire      pure: a query's bytes to an answer's bytes
-upstream  questions about other names, passed on to the resolvers of the machine
-server    UDP and TCP
-record    the Service kube-dns, and the slice in which this instance says where it listens
-main      the program
+zone        services, endpoint slices and namespaces to records and answers (the Kubernetes DNS specification 1.1.0): pure
+wire        a question in bytes to an answer in bytes, over a zone: pure
+forward     names that are not ours, from the servers of /etc/resolv.conf
+server      UDP and TCP
+publish     the Service kube-dns, and this process's own EndpointSlice of it
+main        the program
 """

@@ -1,105 +1,125 @@
-"""`python -m agents.dns.main`: the DNS server of one node."""
+"""The name server of a node: `python -m agents.dns.main --kubeconfig ... --listen 172.30.0.11:53 --node-name NODE`."""
 
 import asyncio
-import ipaddress
+import logging
 import random
+import socket
 import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+import time
 from typing import Any
 
-from agents.dns.record import Record
-from agents.dns.server import Dns, listening
-from agents.dns.upstream import Upstream, resolvers
-from agents.dns.zone import SERVICE_NAME, Source, Zone
+from agents.dns.forward import Forwarder, servers_of_file
+from agents.dns.publish import Publisher
+from agents.dns.server import Server
+from agents.dns.zone import SERVICE_NAME, Zone, records_of, service_of
 from agents.kit.backoff import Backoff
 from agents.kit.informer import Informers
 from agents.kit.runner import Agent, Running
-from apiserver.machinery.objects import Object, labels_of, namespace_of
+from apiserver.machinery.objects import Object, key_of, name_of
 from apiserver.machinery.resources import resource
+from keelson.cogs.logs import fields
 from keelson.cogs.tasks import Tasks
 
-METRICS_PORT = 9153
-SERVICES, SLICES, PODS, NAMESPACES = (resource(name) for name in ("services", "endpointslices.discovery.k8s.io", "pods", "namespaces"))
-BY_SERVICE, BY_ADDRESS = "service", "address"
+log = logging.getLogger(__name__)
+
+SERVICES, SLICES, NAMESPACES = resource("services"), resource("endpointslices.discovery.k8s.io"), resource("namespaces")
+BY_SERVICE = "service"
 
 
-def agent() -> Agent:
-    made = Agent("keelson-dns", "Answers for the names of services and pods.", port=METRICS_PORT, tls=False, port_flag="--metrics-port")
-    flags = made.flags
-    flags.text("--listen", "0.0.0.0:53", "address and port of the DNS server, UDP and TCP")
-    flags.text("--cluster-domain", "cluster.local", "the domain of the cluster")
-    flags.text("--cluster-dns", "", "address that the Service kube-dns gets if it is not there yet")
-    flags.text("--node-name", "", "the node this instance serves; without it nothing is published")
-    flags.text("--resolv-conf", "/etc/resolv.conf", "whom other names are asked of")
-    return made
+def main() -> int:
+    agent = Agent("cluster-dns", "Answers for the names of the cluster on one node.", port=9153, tls=False, port_flag="--metrics-port")
+    flags = agent.flags
+    flags.text("--listen", "127.0.0.1:53", "address and port, for UDP and TCP; others are told this address")
+    flags.text("--cluster-domain", "cluster.local", "the zone")
+    flags.text("--cluster-dns", "10.96.0.10", "the address of the Service kube-dns, if it has to be made")
+    flags.text("--node-name", "", "the name of the node; without it the name of this machine")
+    flags.text("--resolv-conf", "/etc/resolv.conf", "whose name servers are asked for other names")
+    flags.list("--upstream", [], "name servers to ask instead, HOST or HOST:PORT")
+    arguments, _ = flags.parse_known_args()
+    host, _, port = arguments.listen.rpartition(":")
+    if not host or not port.isdigit():
+        print(f"cluster-dns: --listen: {arguments.listen!r} is no ADDRESS:PORT", file=sys.stderr)
+        return 2
+    return agent.main(work)
 
 
-def source(informers: Informers) -> Source:
-    """The zone's view of the caches."""
-    services, slices, pods, namespaces = (informers.of(each) for each in (SERVICES, SLICES, PODS, NAMESPACES))
-    services.add_index(BY_ADDRESS, _cluster_addresses)
-    slices.add_index(BY_SERVICE, lambda obj: (f"{namespace_of(obj)}/{labels_of(obj).get(SERVICE_NAME, '')}",))
-    slices.add_index(BY_ADDRESS, lambda obj: {address for each in obj.get("endpoints") or () for address in each.get("addresses") or ()})
-    pods.add_index(BY_ADDRESS, lambda obj: (f"{namespace_of(obj)}/{(obj.get('status') or {}).get('podIP', '')}",))
-    return Source(
-        service=lambda namespace, name: services.get(f"{namespace}/{name}"),
-        slices=lambda namespace, name: slices.by(BY_SERVICE, f"{namespace}/{name}"),
-        namespace_exists=lambda name: namespaces.get(name) is not None,
-        pod_at=lambda namespace, address: bool(pods.by(BY_ADDRESS, f"{namespace}/{address}")),
-        services_at=lambda address: services.by(BY_ADDRESS, address),
-        slices_at=lambda address: slices.by(BY_ADDRESS, address),
-    )
+class Names:
+    """The zone, kept from three informers."""
+
+    def __init__(self, informers: Informers, zone: Zone) -> None:
+        self.zone = zone
+        self._services = informers.of(SERVICES)
+        self._slices = informers.of(SLICES, label_selector=SERVICE_NAME)
+        self._namespaces = informers.of(NAMESPACES)
+        self._slices.add_index(BY_SERVICE, lambda each: (service_of(each),))
+        self._services.handle(add=self._service, update=lambda _, each: self._service(each), delete=self._service)
+        self._slices.handle(add=self._slice, update=self._slice_changed, delete=self._slice)
+        self._namespaces.handle(add=self._namespace, delete=self._namespace)
+
+    async def synced(self) -> None:
+        for informer in (self._services, self._slices, self._namespaces):
+            await informer.synced.wait()
+
+    @property
+    def is_synced(self) -> bool:
+        return all(informer.synced.is_set() for informer in (self._services, self._slices, self._namespaces))
+
+    def _update(self, key: str) -> None:
+        service = self._services.get(key)
+        self.zone.replace(key, records_of(service, self._slices.by(BY_SERVICE, key), self.zone.zone) if service is not None else {})
+
+    def _service(self, service: Object) -> None:
+        self._update(key_of(service))
+
+    def _slice(self, slice_: Object) -> None:
+        if key := service_of(slice_):
+            self._update(key)
+
+    def _slice_changed(self, before: Object, after: Object) -> None:
+        self._slice(before)
+        self._slice(after)
+
+    def _namespace(self, _: Object) -> None:
+        self.zone.namespaces(name_of(each) for each in self._namespaces.all())
 
 
-def _cluster_addresses(service: Object) -> Iterable[str]:
-    spec = service.get("spec") or {}
-    return [each for each in spec.get("clusterIPs") or [spec.get("clusterIP")] if each and each != "None"]
-
-
-def address_of(text: str) -> tuple[str, int]:
-    """Raises ValueError."""
-    host, _, port = text.rpartition(":")
-    return str(ipaddress.ip_address(host.strip("[]"))), int(port)
-
-
-async def serve(running: Running) -> None:
+async def work(running: Running) -> None:
     arguments = running.arguments
-    host, port = address_of(arguments.listen)
-    upstream = Upstream(resolvers(Path(arguments.resolv_conf), besides=arguments.cluster_dns))
-    server = Dns(Zone(source(running.informers), arguments.cluster_domain), upstream)
-    running.pages.readiness["informers"] = lambda: "" if all(each.synced.is_set() for each in running.informers) else "caches are not filled yet"
-    running.pages.metrics.append(lambda: _metrics(server))
-    await running.informers.synced()
-    async with listening(server, host, port) as bound, Tasks("dns") as tasks:
-        if arguments.node_name:
-            record = Record(running.client, arguments.node_name, host, bound, arguments.cluster_dns)
-            tasks.serve("record", record.run(Backoff(random.random, asyncio.get_running_loop().time)))
-        await asyncio.Event().wait()
+    host, _, port_text = arguments.listen.rpartition(":")
+    host = host.strip("[]")
+    node = arguments.node_name or socket.gethostname().lower()
+    names = Names(running.informers, Zone(arguments.cluster_domain, serial=int(time.time())))
+    upstream = arguments.upstream or servers_of_file(arguments.resolv_conf, (host, arguments.cluster_dns))
+    forwarder = Forwarder(upstream)
+    server = Server(names.zone, forwarder)
+    running.pages.readiness["synced"] = lambda: "" if names.is_synced else "the names are not there yet"
+    running.pages.metrics.append(lambda: _metrics(server, forwarder))
+    await names.synced()
+    port = await server.open(host, int(port_text))
+    log.info("serving names", extra=fields(listen=f"{host}:{port}", zone=names.zone.zone, upstream=",".join(upstream)))
+    publisher = Publisher(running.client, node, host, port, arguments.cluster_dns)
+    try:
+        async with Tasks("dns") as tasks:
+            tasks.serve("publish", publisher.run(Backoff(random.Random().random, asyncio.get_running_loop().time)))
+    finally:
+        await publisher.withdraw()
+        await server.close()
 
 
-def _metrics(server: Dns) -> Iterable[Any]:
+def _metrics(server: Server, forwarder: Forwarder) -> list[Any]:
     from prometheus_client.metrics_core import CounterMetricFamily
 
-    requests = CounterMetricFamily("coredns_dns_requests", "Questions.", labels=["proto", "type"])
-    for (protocol, kind), number in server.counts.requests.items():
-        requests.add_metric([protocol, kind], float(number))
-    responses = CounterMetricFamily("coredns_dns_responses", "Answers.", labels=["rcode"])
-    for code, number in server.counts.responses.items():
-        responses.add_metric([code], float(number))
-    dropped = CounterMetricFamily("coredns_dns_dropped", "Packets that are no questions.")
-    dropped.add_metric([], float(server.counts.dropped))
-    return requests, responses, dropped
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    made = agent()
-    try:
-        address_of(made.flags.parse_args(argv).listen)
-    except ValueError as error:
-        print(f"keelson-dns: --listen: {error}: IP:PORT is expected", file=sys.stderr)
-        return 2
-    return made.main(serve, argv)
+    found = []
+    for name, about, value in (
+        ("coredns_dns_requests", "Questions that came.", server.questions),
+        ("cluster_dns_malformed", "Messages that were no question.", server.malformed),
+        ("coredns_forward_requests", "Questions asked of other servers.", forwarder.asked),
+        ("cluster_dns_forward_failed", "Questions that no other server answered.", forwarder.failed),
+    ):
+        family = CounterMetricFamily(name, about)
+        family.add_metric([], float(value))
+        found.append(family)
+    return found
 
 
 if __name__ == "__main__":

@@ -1,137 +1,127 @@
-"""The ports: UDP and TCP on one address. Each packet is answered on its own; a client that sends garbage hears nothing."""
+"""DNS over UDP and TCP at one address."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from time import perf_counter
-from typing import cast
-
-import dns.message
-import dns.rcode
+import struct
+from contextlib import suppress
+from typing import Any
 
 from agents.dns import wire
-from agents.dns.upstream import Upstream
-from agents.dns.wire import Elsewhere
+from agents.dns.forward import Forwarder
 from agents.dns.zone import Zone
 from keelson.cogs.tasks import TaskSet
 
 log = logging.getLogger(__name__)
 
-TCP_IDLE_S = 10.0
-TCP_CONNECTIONS_MAX = 500
-TCP_BYTES_MAX = 65535
+IDLE_S = 10.0
+"""A connection on which nothing is asked for so long ends."""
+CONNECTIONS_MAX = 500
+PENDING_MAX = 2000
+"""Datagrams whose answer must be asked for elsewhere; more are dropped, and their clients ask again."""
 
 
-class Counts:
-    """What /metrics tells, under CoreDNS' names."""
+class Server:
+    """Answers from `zone`, and through `forwarder` for names that are not ours."""
 
-    def __init__(self) -> None:
-        self.requests: dict[tuple[str, str], int] = {}
-        self.responses: dict[str, int] = {}
-        self.seconds = 0.0
-        self.dropped = 0
+    def __init__(self, zone: Zone, forwarder: Forwarder) -> None:
+        self._zone, self._forwarder = zone, forwarder
+        self._tasks = TaskSet("dns")
+        self._tcp: asyncio.Server | None = None
+        self._udp: asyncio.DatagramTransport | None = None
+        self._connections: set[asyncio.StreamWriter] = set()
+        self.questions = 0
+        self.malformed = 0
 
-    def note(self, protocol: str, kind: str, code: str, took_s: float) -> None:
-        self.requests[protocol, kind] = self.requests.get((protocol, kind), 0) + 1
-        self.responses[code] = self.responses.get(code, 0) + 1
-        self.seconds += took_s
-
-
-class Dns:
-    """`serial` tells the version of what we know, for the SOA."""
-
-    def __init__(self, zone: Zone, upstream: Upstream) -> None:
-        self.zone = zone
-        self.upstream = upstream
-        self.counts = Counts()
-        self.serial = 1
-
-    def answer_at_once(self, query: dns.message.Message) -> dns.message.Message | None:
-        """The answer if we have it ourselves; None if others must be asked."""
+    async def open(self, host: str, port: int) -> int:
+        """The port: the same for both protocols, also if 0 was asked for. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        self._tcp = await asyncio.start_server(self._connection, host, port)
+        port = self._tcp.sockets[0].getsockname()[1]
         try:
-            return wire.answer(query, self.zone, self.serial)
-        except Elsewhere:
-            return None
+            self._udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=(host, port))
+        except BaseException:
+            self._tcp.close()
+            raise
+        return port
 
-    async def answer(self, packet: bytes, tcp: bool) -> bytes | None:
-        """The answer's bytes; None for what deserves none."""
-        began_s = perf_counter()
-        query = wire.parsed(packet)
-        if query is None:
-            self.counts.dropped += 1
-            return None
-        limit = TCP_BYTES_MAX if tcp else wire.size_max(query)
+    async def close(self) -> None:
+        if self._udp is not None:
+            self._udp.close()
+        if self._tcp is not None:
+            self._tcp.close()
+        for writer in list(self._connections):
+            writer.close()
+        await self._tasks.close()
+
+    def at_once(self, data: bytes, *, tcp: bool) -> bytes | wire.Question | None:
+        """The answer, or the question if others must be asked, or None if there is nothing to say."""
+        self.questions += 1
+        question = wire.parse(data, tcp=tcp)
+        if not isinstance(question, wire.Question):
+            self.malformed += 1
+            return question
+        if not self._zone.is_ours(question.name):
+            return question
+        answer = self._zone.answer(question.name, question.type)
+        return question if answer.follow else wire.reply(question, self._zone, answer)
+
+    async def asked(self, question: wire.Question, *, tcp: bool) -> bytes:
+        """The answer to a question that `at_once` left open."""
+        if not self._zone.is_ours(question.name):
+            return await self._forwarder.ask(question, tcp=tcp)
+        # An external name: our CNAME, and what it leads to.
+        answer = self._zone.answer(question.name, question.type)
+        there = await self._forwarder.ask(wire.renamed(question, answer.follow), tcp=tcp)
+        return wire.reply_with(question, answer, there)
+
+    def datagram(self, data: bytes, client: Any) -> None:
+        said = self.at_once(data, tcp=False)
+        if isinstance(said, bytes):
+            self._say(said, client)
+        elif said is not None and len(self._tasks) < PENDING_MAX:
+            self._tasks.start("forward", self._later(said, client))
+
+    async def _later(self, question: wire.Question, client: Any) -> None:
+        self._say(await self.asked(question, tcp=False), client)
+
+    def _say(self, data: bytes, client: Any) -> None:
+        if self._udp is not None and not self._udp.is_closing():
+            self._udp.sendto(data, client)
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._connections) >= CONNECTIONS_MAX:
+            writer.close()
+            return
+        self._connections.add(writer)
         try:
-            made = self.answer_at_once(query)
-            if made is not None:
-                code, told = made.rcode(), wire.to_wire(made, limit)
-            else:
-                asked = await self.upstream.ask(packet, tcp)
-                code = dns.rcode.SERVFAIL if asked is None else dns.rcode.Rcode(asked[3] & 15)
-                told = wire.failure(query, dns.rcode.SERVFAIL) if asked is None else asked
-        except Exception:
-            log.exception("a question could not be answered for a reason of our own")
-            code, told = dns.rcode.SERVFAIL, wire.failure(query, dns.rcode.SERVFAIL)
-        kind = dns.rdatatype.to_text(query.question[0].rdtype)
-        self.counts.note("tcp" if tcp else "udp", kind, dns.rcode.to_text(code), perf_counter() - began_s)
-        return told
-
-
-class _Udp(asyncio.DatagramProtocol):
-    def __init__(self, server: Dns, under_way: TaskSet) -> None:
-        self._server, self._under_way = server, under_way
-        self._transport: asyncio.DatagramTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.DatagramTransport, transport)
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self._under_way.start("query", self._answer(data, addr))
-
-    async def _answer(self, data: bytes, addr: tuple[str, int]) -> None:
-        told = await self._server.answer(data, tcp=False)
-        if told is not None and self._transport is not None and not self._transport.is_closing():
-            self._transport.sendto(told, addr)
-
-
-@asynccontextmanager
-async def listening(server: Dns, host: str, port: int) -> AsyncIterator[int]:
-    """Both ports open, on the number it gives (`port` 0: any). Raises OSError."""
-    loop = asyncio.get_running_loop()
-    under_way = TaskSet("dns")
-    connections = 0
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal connections
-        connections += 1
-        try:
-            if connections <= TCP_CONNECTIONS_MAX:
-                await _conversation(server, reader, writer)
+            with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+                while True:
+                    async with asyncio.timeout(IDLE_S):
+                        (length,) = struct.unpack(">H", await reader.readexactly(2))
+                        data = await reader.readexactly(length)
+                    said = self.at_once(data, tcp=True)
+                    if isinstance(said, wire.Question):
+                        said = await self.asked(said, tcp=True)
+                    if said is None:
+                        return
+                    writer.write(struct.pack(">H", len(said)) + said)
+                    async with asyncio.timeout(IDLE_S):
+                        await writer.drain()
         finally:
-            connections -= 1
+            self._connections.discard(writer)
             writer.close()
 
-    tcp = await asyncio.start_server(serve, host, port)
-    port = tcp.sockets[0].getsockname()[1]
-    transport, _ = await loop.create_datagram_endpoint(lambda: _Udp(server, under_way), local_addr=(host, port))
-    try:
-        async with tcp:
-            yield port
-    finally:
-        transport.close()
-        await under_way.close()
 
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, server: Server) -> None:
+        self._server = server
 
-async def _conversation(server: Dns, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
-        while True:
-            async with asyncio.timeout(TCP_IDLE_S):
-                size = int.from_bytes(await reader.readexactly(2))
-                packet = await reader.readexactly(size)
-            told = await server.answer(packet, tcp=True)
-            if told is None:
-                return
-            writer.write(len(told).to_bytes(2) + told)
-            await writer.drain()
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        try:
+            self._server.datagram(data, addr)
+        except Exception:
+            # One datagram must never end the service for all others.
+            log.exception("a datagram could not be answered")
+
+    def error_received(self, exc: Exception) -> None:
+        """A client that is gone before its answer."""

@@ -1,226 +1,236 @@
-"""From services, slices of endpoints and pods to answers: the schema of kubernetes/dns, docs/specification.md, version 1.1.0.
+"""The names of a cluster, and what is answered for each (github.com/kubernetes/dns, docs/specification.md, version 1.1.0). Pure.
 
-    SERVICE.NAMESPACE.svc.DOMAIN               A or AAAA of the cluster address, or of every ready endpoint of a headless service
-    HOST.SERVICE.NAMESPACE.svc.DOMAIN          of an endpoint with a host name
-    _PORT._PROTOCOL.SERVICE.NAMESPACE.svc...   SRV
-    1-2-3-4.NAMESPACE.pod.DOMAIN               A of that address, for pods there are
-    4.3.2.1.in-addr.arpa                       PTR
+    SERVICE.NAMESPACE.svc.ZONE                  A, AAAA: the cluster's address, or every ready endpoint of a headless service; CNAME: an external name
+    _PORT._PROTOCOL.SERVICE.NAMESPACE.svc.ZONE  SRV
+    HOST.SERVICE.NAMESPACE.svc.ZONE             A, AAAA of one endpoint of a headless service
+    1-2-3-4.NAMESPACE.pod.ZONE                  A of any pod's address
+    4.3.2.1.in-addr.arpa                        PTR
+    dns-version.ZONE                            TXT
 
-A name that exists without records of the type asked is "no data"; one that does not exist is NXDOMAIN: resolvers go on with their next search domain
-only after the latter.
+Names are lower case without a dot at the end. Records are text as in a zone file.
 """
 
-import ipaddress
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+from ipaddress import ip_address
 
 from msgspec import Struct
 
 from apiserver.machinery.objects import Object, labels_of, name_of, namespace_of
 
-TTL_S = 5
-"""As CoreDNS' kubernetes plugin: short, because endpoints move."""
 VERSION = "1.1.0"
-PRIORITY, WEIGHT = 0, 100
+TTL_S = 5
 SERVICE_NAME = "kubernetes.io/service-name"
 
-
-class Records(Struct, frozen=True):
-    """What a name has: texts of records by type. `exists` with nothing of the type asked is "no data"."""
-
-    exists: bool
-    values: tuple[str, ...] = ()
-    extra: tuple[tuple[str, str, str], ...] = ()
-    """Further records worth sending along: name, type, text."""
+Records = Mapping[str, Mapping[str, tuple[str, ...]]]
+"""By name, then by type."""
 
 
-NOTHING = Records(False)
+class Code(IntEnum):
+    NOERROR = 0
+    NXDOMAIN = 3
 
 
-class Source(Struct, frozen=True):
-    """Where objects come from: an informer's caches, or a test's lists."""
+class Answer(Struct, frozen=True):
+    """`records` are (name, type, text). Without records the authority section says so with the zone's SOA."""
 
-    service: Callable[[str, str], Object | None]
-    """By namespace and name."""
-    slices: Callable[[str, str], Iterable[Object]]
-    """Of a service, by namespace and name."""
-    namespace_exists: Callable[[str], bool]
-    pod_at: Callable[[str, str], bool]
-    """Whether a pod of that namespace has that address."""
-    services_at: Callable[[str], Iterable[Object]]
-    """By cluster address."""
-    slices_at: Callable[[str], Iterable[Object]]
-    """Slices that have an endpoint at that address."""
+    code: Code
+    records: tuple[tuple[str, str, str], ...] = ()
+    follow: str = ""
+    """A name outside the zone that a CNAME leads to: whoever forwards may ask for it."""
 
 
-class Endpoint(Struct, frozen=True):
-    address: str
-    host: str
+def records_of(service: Object, slices: Iterable[Object], zone: str) -> dict[str, dict[str, tuple[str, ...]]]:
+    """What one service adds to the zone."""
+    spec = service.get("spec") or {}
+    base = f"{name_of(service)}.{namespace_of(service)}.svc.{zone}"
+    found = _Made()
+    if spec.get("type") == "ExternalName":
+        if spec.get("externalName"):
+            found.add(base, "CNAME", f"{spec['externalName'].rstrip('.')}.")
+    elif spec.get("clusterIP") == "None":
+        _headless(found, base, slices)
+    elif spec.get("clusterIP"):
+        for address in spec.get("clusterIPs") or [spec["clusterIP"]]:
+            found.add(base, _type(address), address)
+            found.add(reverse(address), "PTR", f"{base}.")
+        for port in spec.get("ports") or ():
+            if port.get("name"):
+                found.add(_service_name(port, base), "SRV", f"0 100 {port['port']} {base}.")
+    return found.records()
 
 
-class Zone:
-    """`domain` without dots at its ends: cluster.local."""
-
-    def __init__(self, source: Source, domain: str = "cluster.local") -> None:
-        self.source = source
-        self.domain = domain.strip(".").lower()
-
-    def answers_for(self, name: str) -> bool:
-        """Whether we are the ones to ask; names without a trailing dot, in lower case."""
-        return name == self.domain or name.endswith("." + self.domain)
-
-    def look_up(self, name: str, kind: str) -> Records:
-        """`name` must be one that `answers_for`; `kind` is A, AAAA, SRV, CNAME, TXT or any other."""
-        labels = name.removesuffix(self.domain).rstrip(".").split(".") if name != self.domain else []
-        match labels:
-            case []:
-                return Records(True)
-            case ["dns-version"]:
-                return Records(True, (f'"{VERSION}"',) if kind == "TXT" else ())
-            case [*_, "svc"]:
-                return self._service(labels[:-1], kind)
-            case [*_, "pod"]:
-                return self._pod(labels[:-1], kind)
-        return NOTHING
-
-    # --- services -----------------------------------------------------------------------------------------------------
-
-    def _service(self, labels: list[str], kind: str) -> Records:
-        if not labels:
-            return Records(True)
-        namespace = labels[-1]
-        if len(labels) == 1:
-            return Records(self.source.namespace_exists(namespace))
-        service = self.source.service(namespace, labels[-2])
-        if service is None:
-            return NOTHING
-        below = labels[:-2]
-        if service["spec"].get("type") == "ExternalName":
-            target = str(service["spec"].get("externalName", "")).rstrip(".") + "."
-            return Records(True, (target,)) if not below else NOTHING
-        match below:
-            case []:
-                return Records(True, tuple(_of_kind(self._addresses(service), kind)) or self._any_port(service, kind))
-            case [port, protocol] if port.startswith("_") and protocol in ("_tcp", "_udp", "_sctp"):
-                return self._port(service, port[1:], protocol[1:].upper(), kind)
-            case [protocol] if protocol in ("_tcp", "_udp", "_sctp"):
-                return Records(any(str(each.get("protocol", "TCP")) == protocol[1:].upper() for each in service["spec"].get("ports") or ()))
-            case [host]:
-                found = [each.address for each in self._endpoints(service) if each.host == host] if _is_headless(service) else []
-                return Records(bool(found), tuple(_of_kind(found, kind)))
-        return NOTHING
-
-    def _addresses(self, service: Object) -> list[str]:
-        if _is_headless(service):
-            return list(dict.fromkeys(each.address for each in self._endpoints(service)))
-        spec = service["spec"]
-        return [each for each in spec.get("clusterIPs") or [spec.get("clusterIP")] if each]
-
-    def _any_port(self, service: Object, kind: str) -> tuple[str, ...]:
-        """SRV of a service's own name: all of its named ports, as CoreDNS answers."""
-        if kind != "SRV":
-            return ()
-        return tuple(text for port in service["spec"].get("ports") or () for text in self._targets(service, port))
-
-    def _port(self, service: Object, name: str, protocol: str, kind: str) -> Records:
-        ports = [
-            each
-            for each in service["spec"].get("ports") or ()
-            if str(each.get("name", "")).lower() == name and each.get("protocol", "TCP") == protocol
-        ]
-        if not ports:
-            return NOTHING
-        if kind != "SRV":
-            return Records(True)
-        texts = tuple(text for port in ports for text in self._targets(service, port))
-        extra = tuple(
-            (text.rsplit(" ", 1)[1], _kind_of(address), address) for text, address in zip(texts, self._target_addresses(service), strict=False)
-        )
-        return Records(bool(texts), texts, extra)
-
-    def _targets(self, service: Object, port: Object) -> Iterator[str]:
-        own = f"{name_of(service)}.{namespace_of(service)}.svc.{self.domain}."
-        if not _is_headless(service):
-            yield f"{PRIORITY} {WEIGHT} {port['port']} {own}"
-            return
-        endpoints = self._endpoints(service)
-        share = max(WEIGHT // max(len(endpoints), 1), 1)
-        numbers = {
-            each.get("port")
-            for part in self.source.slices(namespace_of(service), name_of(service))
-            for each in part.get("ports") or ()
-            if (each.get("name") or "") == (port.get("name") or "")
-        }
-        for number in sorted(each for each in numbers if each):
-            for endpoint in endpoints:
-                yield f"{PRIORITY} {share} {number} {endpoint.host}.{own}"
-
-    def _target_addresses(self, service: Object) -> list[str]:
-        return [each.address for each in self._endpoints(service)] if _is_headless(service) else self._addresses(service)[:1]
-
-    def _endpoints(self, service: Object) -> list[Endpoint]:
-        """The ready ones (all, if the service publishes those that are not), each with its host name, or one made of its address."""
-        everybody = bool(service["spec"].get("publishNotReadyAddresses"))
-        found: dict[str, Endpoint] = {}
-        for part in self.source.slices(namespace_of(service), name_of(service)):
-            for endpoint in part.get("endpoints") or ():
-                ready = (endpoint.get("conditions") or {}).get("ready")
-                if ready is False and not everybody:
-                    continue
-                for address in endpoint.get("addresses") or ():
-                    found[address] = Endpoint(address, str(endpoint.get("hostname") or "").lower() or _dashed(address))
-        return [found[address] for address in sorted(found)]
-
-    # --- pods and addresses -------------------------------------------------------------------------------------------
-
-    def _pod(self, labels: list[str], kind: str) -> Records:
-        match labels:
-            case []:
-                return Records(True)
-            case [namespace]:
-                return Records(self.source.namespace_exists(namespace))
-            case [dashed, namespace]:
-                address = _undashed(dashed)
-                if address and self.source.pod_at(namespace, address):
-                    return Records(True, tuple(_of_kind([address], kind)))
-        return NOTHING
-
-    def reverse(self, address: str) -> tuple[str, ...]:
-        """Names of an address (PTR); empty if it is none of ours."""
-        names = [f"{name_of(service)}.{namespace_of(service)}.svc.{self.domain}." for service in self.source.services_at(address)]
-        for part in self.source.slices_at(address):
-            service_name = labels_of(part).get(SERVICE_NAME)
-            for endpoint in part.get("endpoints") or ():
-                if service_name and address in (endpoint.get("addresses") or ()):
-                    host = str(endpoint.get("hostname") or "") or _dashed(address)
-                    names.append(f"{host}.{service_name}.{namespace_of(part)}.svc.{self.domain}.")
-        return tuple(dict.fromkeys(names))
+def _headless(found: "_Made", base: str, slices: Iterable[Object]) -> None:
+    for slice_ in slices:
+        if slice_.get("addressType") == "FQDN":
+            continue
+        for endpoint in slice_.get("endpoints") or ():
+            if (endpoint.get("conditions") or {}).get("ready") is False:
+                continue
+            for address in endpoint.get("addresses") or ():
+                host = f"{endpoint.get('hostname') or dashed(address)}.{base}"
+                found.add(base, _type(address), address)
+                found.add(host, _type(address), address)
+                if endpoint.get("hostname"):
+                    found.add(reverse(address), "PTR", f"{host}.")
+                for port in slice_.get("ports") or ():
+                    if port.get("name") and port.get("port"):
+                        found.add(_service_name(port, base), "SRV", f"0 100 {port['port']} {host}.")
 
 
-def is_alias(records: Records) -> bool:
-    """Whether the values name another name: ExternalName services."""
-    return bool(records.values) and records.values[0].endswith(".") and " " not in records.values[0]
-
-
-def _is_headless(service: Object) -> bool:
-    return service["spec"].get("clusterIP") in (None, "", "None")
-
-
-def _of_kind(addresses: Iterable[str], kind: str) -> Iterator[str]:
-    return (address for address in addresses if _kind_of(address) == kind)
-
-
-def _kind_of(address: str) -> str:
-    return "AAAA" if ":" in address else "A"
-
-
-def _dashed(address: str) -> str:
+def dashed(address: str) -> str:
+    """What an endpoint without a host name is called."""
     return address.replace(".", "-").replace(":", "-")
 
 
-def _undashed(text: str) -> str:
+def undashed(label: str) -> str | None:
+    """The address that a label spells, if it spells one."""
     for separator in (".", ":"):
         try:
-            return str(ipaddress.ip_address(text.replace("-", separator)))
+            return str(ip_address(label.replace("-", separator)))
         except ValueError:
             continue
-    return ""
+    return None
+
+
+def reverse(address: str) -> str:
+    return ip_address(address).reverse_pointer
+
+
+def service_of(slice_: Object) -> str:
+    name = labels_of(slice_).get(SERVICE_NAME, "")
+    return f"{namespace_of(slice_)}/{name}" if name else ""
+
+
+class Zone:
+    """All records, by whom they come from; a change of one service costs as much as its own records."""
+
+    def __init__(self, zone: str, serial: int = 1) -> None:
+        self.zone = zone.strip(".").lower()
+        self.serial = serial
+        """Grows with every change: resolvers and tests see that something has changed."""
+        self._owned: dict[str, Records] = {}
+        self._names: dict[str, dict[str, Counter[str]]] = {}
+        self._below: Counter[str] = Counter()
+        """How many names stand under each: those that have records themselves and those between (RFC 8020)."""
+        self._namespaces: set[str] = set()
+        self._put(self._fixed())
+
+    @property
+    def soa(self) -> str:
+        return f"ns.dns.{self.zone}. hostmaster.{self.zone}. {self.serial} 7200 1800 86400 {TTL_S}"
+
+    def replace(self, owner: str, records: Records) -> bool:
+        """The records of one service become these. Whether anything changed."""
+        before = self._owned.get(owner, {})
+        if before == records:
+            return False
+        self._take(before)
+        self._put(records)
+        if records:
+            self._owned[owner] = records
+        else:
+            self._owned.pop(owner, None)
+        self.serial += 1
+        return True
+
+    def namespaces(self, names: Iterable[str]) -> None:
+        self._namespaces = set(names)
+
+    def is_ours(self, name: str) -> bool:
+        """Whether nobody else may be asked: names of the zone, and addresses that we know."""
+        return name == self.zone or name.endswith(f".{self.zone}") or name in self._names
+
+    def answer(self, name: str, type_: str) -> Answer:
+        """For a name that `is_ours`. `type_` is a mnemonic; ANY gives what there is."""
+        found = self._names.get(name) or self._computed(name)
+        if found is None:
+            between = self._below[name] > 0 or name in self._between()
+            return Answer(Code.NOERROR if between else Code.NXDOMAIN)
+        if name == self.zone and type_ == "SOA":
+            return Answer(Code.NOERROR, ((name, "SOA", self.soa),))
+        if "CNAME" in found and type_ not in ("CNAME", "ANY"):
+            return self._followed(name, next(iter(found["CNAME"])), type_)
+        types = sorted(found) if type_ == "ANY" else [type_]
+        return Answer(Code.NOERROR, tuple((name, each, text) for each in types for text in found.get(each, ())))
+
+    def additional(self, answer: Answer) -> tuple[tuple[str, str, str], ...]:
+        """The addresses of what SRV records name: clients ask for them next."""
+        hosts = dict.fromkeys(text.rpartition(" ")[2].rstrip(".") for _, type_, text in answer.records if type_ == "SRV")
+        return tuple((host, type_, text) for host in hosts for type_ in ("A", "AAAA") for text in self._names.get(host, {}).get(type_, ()))
+
+    # --- parts ------------------------------------------------------------------------------------------------------------
+
+    def _followed(self, name: str, target: str, type_: str) -> Answer:
+        """A CNAME and what it leads to, if that is ours (one step: who builds chains asks again)."""
+        there = target.rstrip(".").lower()
+        own: tuple[tuple[str, str, str], ...] = ((name, "CNAME", target),)
+        if not self.is_ours(there):
+            return Answer(Code.NOERROR, own, follow=there)
+        found = self._names.get(there, {})
+        return Answer(Code.NOERROR, own + tuple((there, type_, text) for text in found.get(type_, ())))
+
+    def _computed(self, name: str) -> dict[str, Counter[str]] | None:
+        """Names of pods: the address stands in the name, and is not looked for (CoreDNS' `pods insecure`)."""
+        head, found, rest = name.partition(".")
+        namespace, pod, zone = rest.partition(".pod.")
+        if not found or not pod or zone != self.zone or namespace not in self._namespaces:
+            return None
+        address = undashed(head)
+        return {_type(address): Counter([address])} if address else None
+
+    def _between(self) -> set[str]:
+        return {f"svc.{self.zone}", f"pod.{self.zone}", *(f"{each}.{kind}.{self.zone}" for each in self._namespaces for kind in ("svc", "pod"))}
+
+    def _fixed(self) -> Records:
+        return {
+            self.zone: {"NS": (f"ns.dns.{self.zone}.",)},
+            f"dns-version.{self.zone}": {"TXT": (f'"{VERSION}"',)},
+        }
+
+    def _put(self, records: Records) -> None:
+        for name, types in records.items():
+            new = name not in self._names
+            there = self._names.setdefault(name, {})
+            for type_, texts in types.items():
+                there.setdefault(type_, Counter()).update(texts)
+            if new:
+                self._below.update(_parents(name))
+
+    def _take(self, records: Records) -> None:
+        for name, types in records.items():
+            there = self._names[name]
+            for type_, texts in types.items():
+                there[type_] -= Counter(texts)
+                if not there[type_]:
+                    del there[type_]
+            if not there:
+                del self._names[name]
+                self._below.subtract(_parents(name))
+
+
+def _parents(name: str) -> list[str]:
+    labels = name.split(".")
+    return [".".join(labels[number:]) for number in range(1, len(labels))]
+
+
+def _type(address: str) -> str:
+    return "AAAA" if ":" in address else "A"
+
+
+def _service_name(port: Object, base: str) -> str:
+    return f"_{port['name']}._{(port.get('protocol') or 'TCP').lower()}.{base}".lower()
+
+
+class _Made:
+    """Records as they are found; each text once under a name."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[str, dict[str, None]]] = {}
+
+    def add(self, name: str, type_: str, text: str) -> None:
+        self._found.setdefault(name.lower(), {}).setdefault(type_, {})[text] = None
+
+    def records(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        return {name: {type_: tuple(sorted(texts)) for type_, texts in types.items()} for name, types in self._found.items()}

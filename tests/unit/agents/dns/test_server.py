@@ -1,102 +1,116 @@
-"""Questions over real UDP and TCP on loopback; packets that are no questions."""
+"""The server over real sockets on loopback: both protocols, other servers' names, and hostile datagrams in between."""
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
+import struct
 
 import dns.asyncquery
-import dns.flags
 import dns.message
 import dns.rcode
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from agents.dns import wire
-from agents.dns.server import Dns, listening
-from agents.dns.upstream import Upstream, resolvers
-from tests.unit.agents.dns.world import endpoint, part, service, zone
-
-HOST = "127.0.0.1"
+from agents.dns.forward import Forwarder, servers_of
+from agents.dns.server import Server
+from agents.dns.zone import Zone, records_of
+from tests.unit.agents.dns.test_wire import big
+from tests.unit.agents.dns.test_zone import DOMAIN, service, zone
 
 
-def serve(body: Callable[[int, Dns], Awaitable[None]], upstream: Upstream | None = None) -> None:
-    async def run() -> None:
-        server = Dns(zone(), upstream or Upstream(()))
-        async with listening(server, HOST, 0) as port:
-            await body(port, server)
+def upstream():
+    """A server that knows outside.example."""
+    made = Zone("outside.example")
+    made.replace("x", {"db.outside.example": {"A": ("192.0.2.5",)}})
+    return Server(made, Forwarder([]))
+
+
+def scene(play, there):
+    """Runs `play(ask, server, port)` against a server for `there`, which forwards to `upstream`."""
+
+    async def run():
+        other = upstream()
+        other_port = await other.open("127.0.0.1", 0)
+        server = Server(there, Forwarder([f"127.0.0.1:{other_port}"]))
+        port = await server.open("127.0.0.1", 0)
+
+        async def ask(name, type_="A", tcp=False):
+            query = dns.message.make_query(name, type_)
+            return await (dns.asyncquery.tcp if tcp else dns.asyncquery.udp)(query, "127.0.0.1", timeout=3, port=port)
+
+        try:
+            await asyncio.wait_for(play(ask, server, port), 10)
+        finally:
+            await server.close()
+            await other.close()
 
     asyncio.run(run())
 
 
-def test_udp_and_tcp_give_the_same() -> None:
-    async def body(port: int, server: Dns) -> None:
-        query = dns.message.make_query("web.shop.svc.cluster.local.", "A")
-        for ask in (dns.asyncquery.udp, dns.asyncquery.tcp):
-            told = await ask(query, HOST, port=port, timeout=5)
-            assert [str(each) for each in told.answer[0]] == ["10.96.0.7"]
-            assert told.answer[0].ttl == 5
-            assert told.flags & dns.flags.AA
-        assert server.counts.requests == {("udp", "A"): 1, ("tcp", "A"): 1}
+def test_both_protocols_answer():
+    async def play(ask, server, port):
+        for tcp in (False, True):
+            assert (await ask(f"s.d.svc.{DOMAIN}", tcp=tcp)).answer[0][0].to_text() == "10.96.0.7"
+        assert len((await ask(f"h.d.svc.{DOMAIN}", tcp=True)).answer) == 0
 
-    serve(body)
+    scene(play, zone(service()))
 
 
-def test_denials_carry_the_start_of_authority() -> None:
-    async def body(port: int, server: Dns) -> None:
-        for name, code in (("nobody.shop.svc.cluster.local.", dns.rcode.NXDOMAIN), ("shop.svc.cluster.local.", dns.rcode.NOERROR)):
-            told = await dns.asyncquery.udp(dns.message.make_query(name, "A"), HOST, port=port, timeout=5)
-            assert told.rcode() == code
-            assert told.answer == []
-            assert "SOA" in str(told.authority[0])
+def test_a_cut_answer_is_whole_over_tcp():
+    async def play(ask, server, port):
+        assert (await ask(f"h.d.svc.{DOMAIN}")).flags & 0x0200
+        assert len((await ask(f"h.d.svc.{DOMAIN}", tcp=True)).answer[0]) == 200
 
-    serve(body)
+    scene(play, big())
 
 
-def test_other_names_are_asked_of_others_and_fail_without_them() -> None:
-    async def body(port: int, server: Dns) -> None:
-        async with listening(Dns(zone(), Upstream((HOST,), port)), HOST, 0) as front:
-            # The second server knows the zone's reverse names only by way of the first.
-            told = await dns.asyncquery.udp(dns.message.make_query("example.org.", "A"), HOST, port=front, timeout=5)
-        assert told.rcode() == dns.rcode.SERVFAIL
+def test_other_names_are_asked_of_others():
+    async def play(ask, server, port):
+        for tcp in (False, True):
+            assert (await ask("db.outside.example", tcp=tcp)).answer[0][0].to_text() == "192.0.2.5"
+            assert (await ask("nothing.outside.example", tcp=tcp)).rcode() == dns.rcode.NXDOMAIN
+        assert (await ask("nobody.knows")).rcode() == dns.rcode.SERVFAIL
 
-    serve(body)
-
-
-def test_an_answer_that_does_not_fit_is_cut_and_whole_over_tcp(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.unit.agents.dns import world
-
-    many = part("big", [endpoint(f"10.244.{number}.2") for number in range(100)])
-    monkeypatch.setattr(world, "SLICES", [*world.SLICES, many])
-    monkeypatch.setattr(world, "SERVICES", [*world.SERVICES, service("big", clusterIP="None")])
-
-    async def body(port: int, server: Dns) -> None:
-        query = dns.message.make_query("big.shop.svc.cluster.local.", "A")
-        cut = await dns.asyncquery.udp(query, HOST, port=port, timeout=5)
-        assert cut.flags & dns.flags.TC
-        whole = await dns.asyncquery.tcp(query, HOST, port=port, timeout=5)
-        assert len(whole.answer[0]) == 100
-
-    serve(body)
+    scene(play, zone())
 
 
-@given(st.binary(max_size=80))
-def test_garbage_is_dropped_or_answered_but_never_fails(packet: bytes) -> None:
-    query = wire.parsed(packet)
-    if query is not None:
-        with contextlib.suppress(wire.Elsewhere):
-            assert wire.to_wire(wire.answer(query, zone(), 1), 512)
+def test_an_external_name_comes_with_what_it_leads_to():
+    async def play(ask, server, port):
+        said = await ask(f"s.d.svc.{DOMAIN}")
+        assert [each.to_text().split()[-1] for each in said.answer] == ["db.outside.example.", "192.0.2.5"]
+
+    scene(play, zone(service(type="ExternalName", externalName="db.outside.example", clusterIP="")))
 
 
-def test_an_answer_is_no_question() -> None:
-    answer = dns.message.make_response(dns.message.make_query("web.shop.svc.cluster.local.", "A"))
-    assert wire.parsed(answer.to_wire()) is None
+def test_hostile_datagrams_do_not_stop_it():
+    async def play(ask, server, port):
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=("127.0.0.1", port))
+        for data in (b"", b"\xff" * 500, b"\x00" * 12, bytes(range(256)), b"\x12\x34\x01\x00\x00\x01" + bytes(6) + b"\xc0\x0c" * 100):
+            transport.sendto(data)
+        transport.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(struct.pack(">H", 20) + b"\xff" * 20)
+        assert await reader.read() == b""
+        writer.close()
+        assert (await ask(f"s.d.svc.{DOMAIN}")).answer
+
+    scene(play, zone(service()))
 
 
-def test_resolvers_are_read_without_ourselves(tmp_path: object) -> None:
-    from pathlib import Path
+def test_several_questions_on_one_connection():
+    async def play(ask, server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for number in range(3):
+            raw = dns.message.make_query(f"s.d.svc.{DOMAIN}", "A", id=number).to_wire()
+            writer.write(struct.pack(">H", len(raw)) + raw)
+        for number in range(3):
+            (length,) = struct.unpack(">H", await reader.readexactly(2))
+            assert dns.message.from_wire(await reader.readexactly(length)).id == number
+        writer.close()
 
-    path = Path(str(tmp_path)) / "resolv.conf"
-    path.write_text("# nameserver 1.1.1.1\nnameserver 10.96.0.10\nnameserver 9.9.9.9\nnameserver junk\nsearch x\n")
-    assert resolvers(path, besides="10.96.0.10") == ("9.9.9.9",)
-    assert resolvers(Path("/nonexistent")) == ()
+    scene(play, zone(service()))
+
+
+def test_servers_of_a_resolv_conf():
+    text = "search x\nnameserver 172.30.0.11\n# nameserver 9.9.9.9\nnameserver 10.0.0.2\nnameserver\nnameserver 10.0.0.3\nnameserver fe80::1%eth0\n"
+    assert servers_of(text, ["172.30.0.11"]) == ["10.0.0.2", "10.0.0.3", "fe80::1%eth0"]
+
+
+def test_records_of_an_unknown_kind_are_none():
+    assert records_of({"metadata": {"name": "s", "namespace": "d"}, "spec": {}}, (), DOMAIN) == {}
