@@ -7,6 +7,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from agents.controllers import (
+    certificates,
     cronjob,
     deployment,
     disruption,
@@ -23,6 +24,7 @@ from agents.controllers import (
     resourcequota,
     serviceaccount,
     taint_eviction,
+    tokencleaner,
     ttl_after_finished,
 )
 from agents.kit.controller import Context
@@ -90,6 +92,10 @@ TABLE: Mapping[str, Entry] = {
     "persistentvolume-protection-controller": plain(persistent_volumes.VolumeProtection),
     "ephemeral-volume-controller": plain(persistent_volumes.EphemeralVolumes, "--concurrent-ephemeralvolume-syncs", 5),
     "local-path-provisioner": Entry(local_path.LocalPath.made, flags=local_path.flags),
+    "certificatesigningrequest-approving-controller": plain(certificates.Approver),
+    "certificatesigningrequest-signing-controller": Entry(certificates.Signer.made),
+    "certificatesigningrequest-cleaner-controller": plain(certificates.Cleaner),
+    "token-cleaner-controller": Entry(lambda context, arguments: tokencleaner.TokenCleaner(context), on_by_default=False),
     "taint-eviction-controller": plain(taint_eviction.TaintEviction),
 }
 
