@@ -46,6 +46,8 @@ class App:
         self.metrics = Metrics()
         self.inflight = inflight or Inflight()
         self.virtual: dict[str, Virtual] = {}
+        self.sources: dict[str, dict[str, Handler]] = {}
+        """Resources that are kept elsewhere: handlers by verb."""
         self.subresources: dict[tuple[str, str], Handler] = {}
         self.pages: dict[str, Page] = {}
         self.allocators: dict[str, Allocator] = {}

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import secrets
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,8 +19,11 @@ from apiserver.config import Config, ConfigurationError
 from apiserver.filters.chain import Authenticate, Authorize, Chain
 from apiserver.filters.inflight import Inflight
 from apiserver.filters.open import everybody, everything
-from apiserver.handlers import subresources
+from apiserver.handlers import subresources, table
+from apiserver.handlers.call import Call
+from apiserver.handlers.respond import View
 from apiserver.handlers.services import Services
+from apiserver.machinery.objects import Object
 from apiserver.masters import Masters
 from apiserver.registry import built_in
 from apiserver.security import Security, transformers
@@ -75,6 +78,7 @@ class Server:
         self._addresses.look_first(lambda address: app.caches.get("ipaddresses.networking.k8s.io", "", address) is not None)
         app.allocators["services"] = Services(self._addresses, Ports(objects, config.service_node_port_range, secrets.randbelow))
         self._masters = Masters(app, self.store, (config.advertise_address, config.secure_port), self._addresses.first)
+        app.table = _table
         pages.install(app)
         subresources.install(app)
         self._streams = streaming.install(app, config)
@@ -149,6 +153,10 @@ class Server:
         log.info("stopped")
 
 
+def _table(call: Call, objects: Sequence[Object], metadata: Object, view: View, columns: bool) -> Object:
+    return table.table(call, objects, metadata, view.version, columns=columns, now=call.app.clock())
+
+
 def _self_signed(folder: Path, hosts: list[str]) -> tuple[str, str]:
     """As upstream does without --tls-cert-file: good for nothing but a first try. Raises ConfigurationError."""
     cert, key = folder / "apiserver.crt", folder / "apiserver.key"
@@ -163,6 +171,3 @@ def _self_signed(folder: Path, hosts: list[str]) -> tuple[str, str]:
         except OSError as error:
             raise ConfigurationError(f"--cert-dir {folder}: {error}") from None
     return str(cert), str(key)
-
-
-Stop = Callable[[], Awaitable[None]]

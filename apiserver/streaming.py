@@ -1,18 +1,24 @@
-"""Subresources that are streams through the server to a pod's node: log, exec, attach, port-forward."""
+"""What this server fetches from elsewhere: streams of pods (log, exec, attach, port-forward), whatever is proxied, and what nodes measure."""
 
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from apiserver.app import App
 from apiserver.config import Config, ConfigurationError
-from apiserver.handlers import get, verbs, writing
+from apiserver.handlers import get, respond, verbs, writing
 from apiserver.handlers.call import Call
+from apiserver.handlers.metrics_api import RESOURCES as METRICS
+from apiserver.handlers.metrics_api import MetricsApi
+from apiserver.handlers.proxy import Proxies
 from apiserver.handlers.streams import Streams
 from apiserver.machinery.objects import Object
+from apiserver.registry.registry import Served
+from apiserver.registry.strategy import Strategy
 from apiserver.streams.kubelets import Kubelets
 
 Stream = Callable[[web.BaseRequest, Object], Awaitable[web.StreamResponse]]
@@ -35,11 +41,42 @@ def install(app: App, config: Config) -> Streams:
     async def node(name: str) -> Object | None:
         return app.caches.get("nodes", "", name)
 
-    streams = Streams(Kubelets(node, kubelet_tls(config)))
+    tls = kubelet_tls(config)
+    kubelets = Kubelets(node, tls)
+    streams, proxies = Streams(kubelets), Proxies(kubelets, app.caches, tls)
     app.subresources[("pods", "log")] = _read(streams.log)
     for name, stream in (("exec", streams.exec), ("attach", streams.attach), ("portforward", streams.portforward)):
         app.subresources[("pods", name)] = _connect(stream)
+    for resource in ("pods", "services", "nodes"):
+        app.subresources[(resource, "proxy")] = _proxy(proxies)
+    _install_metrics(app, MetricsApi(kubelets, app.caches, time.monotonic))
     return streams
+
+
+def _install_metrics(app: App, api: MetricsApi) -> None:
+    async def one(call: Call) -> web.StreamResponse:
+        return respond.one(call, await api.get(call.resource, call.namespace, call.name))
+
+    async def all_(call: Call) -> web.StreamResponse:
+        view = respond.negotiate(call.accept, many=True, tables=call.app.table is not None)
+        found = await api.list(call.resource, call.namespace, call.query.get("labelSelector"))
+        if view.kind == respond.TABLE:
+            return respond.json(respond.table(call, found["items"], found["metadata"], view))
+        return respond.json(found)
+
+    for resource in METRICS:
+        app.registry.add(Served(resource=resource, prefix="", storage_version=resource.api_version, strategy=Strategy()))
+        app.sources[resource.qualified] = {"get": one, "list": all_}
+
+
+def _proxy(proxies: Proxies) -> Callable[[Call], Awaitable[web.StreamResponse]]:
+    async def handle(call: Call) -> web.StreamResponse:
+        raw = call.request.rel_url.raw_path
+        tail = raw.partition("/proxy")[2] if not call.info.tail else "/" + call.info.tail
+        await writing.admit_without_object(call, writing.write_of(call, "CONNECT", None, None, name=call.name))
+        return await proxies.serve(call.request, call.resource.plural, call.namespace, call.name, tail)
+
+    return handle
 
 
 def _read(stream: Stream) -> Callable[[Call], Awaitable[web.StreamResponse]]:

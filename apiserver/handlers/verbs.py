@@ -44,7 +44,7 @@ async def serve(call: Call) -> web.StreamResponse:
         raise not_allowed()
     if info.verb in ("update", "patch", "delete") and not info.name:
         raise not_allowed()
-    handler = VERBS.get(info.verb)
+    handler = call.app.sources.get(resource.qualified, VERBS).get(info.verb)
     if handler is None or info.verb not in resource.verbs:
         raise not_allowed()
     return await handler(call)

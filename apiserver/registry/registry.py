@@ -42,7 +42,7 @@ class Served(Struct, frozen=True, eq=False):
 
     resource: Resource
     prefix: str
-    """Where its objects stand in the store, with a slash at the end."""
+    """Where its objects stand in the store, with a slash at the end; empty for what is kept elsewhere."""
     storage_version: str
     """The apiVersion in which they stand there."""
     strategy: Strategy = field(default_factory=Strategy)

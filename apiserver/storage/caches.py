@@ -50,8 +50,8 @@ class Caches:
         return self._caches.get(served.prefix)
 
     def _changed(self, served: Served, added: bool) -> None:
-        if "list" not in served.resource.verbs and "get" not in served.resource.verbs:
-            return  # reviews are answered and not kept
+        if not served.prefix or not {"list", "get"} & set(served.resource.verbs):
+            return  # kept elsewhere, or, as reviews, not at all
         if added and served.prefix not in self._caches:
             cache = self._caches[served.prefix] = Cache(served.prefix, self._objects)
             self._running[served.prefix] = self._tasks.start(served.prefix, cache.run())
