@@ -1,5 +1,5 @@
-"""The node's side of pod networking in embedded mode: a bridge in the node's network namespace, a veth pair for each
-pod, routes to the other nodes' pods.
+"""The node's side of pod networking in embedded mode: a bridge in the node's network namespace, and a veth pair for
+each pod. Routes to other nodes' pods are made by whoever makes the nodes.
 
 By netlink (pyroute2), in one thread of its own, because its calls block. The pod's side is set by the pod's shim, which lives in that namespace.
 """
@@ -7,7 +7,7 @@ By netlink (pyroute2), in one thread of its own, because its calls block. The po
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -15,8 +15,6 @@ from typing import Any, TypeVar
 
 BRIDGE = "cni0"
 POD_INTERFACE = "eth0"
-HOST_GATEWAY_METRIC = 4242
-"""Marks the routes that are ours to remove."""
 
 T = TypeVar("T")
 
@@ -82,21 +80,3 @@ class PodNetwork:
                 self._netlink.link("del", index=index)
 
         await self._run(remove)
-
-    async def route(self, wanted: Mapping[str, str]) -> None:
-        """Make the routes to other nodes' pods what `wanted` says: pod range -> address of the node. Routes of ours that are not in it go."""
-        await self._run(self._route, dict(wanted))
-
-    def _route(self, wanted: dict[str, str]) -> None:
-        netlink = self._netlink
-        present = {}
-        for route in netlink.get_routes(family=2, table=254):
-            attributes = dict(route["attrs"])
-            if attributes.get("RTA_PRIORITY") == HOST_GATEWAY_METRIC:
-                present[f"{attributes.get('RTA_DST')}/{route['dst_len']}"] = attributes.get("RTA_GATEWAY")
-        for target, gateway in present.items():
-            if wanted.get(target) != gateway:
-                netlink.route("del", dst=target, gateway=gateway, priority=HOST_GATEWAY_METRIC)
-        for target, gateway in wanted.items():
-            if present.get(target) != gateway:
-                netlink.route("replace", dst=target, gateway=gateway, priority=HOST_GATEWAY_METRIC)
