@@ -22,6 +22,7 @@ from apiserver.machinery.schema import Node, built_in, definition_name, definiti
 from apiserver.machinery.status import ApiError, Cause, bad_request, invalid, shown
 from apiserver.registry import duplicates, go_types
 from apiserver.registry.shapes import DEPTH_MAX, Fault, Form, Shape, depth, faults, fill, missing, normalize
+from apiserver.registry.sound import complete, sound
 
 OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 UNKNOWN_MAX = 100
@@ -63,6 +64,11 @@ class Checker:
         fields that stand in it twice. Raises ApiError: 400, or 422 for a custom resource's types."""
         if depth(obj) > DEPTH_MAX:
             raise bad_request(f"the object is nested deeper than {DEPTH_MAX} levels")
+        twice: list[str] = []
+        if text is not None and validation != "Ignore" and not duplicates.none_for_sure(text, obj):
+            twice = duplicates.fields(text)
+        if not twice and self._is_sound(obj):
+            return []
         unknown = self.prune(obj)
         if causes := self.types(obj):
             name = str((obj.get("metadata") or {}).get("name") or "")
@@ -70,11 +76,17 @@ class Checker:
             raise invalid(group, self.kind, name, causes)
         if validation == "Ignore":
             return []
-        found = [f'duplicate field "{path}"' for path in (duplicates.fields(text) if text is not None else ())]
+        found = [f'duplicate field "{path}"' for path in twice]
         found += [f'unknown field "{path}"' for path in unknown]
         if found and validation == "Strict":
             raise self.undecodable("strict decoding error: " + ", ".join(found[:UNKNOWN_MAX]))
         return found[:UNKNOWN_MAX]
+
+    def _is_sound(self, obj: Object) -> bool:
+        if self._meta is None:
+            return sound(self.shape, obj)
+        rest = {key: value for key, value in obj.items() if key not in ("apiVersion", "kind", "metadata")}
+        return sound(self._meta, obj.get("metadata") or {}) and sound(self.shape, rest)
 
     def undecodable(self, why: str) -> ApiError:
         return bad_request(f'{self.kind} in version "{self.version}" cannot be handled as a {self.kind}: {why}')
@@ -110,6 +122,8 @@ class Checker:
 
     def required(self, obj: Object) -> list[Cause]:
         """Required fields that are not there (not those of a status: `fill` gives them their zero value)."""
+        if complete(self.shape, obj):
+            return []
         skipped = ("metadata",) if self.custom else ("metadata", "status")
         rest = {key: value for key, value in obj.items() if key not in skipped}
         return [

@@ -159,7 +159,7 @@ def normalize(shape: Shape, value: Any, path: str, unknown: list[str]) -> None:
                 elif type(element) in (dict, list):
                     normalize(inner, element, f"{path}.{key}" if path else key, unknown)
                 elif inner.form >= Form.TIME:
-                    value[key] = _spelled(inner, element)
+                    value[key] = spelled(inner, element)
     elif type(value) is list and shape.form is Form.ARRAY:
         inner = shape.each
         if inner is None:
@@ -188,12 +188,12 @@ def _normalize_struct(shape: Shape, value: dict[str, Any], path: str, unknown: l
         elif type(element) in (dict, list):
             normalize(inner, element, f"{path}.{key}" if path else key, unknown)
         elif inner.form in (Form.TIME, Form.MICRO_TIME, Form.QUANTITY):
-            value[key] = _spelled(inner, element)
+            value[key] = spelled(inner, element)
     for key in drop:
         del value[key]
 
 
-def _spelled(shape: Shape, value: Any) -> Any:
+def spelled(shape: Shape, value: Any) -> Any:
     """A quantity as string, a time in UTC; what is not one is left for `fault` to find."""
     if shape.form is Form.QUANTITY:
         try:

@@ -55,3 +55,13 @@ def test_the_check_of_validity_can_fail() -> None:
     stored = created("configmaps", RICH["configmaps"])
     with pytest.raises(Exception, match=r"(?i)unevaluated|additional"):
         assert_valid({**stored, "unknown": 1})
+
+
+def test_the_official_python_client_reads_every_one() -> None:
+    models = pytest.importorskip("kubernetes.client", reason="the official Python client is not installed")
+    named = {name.lower(): name for name in dir(models) if name[:1] == "V"} | {name.lower(): name for name in dir(models) if name.startswith("CoreV")}
+    for kind, obj in RICH.items():
+        stored = created(kind, obj)
+        version, its = stored["apiVersion"].rpartition("/")[2], stored["kind"]
+        model = getattr(models, named.get(f"{version}{its}".lower()) or named[f"core{version}{its}".lower()])
+        assert model.from_dict(stored).metadata.name == stored["metadata"]["name"], kind
