@@ -19,7 +19,7 @@ from apiserver.machinery import fieldmanager
 from apiserver.machinery.objects import Object
 from apiserver.metrics import Metrics
 from apiserver.registry.registry import Registry, Served
-from apiserver.request import Admission
+from apiserver.request import Admission, Attributes
 from apiserver.storage.caches import Caches
 from apiserver.storage.claims import Allocator, Claims
 from apiserver.storage.objects import Objects
@@ -54,6 +54,8 @@ class App:
         self.table: Tables | None = None
         """Makes tables of objects; without it clients get the objects, which they take as well."""
         self.audit: Auditor | None = None
+        self.authorize: Callable[[Attributes], Awaitable[str]] | None = None
+        """For what a handler finds out to be something else than the request said. None: everybody may everything."""
         self.stopping = False
 
     def schemas(self) -> dict[tuple[str, str, str], Object]:

@@ -136,6 +136,7 @@ class Security:
 
     def _install(self, issuer: Issuer | None, public_keys: list[keys.PublicKey]) -> None:
         app, config = self._app, self._config
+        app.authorize = self.may
         table: dict[str, Answer] = {**AccessReviews(self.authorizer, self.rbac).table(), **IdentityReviews(self.authenticator).table()}
         for resource, answer in table.items():
             app.virtual[resource] = _virtual(answer)

@@ -13,6 +13,7 @@ from apiserver.handlers.deleting import is_held
 from apiserver.machinery.objects import Object, is_terminating, metadata, name_of
 from apiserver.machinery.status import Cause, bad_request, invalid, invalid_value
 from apiserver.registry.registry import Served
+from apiserver.request import Attributes
 from apiserver.storage.keys import key
 from apiserver.storage.objects import Removed
 
@@ -102,10 +103,20 @@ async def change(
             await claims.settle(before if row is not None else None, row.obj if row is not None else None)
         return row.obj, False
     except _Absent:
+        await _may_create(call)
         obj = await make(None)
         writing.check_preconditions(call, {"metadata": {**metadata(obj), "uid": None}}, metadata(obj).get("uid"), None)
         metadata(obj).pop("resourceVersion", None)
         return await create.store_new(call, obj), True
+
+
+async def _may_create(call: Call) -> None:
+    """Who may change objects may not by that make new ones: a write that turns out to be a creation is authorized as one. Raises ApiError (403)."""
+    if call.app.authorize is not None:
+        info = call.info
+        await call.app.authorize(
+            Attributes(call.user, "create", info.path, True, info.group, info.version, info.resource, "", info.namespace, info.name)
+        )
 
 
 class _Absent(Exception):

@@ -21,6 +21,7 @@ from apiserver.filters.open import everybody, everything
 from apiserver.handlers import subresources
 from apiserver.handlers.services import Services
 from apiserver.registry import built_in
+from apiserver.security import Security
 from apiserver.storage.addresses import Addresses
 from apiserver.storage.objects import Objects
 from apiserver.storage.ports import Ports
@@ -41,13 +42,18 @@ class ApiServer:
         self.app.allocators["services"] = Services(addresses, Ports(objects, (30000, 30010), lambda number: 0))
         pages.install(self.app)
         subresources.install(self.app)
+        self.security: Security | None = None
+        """With one the doors are closed: who comes needs a token."""
 
     async def __aenter__(self) -> Self:
         self.app.caches.start()
         for cache in list(self.app.caches.all()):
             await cache.ready.wait()
         await bootstrap.create_namespaces(self.app)
-        self._server = web.Server(Chain(self.app, everybody, everything), access_log=None, handler_cancellation=True)
+        if self.security is not None:
+            await self.security.bootstrap()
+        guards = (everybody, everything) if self.security is None else (self.security.who, self.security.may)
+        self._server = web.Server(Chain(self.app, *guards), access_log=None, handler_cancellation=True)
         self._listener = await asyncio.get_running_loop().create_unix_server(self._server, self.path)
         self.session = ClientSession("http://api", connector=UnixConnector(self.path, limit=0), headers={"User-Agent": "test/1"})
         return self
