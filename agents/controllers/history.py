@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from agents.controllers.rollout import safe_hash
+from agents.kit.actions import Action, Create, Update
 from agents.kit.owners import owner_reference
 from agents.kit.times import created_s
 from apiserver.machinery.objects import Object, is_terminating, name_of, namespace_of
@@ -72,3 +73,16 @@ def surplus(revisions: Sequence[Object], live: set[str], limit: int) -> list[Obj
     """Those beyond the limit, oldest first; `live` are names that pods or the status still have."""
     unused = [each for each in in_order(revisions) if name_of(each) not in live and hash_of(each) not in live]
     return unused[: max(len(unused) - limit, 0)]
+
+
+def newest(owner: Object, of: Resource, revisions: Sequence[Object]) -> tuple[Object, list[Action]]:
+    """The revision of the template as it is, and what makes it the newest: a template that comes back gets a new number."""
+    there = equal_to(revisions, data_of(owner))
+    number = next_number(revisions)
+    if there is None:
+        new = new_revision(owner, of, number)
+        return new, [Create(REVISIONS, new)]
+    if there.get("revision", 0) < number - 1:
+        renewed = {**there, "revision": number}
+        return renewed, [Update(REVISIONS, renewed)]
+    return there, []

@@ -8,7 +8,9 @@ from msgspec import Struct
 
 from agents.controllers import (
     certificates,
+    clusterrole_aggregation,
     cronjob,
+    daemonset,
     deployment,
     disruption,
     endpoints_controller,
@@ -79,6 +81,8 @@ TABLE: Mapping[str, Entry] = {
     "cronjob-controller": plain(cronjob.CronJobs, "--concurrent-cron-job-syncs", 5),
     "ttl-after-finished-controller": plain(ttl_after_finished.TtlAfterFinished, "--concurrent-ttl-after-finished-syncs", 5),
     "statefulset-controller": plain(statefulset.StatefulSets, "--concurrent-statefulset-syncs", 5),
+    "daemonset-controller": plain(daemonset.DaemonSets, "--concurrent-daemonset-syncs", 2),
+    "clusterrole-aggregation-controller": plain(clusterrole_aggregation.ClusterRoleAggregation),
     "garbage-collector-controller": plain(garbage.GarbageCollector, "--concurrent-gc-syncs", 20),
     "replicationcontroller-controller": plain(replicaset.ReplicationControllers, "--concurrent-rc-syncs", 5),
     "endpoints-controller": plain(endpoints_controller.EndpointsController, "--concurrent-endpoint-syncs", 5),

@@ -15,7 +15,7 @@ from agents.controllers import history
 from agents.controllers.history import HASH_LABEL, REVISIONS
 from agents.controllers.pods import PODS, from_template, is_available, is_finished, is_ready, phase
 from agents.controllers.rollout import scaled
-from agents.kit.actions import NORMAL, WARNING, Action, Create, Delete, Event, Patch, Requeue, Update, UpdateStatus
+from agents.kit.actions import NORMAL, WARNING, Action, Create, Delete, Event, Patch, Requeue, UpdateStatus
 from agents.kit.controller import Controller
 from agents.kit.indexer import CONTROLLER
 from agents.kit.owners import claim, owner_reference, settle
@@ -99,7 +99,7 @@ def reconcile(owner: Object, pods: Sequence[Object], claims: set[str], revisions
     """`pods` and `revisions` are what the set owns; `claims` the names of claims in its namespace."""
     if is_terminating(owner):
         return []
-    update, made = _update_revision(owner, revisions)
+    update, made = history.newest(owner, STATEFUL_SETS, revisions)
     status = owner.get("status") or {}
     current = next((each for each in revisions if name_of(each) == status.get("currentRevision")), update)
     found = {ordinal_of(pod, owner): pod for pod in pods if ordinal_of(pod, owner) >= 0}
@@ -117,20 +117,6 @@ def reconcile(owner: Object, pods: Sequence[Object], claims: set[str], revisions
 
 
 # --- revisions and status ---------------------------------------------------------------------------------------------
-
-
-def _update_revision(owner: Object, revisions: Sequence[Object]) -> tuple[Object, list[Action]]:
-    """The revision of the template as it is, and what makes it the newest."""
-    data = history.data_of(owner)
-    there = history.equal_to(revisions, data)
-    number = history.next_number(revisions)
-    if there is None:
-        new = history.new_revision(owner, STATEFUL_SETS, number)
-        return new, [Create(REVISIONS, new)]
-    if there.get("revision", 0) < number - 1:
-        newest = {**there, "revision": number}
-        return newest, [Update(REVISIONS, newest)]
-    return there, []
 
 
 def _status(at: Round) -> Object:
