@@ -16,6 +16,7 @@ from agents.controllers import (
     endpoints_controller,
     endpointslice,
     garbage,
+    hpa,
     job,
     local_path,
     namespace,
@@ -102,6 +103,7 @@ TABLE: Mapping[str, Entry] = {
     "certificatesigningrequest-signing-controller": Entry(certificates.Signer.made),
     "certificatesigningrequest-cleaner-controller": plain(certificates.Cleaner),
     "token-cleaner-controller": Entry(lambda context, arguments: tokencleaner.TokenCleaner(context), on_by_default=False),
+    "horizontal-pod-autoscaler-controller": Entry(hpa.Autoscalers.made, "--concurrent-horizontal-pod-autoscaler-syncs", 5, flags=hpa.flags),
     "taint-eviction-controller": plain(taint_eviction.TaintEviction),
 }
 
