@@ -16,6 +16,7 @@ from aiohttp import web
 from apiserver import bootstrap, masters, pages, streaming
 from apiserver.app import App
 from apiserver.config import Config, ConfigurationError
+from apiserver.custom_resources import CustomResources
 from apiserver.filters.chain import Authenticate, Authorize, Chain
 from apiserver.filters.inflight import Inflight
 from apiserver.filters.open import everybody, everything
@@ -81,6 +82,7 @@ class Server:
         app.table = _table
         pages.install(app)
         subresources.install(app)
+        self._custom = CustomResources(app)
         self._streams = streaming.install(app, config)
         return app
 
@@ -106,6 +108,7 @@ class Server:
                 await self.security.bootstrap()
         if config.etcd_compaction_s:
             self._tasks.start("compaction", Compactor(self.store, config.etcd_compaction_s).run())
+        self._tasks.start("custom resources", self._custom.run())
         chain = Chain(app, authenticate, authorize)
         self._http = web.Server(chain, access_log=None, keepalive_timeout=KEEPALIVE_S, handler_cancellation=True)
         context = self._tls()

@@ -4,7 +4,20 @@ from functools import cache
 
 from apiserver.machinery.resources import Resource
 from apiserver.registry import schemas
-from apiserver.registry.strategies import autoscaling, cluster, config, jobs, networking, pods, rbac, services, storage, webhooks, workloads
+from apiserver.registry.strategies import (
+    autoscaling,
+    cluster,
+    config,
+    definitions,
+    jobs,
+    networking,
+    pods,
+    rbac,
+    services,
+    storage,
+    webhooks,
+    workloads,
+)
 from apiserver.registry.strategy import Strategy
 
 OWN: dict[str, type[Strategy]] = {
@@ -47,6 +60,7 @@ OWN: dict[str, type[Strategy]] = {
     "mutatingwebhookconfigurations.admissionregistration.k8s.io": webhooks.WebhookConfigurationStrategy,
     "validatingwebhookconfigurations.admissionregistration.k8s.io": webhooks.WebhookConfigurationStrategy,
     "apiservices.apiregistration.k8s.io": webhooks.APIServiceStrategy,
+    "customresourcedefinitions.apiextensions.k8s.io": definitions.CustomResourceDefinitionStrategy,
 }
 
 UNCOUNTED = frozenset(

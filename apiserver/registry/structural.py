@@ -1,0 +1,197 @@
+"""Whether a schema is structural: every place has a type, junctors only limit values, and extensions stand where they may
+(apiextensions-apiserver/pkg/apiserver/schema/validation.go and pkg/apis/apiextensions/validation).
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from apiserver.machinery.schema import Node
+from apiserver.machinery.status import Cause, forbidden_value, invalid_value, not_supported, required
+from apiserver.registry import cel_rules, custom_values
+from apiserver.registry.shapes import Shape, faults
+
+DEPTH_MAX = 100
+PLACES_MAX = 50_000
+TYPES = ("array", "boolean", "integer", "number", "object", "string")
+LIST_TYPES = ("atomic", "map", "set")
+MAP_TYPES = ("atomic", "granular")
+FORBIDDEN = (
+    "$ref",
+    "definitions",
+    "dependencies",
+    "deprecated",
+    "discriminator",
+    "id",
+    "patternProperties",
+    "readOnly",
+    "writeOnly",
+    "xml",
+    "$schema",
+)
+IN_JUNCTORS = (
+    *("description", "type", "default", "additionalProperties", "nullable", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-list-type"),
+    *("x-kubernetes-list-map-keys", "x-kubernetes-map-type", "x-kubernetes-embedded-resource", "x-kubernetes-int-or-string"),
+    "x-kubernetes-validations",
+)
+"""What may not stand below a junctor: it says what a value is, not what it must keep to."""
+
+
+def validate(raw: dict[str, Any], path: str) -> list[Cause]:
+    """Every fault of a version's schema. `path`: spec.versions[0].schema.openAPIV3Schema"""
+    budget = [PLACES_MAX]
+    found = list(_place(raw, path, 0, budget))
+    if raw.get("type") not in (None, "", "object"):
+        found.append(invalid_value(f"{path}.type", raw["type"], "must be object at the root"))
+    if budget[0] < 0:
+        found.append(forbidden_value(path, f"a schema has at most {PLACES_MAX} places"))
+    return found or list(_defaults(raw, path))
+
+
+def _place(raw: dict[str, Any], path: str, depth: int, budget: list[int]) -> Iterator[Cause]:
+    budget[0] -= 1
+    if depth > DEPTH_MAX or budget[0] < 0:
+        if depth > DEPTH_MAX:
+            yield forbidden_value(path, f"a schema is at most {DEPTH_MAX} levels deep")
+        return
+    kind = raw.get("type", "")
+    yield from _type_faults(raw, kind, path, depth)
+    for name in FORBIDDEN:
+        if raw.get(name):
+            yield forbidden_value(f"{path}.{name}", f"{name} is not supported")
+    if raw.get("uniqueItems"):
+        yield forbidden_value(f"{path}.uniqueItems", "uniqueItems cannot be set to true since the runtime complexity becomes quadratic")
+    if raw.get("additionalProperties") is False:
+        yield forbidden_value(f"{path}.additionalProperties", "additionalProperties cannot be set to false")
+    if raw.get("properties") and raw.get("additionalProperties"):
+        yield forbidden_value(f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive")
+    if raw.get("pattern"):
+        try:
+            custom_values.pattern(raw["pattern"])
+        except re.error as wrong:
+            yield invalid_value(f"{path}.pattern", raw["pattern"], f"must be a valid regular expression, but isn't: {wrong}")
+    yield from _extension_faults(raw, kind, path)
+    yield from _junctors(raw, path, depth)
+    yield from cel_rules.faults_of(raw, path)
+    for name, below in (raw.get("properties") or {}).items():
+        if depth == 0 and name == "metadata" and set(below.get("properties") or ()) - {"name", "generateName"}:
+            yield forbidden_value(
+                f"{path}.properties[metadata]", "must not specify anything other than name and generateName, but metadata is implicitly specified"
+            )
+        yield from _place(below, f"{path}.properties[{name}]", depth + 1, budget)
+    if isinstance(raw.get("items"), dict):
+        yield from _place(raw["items"], f"{path}.items", depth + 1, budget)
+    elif isinstance(raw.get("items"), list):
+        yield forbidden_value(f"{path}.items", "items must be a schema object and not an array")
+    elif kind == "array":
+        yield required(f"{path}.items", "must be specified")
+    if isinstance(raw.get("additionalProperties"), dict):
+        yield from _place(raw["additionalProperties"], f"{path}.additionalProperties", depth + 1, budget)
+
+
+def _type_faults(raw: dict[str, Any], kind: str, path: str, depth: int) -> Iterator[Cause]:
+    free = raw.get("x-kubernetes-int-or-string") or raw.get("x-kubernetes-preserve-unknown-fields")
+    if not kind:
+        if depth == 0:
+            yield required(f"{path}.type", "must not be empty at the root")
+        elif not free:
+            parent = "items" if path.endswith(".items") else "additionalProperties" if path.endswith(".additionalProperties") else ""
+            where = "for specified array items" if parent == "items" else "for specified object fields"
+            yield required(f"{path}.type", f"must not be empty {where}")
+    elif kind not in TYPES:
+        yield not_supported(f"{path}.type", kind, TYPES)
+    elif raw.get("x-kubernetes-int-or-string"):
+        yield invalid_value(f"{path}.type", kind, "must be empty if x-kubernetes-int-or-string is true")
+
+
+def _extension_faults(raw: dict[str, Any], kind: str, path: str) -> Iterator[Cause]:
+    if raw.get("x-kubernetes-preserve-unknown-fields") is False:
+        yield invalid_value(f"{path}.x-kubernetes-preserve-unknown-fields", False, "must be true or undefined")
+    if raw.get("x-kubernetes-preserve-unknown-fields") and kind not in ("", "object"):
+        yield invalid_value(f"{path}.type", kind, "must be object if x-kubernetes-preserve-unknown-fields is true")
+    if raw.get("x-kubernetes-embedded-resource"):
+        if kind != "object":
+            yield required(f"{path}.type", "must be object if x-kubernetes-embedded-resource is true")
+        if not raw.get("properties") and not raw.get("x-kubernetes-preserve-unknown-fields"):
+            yield required(
+                f"{path}.properties", "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields"
+            )
+    list_type, keys = raw.get("x-kubernetes-list-type"), raw.get("x-kubernetes-list-map-keys") or ()
+    if list_type is not None:
+        if kind != "array":
+            yield invalid_value(f"{path}.type", kind, "must be array if x-kubernetes-list-type is specified")
+        if list_type not in LIST_TYPES:
+            yield not_supported(f"{path}.x-kubernetes-list-type", list_type, LIST_TYPES)
+    if list_type == "map":
+        yield from _map_keys(raw, keys, path)
+    elif keys:
+        yield invalid_value(f"{path}.x-kubernetes-list-type", list_type, "must be map if x-kubernetes-list-map-keys is non-empty")
+    map_type = raw.get("x-kubernetes-map-type")
+    if map_type is not None and map_type not in MAP_TYPES:
+        yield not_supported(f"{path}.x-kubernetes-map-type", map_type, MAP_TYPES)
+
+
+def _map_keys(raw: dict[str, Any], keys: Any, path: str) -> Iterator[Cause]:
+    if not keys:
+        yield required(f"{path}.x-kubernetes-list-map-keys", "must not be empty if x-kubernetes-list-type is map")
+        return
+    items = raw.get("items") if isinstance(raw.get("items"), dict) else {}
+    properties = (items or {}).get("properties") or {}
+    for number, key in enumerate(keys):
+        where = f"{path}.x-kubernetes-list-map-keys[{number}]"
+        if key not in properties:
+            yield invalid_value(where, key, "entries must all be names of item properties")
+        elif properties[key].get("type") in ("array", "object"):
+            yield invalid_value(
+                f"{path}.items.properties[{key}].type",
+                properties[key]["type"],
+                "must be a scalar type if parent array's x-kubernetes-list-type is map",
+            )
+        elif key not in ((items or {}).get("required") or ()) and "default" not in properties[key]:
+            yield required(
+                f"{path}.items.properties[{key}].default",
+                "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property",
+            )
+
+
+def _junctors(raw: dict[str, Any], path: str, depth: int) -> Iterator[Cause]:
+    for name in custom_values.JUNCTORS:
+        below = raw.get(name)
+        for number, each in enumerate(below if isinstance(below, list) else [below] if below else ()):
+            where = f"{path}.{name}[{number}]" if isinstance(below, list) else f"{path}.{name}"
+            yield from _inside_junctor(each, raw, where, depth + 1)
+
+
+def _inside_junctor(raw: dict[str, Any], outer: dict[str, Any], path: str, depth: int) -> Iterator[Cause]:
+    if depth > DEPTH_MAX:
+        yield forbidden_value(path, f"a schema is at most {DEPTH_MAX} levels deep")
+        return
+    int_or_string = bool(outer.get("x-kubernetes-int-or-string"))
+    for name in IN_JUNCTORS:
+        if raw.get(name) and not (name == "type" and int_or_string):
+            yield forbidden_value(f"{path}.{name}", "must be empty to be structural" if name == "type" else "must be undefined to be structural")
+    properties = outer.get("properties") or {}
+    for name, each in (raw.get("properties") or {}).items():
+        if name not in properties and not outer.get("x-kubernetes-preserve-unknown-fields"):
+            yield required(f"{path.rpartition('.')[0]}.properties[{name}]", f"because it is defined in {path}.properties[{name}]")
+        yield from _inside_junctor(each, properties.get(name) or {}, f"{path}.properties[{name}]", depth + 1)
+    for name in custom_values.JUNCTORS:
+        below = raw.get(name)
+        for number, each in enumerate(below if isinstance(below, list) else [below] if below else ()):
+            yield from _inside_junctor(each, outer, f"{path}.{name}[{number}]", depth + 1)
+
+
+def _defaults(raw: dict[str, Any], path: str) -> Iterator[Cause]:
+    """A default must be valid by the schema that it stands in."""
+    if "default" in raw and raw["default"] is not None:
+        wrong = next(faults(Shape(Node(raw, {}), custom=True), raw["default"]), None)
+        if wrong is not None:
+            yield invalid_value(f"{path}.default", raw["default"], "must be of the type that the schema says")
+        else:
+            for cause in custom_values.faults(raw, raw["default"]):
+                yield Cause(cause.reason, cause.message, f"{path}.default")
+    for name, below in (raw.get("properties") or {}).items():
+        yield from _defaults(below, f"{path}.properties[{name}]")
+    for name in ("items", "additionalProperties"):
+        if isinstance(raw.get(name), dict):
+            yield from _defaults(raw[name], f"{path}.{name}")
