@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from apiserver.filters.request_info import RequestInfo
     from apiserver.handlers.call import Call
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
 
 
@@ -35,8 +36,9 @@ class Metrics:
         # prometheus-client's labels() costs more than a whole counter should: what was made once is kept.
         self._children: dict[tuple[str, ...], tuple[Counter, Histogram | None]] = {}
 
-    def request(self, info: RequestInfo, code: int, seconds: float, *, dry_run: bool) -> None:
-        key = _labels(info, dry_run)
+    def request(self, info: RequestInfo, code: int, seconds: float, *, dry_run: bool, known: bool) -> None:
+        """`known`: there is such a resource. What clients make up does not become a series of its own."""
+        key = _labels(info, dry_run) if known else ("other", "", "", "", "", "", "", "apiserver")
         found = self._children.get((*key, str(code)))
         if found is None:
             timer = None if info.verb == "watch" else self._durations.labels(*key)
@@ -60,7 +62,7 @@ class Metrics:
 
 def _labels(info: RequestInfo, dry_run: bool) -> tuple[str, ...]:
     if not info.is_resource:
-        return (info.verb.upper(), "", "", "", "", "", "", "apiserver")
+        return (info.verb.upper() if info.verb.upper() in METHODS else "other", "", "", "", "", "", "", "apiserver")
     scope = "resource" if info.name and info.verb not in ("list", "watch") else "namespace" if info.namespace else "cluster"
     verb = info.verb.upper()
     dry = "All" if dry_run else ""

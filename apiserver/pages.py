@@ -11,7 +11,7 @@ from apiserver.app import App
 from apiserver.discovery import groups, openapi
 from apiserver.filters import request_info
 from apiserver.handlers import respond
-from apiserver.handlers.verbs import no_such
+from apiserver.handlers.refusals import no_such
 
 Check = Callable[[], Awaitable[str]]
 """Empty if all is well, otherwise what is not."""

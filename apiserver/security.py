@@ -26,9 +26,9 @@ from apiserver.filters.audit import IMPERSONATOR, Auditor, LogFile
 from apiserver.filters.authenticate import authenticate
 from apiserver.filters.authorize import authorize
 from apiserver.filters.impersonate import impersonate
-from apiserver.handlers import respond, update, verbs, writing
+from apiserver.handlers import refusals, respond, update, writing
 from apiserver.handlers.call import Call
-from apiserver.handlers.verbs import no_such
+from apiserver.handlers.refusals import no_such
 from apiserver.machinery.objects import Object
 from apiserver.registry import schemas
 from apiserver.registry.registry import Registry
@@ -179,7 +179,7 @@ def _virtual(answer: Answer) -> Callable[[Call, Object], Awaitable[Object]]:
 def _token(requests: TokenRequests) -> Callable[[Call], Awaitable[web.StreamResponse]]:
     async def handle(call: Call) -> web.StreamResponse:
         if call.info.verb != "create":
-            raise verbs.not_allowed()
+            raise refusals.not_allowed()
         obj, text = await writing.body(call)
         writing.admit_kind(obj, "authentication.k8s.io/v1", "TokenRequest")
         writing.decoded(call, obj, schemas.check_kind("authentication.k8s.io", "v1", "TokenRequest"), text)

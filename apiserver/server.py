@@ -27,6 +27,7 @@ from apiserver.handlers.services import Services
 from apiserver.machinery.objects import Object
 from apiserver.masters import Masters
 from apiserver.registry import built_in
+from apiserver.repair import Repair
 from apiserver.security import Security, transformers
 from apiserver.storage.addresses import Addresses
 from apiserver.storage.compaction import Compactor
@@ -77,7 +78,9 @@ class Server:
         app = App(registry, objects, inflight=Inflight(config.max_requests_inflight, config.max_mutating_requests_inflight))
         self._addresses = Addresses(objects, config.service_cluster_ip_range, app.now, app.new_uid, secrets.randbelow)
         self._addresses.look_first(lambda address: app.caches.get("ipaddresses.networking.k8s.io", "", address) is not None)
-        app.allocators["services"] = Services(self._addresses, Ports(objects, config.service_node_port_range, secrets.randbelow))
+        services = Services(self._addresses, Ports(objects, config.service_node_port_range, secrets.randbelow))
+        app.allocators["services"] = services
+        self._repair = Repair(app, services)
         self._masters = Masters(app, self.store, (config.advertise_address, config.secure_port), self._addresses.first)
         app.table = _table
         pages.install(app)
@@ -117,6 +120,7 @@ class Server:
             self._listeners.append(listener)
         await self._masters.reconcile()
         self._tasks.start("masters", self._masters.run())
+        self._tasks.start("repair", self._repair.run())
         log.info("serving securely", extra=fields(addresses=list(config.bind_addresses), port=config.secure_port))
 
     def _tls(self) -> ssl.SSLContext:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from apiserver.app import App
 from apiserver.config import Config, ConfigurationError
-from apiserver.handlers import get, respond, verbs, writing
+from apiserver.handlers import get, refusals, respond, writing
 from apiserver.handlers.call import Call
 from apiserver.handlers.metrics_api import RESOURCES as METRICS
 from apiserver.handlers.metrics_api import MetricsApi
@@ -82,7 +82,7 @@ def _proxy(proxies: Proxies) -> Callable[[Call], Awaitable[web.StreamResponse]]:
 def _read(stream: Stream) -> Callable[[Call], Awaitable[web.StreamResponse]]:
     async def handle(call: Call) -> web.StreamResponse:
         if call.info.verb != "get":
-            raise verbs.not_allowed()
+            raise refusals.not_allowed()
         return await stream(call.request, await get.stored(call))
 
     return handle
@@ -91,7 +91,7 @@ def _read(stream: Stream) -> Callable[[Call], Awaitable[web.StreamResponse]]:
 def _connect(stream: Stream) -> Callable[[Call], Awaitable[web.StreamResponse]]:
     async def handle(call: Call) -> web.StreamResponse:
         if call.info.verb not in ("get", "create"):
-            raise verbs.not_allowed()
+            raise refusals.not_allowed()
         pod = await get.stored(call)
         await writing.admit_without_object(call, writing.write_of(call, "CONNECT", None, None, name=call.name))
         return await stream(call.request, pod)

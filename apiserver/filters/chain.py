@@ -16,7 +16,7 @@ from apiserver.app import AUDIT_ID, App
 from apiserver.filters import request_info
 from apiserver.filters.deadline import deadline_s
 from apiserver.filters.request_info import Query, RequestInfo
-from apiserver.handlers import respond, verbs
+from apiserver.handlers import refusals, respond, verbs
 from apiserver.handlers.call import Call
 from apiserver.machinery.status import ApiError
 from apiserver.request import Attributes, User
@@ -72,8 +72,15 @@ class Chain:
                 response.force_close()
         if self._app.audit is not None:
             self._app.audit.ended(request, response)
-        self._app.metrics.request(info, response.status, asyncio.get_running_loop().time() - begun_s, dry_run=bool(query.get("dryRun")))
+        seconds = asyncio.get_running_loop().time() - begun_s
+        self._app.metrics.request(info, response.status, seconds, dry_run=bool(query.get("dryRun")), known=self._knows(info, response.status))
         return response
+
+    def _knows(self, info: RequestInfo, code: int) -> bool:
+        if not info.is_resource:
+            return True
+        found = self._app.registry.find(info.group, info.version, info.resource) is not None
+        return found and not (info.subresource and code == 404) and info.verb != ""
 
     async def _served(self, request: web.BaseRequest, info: RequestInfo, query: Query) -> web.StreamResponse:
         user = await self._known(request, info)
@@ -83,7 +90,7 @@ class Chain:
                 return await self._page(request, info)
             served = self._app.registry.find(info.group, info.version, info.resource)
             if served is None:
-                raise verbs.no_such()
+                raise refusals.no_such()
             call = Call(self._app, request, info, query, user, served)
             try:
                 response = await verbs.serve(call)
@@ -120,11 +127,11 @@ class Chain:
 
     async def _page(self, request: web.BaseRequest, info: RequestInfo) -> web.StreamResponse:
         if request.method not in ("GET", "HEAD"):
-            raise verbs.not_allowed()
+            raise refusals.not_allowed()
         first = info.path.strip("/").partition("/")[0]
         page = self._app.pages.get(first)
         if page is None:
-            raise verbs.no_such()
+            raise refusals.no_such()
         return await page(request)
 
 

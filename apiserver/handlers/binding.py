@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from aiohttp import web
+from msgspec.structs import replace
 
-from apiserver.handlers import respond, verbs, writing
+from apiserver.handlers import refusals, respond, writing
 from apiserver.handlers.call import Call
 from apiserver.machinery.objects import Object, annotations_of, is_terminating, metadata, uid_of
 from apiserver.machinery.status import bad_request, conflict, invalid, not_supported, required, success
@@ -17,12 +18,18 @@ SCHEDULED = "PodScheduled"
 async def bind(call: Call) -> web.StreamResponse:
     """Raises ApiError: Conflict if the pod has a node already, or is on its way out."""
     if call.info.verb != "create":
-        raise verbs.not_allowed()
+        raise refusals.not_allowed()
     binding, text = await writing.body(call)
     writing.admit_kind(binding, "v1", "Binding")
     writing.decoded(call, binding, schemas.check_kind("", "v1", "Binding"), text)
     if (metadata(binding).get("name") or call.name) != call.name:
         raise bad_request("name in URL does not match name in Binding object")
+    await carry_out(call, binding)
+    return respond.json(success(), 201)
+
+
+async def carry_out(call: Call, binding: Object) -> None:
+    """Raises ApiError, StoreError."""
     node = _node(binding, call.name)
     write = writing.write_of(call, "CREATE", binding, None, name=call.name)
     binding = await writing.admit(call, write)
@@ -39,7 +46,6 @@ async def bind(call: Call) -> web.StreamResponse:
         await step(None if row is None else row.obj)
     else:
         await call.app.objects.update(call.served.prefix, call.key(), step, call.known())
-    return respond.json(success(), 201)
 
 
 def _node(binding: Object, name: str) -> str:
@@ -82,3 +88,14 @@ def bound(pod: Object, binding: Object, node: str, now: str) -> Object:
     if meta.get("generation"):
         condition["observedGeneration"] = meta["generation"]
     return {**pod, "metadata": meta, "spec": {**pod["spec"], "nodeName": node}, "status": {**status, "conditions": [*others, condition]}}
+
+
+async def bind_listed(call: Call, binding: Object) -> Object:
+    """POST to `bindings`, the way of before: the pod is the one that the binding names."""
+    name = metadata(binding).get("name") or ""
+    pods = call.app.registry.by_qualified("pods")
+    assert pods is not None
+    info = replace(call.info, resource="pods", subresource="binding", name=name)
+    own = Call(call.app, call.request, info, call.query, call.user, pods)
+    await carry_out(own, binding)
+    return success()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from apiserver.handlers import metadata as meta_rules
-from apiserver.handlers import respond, writing
+from apiserver.handlers import refusals, respond, writing
 from apiserver.handlers.call import Call
 from apiserver.machinery.objects import Object, metadata, name_of
 from apiserver.machinery.status import ApiError, already_exists
@@ -25,6 +25,8 @@ async def create(call: Call) -> web.StreamResponse:
     if virtual is not None:
         # Reviews: answered, never stored.
         return respond.one(call, await virtual(call, obj), 201)
+    if call.app.caches.find(call.served) is None:
+        raise refusals.not_allowed()
     stored = await store_new(call, obj)
     return respond.one(call, call.served.in_version(stored), 201)
 
@@ -72,9 +74,7 @@ async def _try(call: Call, obj: Object) -> tuple[Row | None, str]:
             return None, name
         return Row(where, await app.claims(served, dry_run=True).take(stored, None), 0), name
     claims = app.claims(served)
-    row = None
-    try:
-        row = await app.objects.create(served.prefix, where, await claims.take(stored, None))
-    finally:
-        await claims.settle(None, row.obj if row is not None else None)
+    row = await app.objects.create(served.prefix, where, await claims.take(stored, None))
+    # Where it is not known whether the write was carried out (no answer, the client went away), claims stay: the repair looks after them.
+    await claims.settle(None, row.obj if row is not None else None)
     return row, name

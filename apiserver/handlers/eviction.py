@@ -9,7 +9,7 @@ from datetime import datetime
 
 from aiohttp import web
 
-from apiserver.handlers import delete, deleting, respond, verbs, writing
+from apiserver.handlers import delete, deleting, refusals, respond, writing
 from apiserver.handlers.call import Call
 from apiserver.handlers.deleting import TIME, Options
 from apiserver.machinery.objects import Object, is_terminating, labels_of, metadata, name_of, resource_version_of
@@ -29,7 +29,7 @@ REFUSED = "Cannot evict pod as it would violate the pod's disruption budget."
 async def evict(call: Call) -> web.StreamResponse:
     """Raises ApiError: 429 with cause DisruptionBudget if a budget forbids it."""
     if call.info.verb != "create":
-        raise verbs.not_allowed()
+        raise refusals.not_allowed()
     eviction, text = await writing.body(call)
     if eviction.get("apiVersion") == "policy/v1beta1":
         eviction["apiVersion"] = "policy/v1"

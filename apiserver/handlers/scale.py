@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from apiserver.handlers import decoding, patch, respond, update, verbs, writing
+from apiserver.handlers import decoding, patch, refusals, respond, update, writing
 from apiserver.handlers.call import Call
 from apiserver.machinery import patches, schema, selectors, strategic
 from apiserver.machinery.objects import Object, metadata
@@ -60,7 +60,7 @@ def with_replicas(obj: Object, where: Scale, replicas: int) -> Object:
 async def scale(call: Call) -> web.StreamResponse:
     where = call.served.scale
     if where is None:
-        raise verbs.no_such()
+        raise refusals.no_such()
     if call.info.verb == "get":
         row = await call.app.objects.get(call.served.prefix, call.key())
         if row is None:
@@ -72,7 +72,7 @@ async def scale(call: Call) -> web.StreamResponse:
     elif call.info.verb == "patch":
         make = _replacing(call, where, await _patching(call))
     else:
-        raise verbs.not_allowed()
+        raise refusals.not_allowed()
     stored, _ = await update.change(call, make, unconditional=True)
     return respond.one(call, shown(call.served.in_version(stored), where))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from apiserver.app import App
-from apiserver.handlers import binding, eviction, get, patch, respond, scale, update, verbs
+from apiserver.handlers import binding, eviction, get, patch, refusals, respond, scale, update
 from apiserver.handlers.call import Call
 from apiserver.handlers.parts import PARTS
 
@@ -20,7 +20,7 @@ async def part(call: Call) -> web.StreamResponse:
     if call.info.verb == "patch":
         stored, _ = await patch.patched(call, how)
         return respond.one(call, call.served.in_version(stored))
-    raise verbs.not_allowed()
+    raise refusals.not_allowed()
 
 
 def install(app: App) -> None:
@@ -29,4 +29,5 @@ def install(app: App) -> None:
     for which in PARTS:
         app.subresources[which] = part
     app.subresources[("pods", "binding")] = binding.bind
+    app.virtual["bindings"] = binding.bind_listed
     app.subresources[("pods", "eviction")] = eviction.evict

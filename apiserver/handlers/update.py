@@ -11,7 +11,7 @@ from apiserver.handlers import metadata as meta_rules
 from apiserver.handlers.call import Call
 from apiserver.handlers.deleting import is_held
 from apiserver.machinery.objects import Object, is_terminating, metadata, name_of
-from apiserver.machinery.status import Cause, bad_request, invalid, invalid_value
+from apiserver.machinery.status import ApiError, Cause, bad_request, invalid, invalid_value
 from apiserver.registry.registry import Served
 from apiserver.request import Attributes
 from apiserver.storage.keys import key
@@ -96,11 +96,12 @@ async def change(
             row = await app.objects.get(served.prefix, where)
             outcome = await step(row.obj if row is not None else None)
             return (outcome.obj if isinstance(outcome, Removed) else outcome), False
-        row = None
         try:
             row = await app.objects.update(served.prefix, where, step, call.known())
-        finally:
-            await claims.settle(before if row is not None else None, row.obj if row is not None else None)
+        except ApiError:
+            await claims.settle(None, None)
+            raise
+        await claims.settle(before, row.obj)
         return row.obj, False
     except _Absent:
         await _may_create(call)

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from apiserver.handlers import create, delete, get, list, patch, update, watch
 from apiserver.handlers.call import Call
-from apiserver.machinery.status import ApiError
+from apiserver.handlers.refusals import no_such, not_allowed
 
 VERBS = {
     "get": get.get,
@@ -18,14 +18,6 @@ VERBS = {
     "delete": delete.delete,
     "deletecollection": delete.delete_collection,
 }
-
-
-def not_allowed() -> ApiError:
-    return ApiError("MethodNotAllowed", "the server does not allow this method on the requested resource")
-
-
-def no_such() -> ApiError:
-    return ApiError("NotFound", "the server could not find the requested resource")
 
 
 async def serve(call: Call) -> web.StreamResponse:

@@ -66,6 +66,8 @@ async def watch(call: Call) -> web.StreamResponse:
         call.app.metrics.watching(call, -1)
         if subscription is not None:
             cache.unsubscribe(subscription)
+            if subscription.slow:
+                call.app.metrics.terminated.labels(call.resource.group, call.resource.plural).inc()
 
 
 def _selection(call: Call) -> Accepts | None:

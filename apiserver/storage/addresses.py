@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 
-from apiserver.machinery.objects import Object, metadata, name_of, namespace_of
+from apiserver.machinery.objects import Object, name_of, namespace_of
 from apiserver.storage.objects import Objects, Removed
 
 PREFIX = "/registry/ipaddresses/"
@@ -121,7 +121,3 @@ def owner(address: Object) -> tuple[str, str, str]:
     """(resource, namespace, name) of who holds an IPAddress."""
     parent = (address.get("spec") or {}).get("parentRef") or {}
     return parent.get("resource", ""), parent.get("namespace", ""), parent.get("name", "")
-
-
-def age_of(address: Object) -> str:
-    return str(metadata(address).get("creationTimestamp") or "")

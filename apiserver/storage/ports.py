@@ -75,32 +75,11 @@ class Ports:
         except _Nothing:
             return
 
-    async def replace(self, seen: Object | None, used: Iterable[int]) -> bool:
-        """Make exactly these the used ones, if the map still is as it was `seen`. Raises StoreError."""
-        bits = 0
-        for port in used:
-            if self.low <= port <= self.high:
-                bits |= 1 << (port - self.low)
-        if bits == self._bits(seen):
-            return False
-        done = False
-
-        async def step(current: Object | None) -> Object | Removed:
-            nonlocal done
-            if current != seen:
-                raise _Nothing
-            done = True
-            return self._object(current, bits)
-
-        try:
-            await self._objects.update(PREFIX, KEY, step)
-        except _Nothing:
-            return False
-        return done
-
-    async def read(self) -> Object | None:
+    async def used(self) -> set[int]:
+        """Raises StoreError."""
         row = await self._objects.get(PREFIX, KEY)
-        return None if row is None else row.obj
+        bits = self._bits(None if row is None else row.obj)
+        return {port for port in range(self.low, self.high + 1) if bits >> (port - self.low) & 1}
 
     def _bits(self, obj: Object | None) -> int:
         # Another range was served before: its map says nothing of this one, and the repair makes a new one.

@@ -79,3 +79,13 @@ def test_an_ephemeral_container_stays_once_it_is_there(served):
         assert (code, 'existing ephemeral containers "d" may not be removed' in status["message"]) == (422, True)
 
     served(test)
+
+
+def test_the_old_way_to_bind(served):
+    async def test(api):
+        await run_pod(api, "p", node="")
+        body = {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}}
+        assert (await api.post("/api/v1/namespaces/default/bindings", body))[0] == 201
+        assert (await api.get(f"{PODS}/p"))[1]["spec"]["nodeName"] == "n"
+
+    served(test)

@@ -228,3 +228,40 @@ def test_without_the_store_there_is_an_answer_and_no_guess(served):
         assert (await api.get("/readyz"))[0] == 200
 
     served(test)
+
+
+def test_what_is_only_answered_is_never_stored(served):
+    async def test(api):
+        code, _ = await api.post(
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}
+        )
+        assert code == 405  # nobody answers it in this server without doors
+        assert (await api.get("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"))[0] == 405
+
+    served(test)
+
+
+def test_a_namespace_ends_when_its_finalizer_is_gone(served):
+    async def test(api):
+        await api.post("/api/v1/namespaces", {"metadata": {"name": "n"}})
+        code, marked = await api.delete("/api/v1/namespaces/n")
+        assert (code, marked["status"]["phase"]) == (200, "Terminating")
+        assert (await api.get("/api/v1/namespaces/n"))[0] == 200
+        code, _ = await api.put("/api/v1/namespaces/n/finalize", {**marked, "spec": {"finalizers": []}})
+        assert code == 200
+        assert (await api.get("/api/v1/namespaces/n"))[0] == 404
+
+    served(test)
+
+
+def test_what_clients_make_up_is_no_series_of_the_metrics(served):
+    async def test(api):
+        for number in range(3):
+            await api.get(f"/apis/made.up{number}/v1/things")
+            await api.get(f"{CM}/a/part{number}")
+            await api.ask(f"VERB{number}", "/healthz")
+        _, text = await api.get("/metrics")
+        assert "apiserver_request_total" in text
+        assert not any(word in text for word in ("made.up", "part1", "VERB1"))
+
+    served(test)
