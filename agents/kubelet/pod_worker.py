@@ -15,6 +15,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Mapping
+from math import inf
 from pathlib import Path
 from typing import TypeVar
 
@@ -169,22 +170,23 @@ class PodWorker:
     async def _round(self) -> float:
         if self.removed or is_terminating(self.pod) or self.ending is not None:
             return await self._finish()
-        phase = (self.pod.get("status") or {}).get("phase")
-        if phase in (SUCCEEDED, FAILED) and not pods.is_static(self.pod):
-            self.ending = Ending(phase)
+        told = self.pod.get("status") or {}
+        if told.get("phase") in (SUCCEEDED, FAILED) and not pods.is_static(self.pod):
+            self.ending = Ending(told["phase"], told.get("reason") or "", told.get("message") or "")
             self.over = True
             return await self._finish()
-        if self._past_deadline():
+        if self._deadline_left_s() <= 0:
             text = "Pod was active on the node longer than the specified deadline"
             self._event("Normal", "DeadlineExceeded", text)
             self.ending = Ending(FAILED, "DeadlineExceeded", text)
             return await self._finish()
         return await self._advance()
 
-    def _past_deadline(self) -> bool:
+    def _deadline_left_s(self) -> float:
+        """Until activeDeadlineSeconds are over; endless without one."""
         limit = self.pod["spec"].get("activeDeadlineSeconds")
         started_s = to_seconds((self.pod.get("status") or {}).get("startTime"))
-        return limit is not None and started_s > 0 and time.time() - started_s >= int(limit)
+        return inf if limit is None or not started_s else started_s + int(limit) - time.time()
 
     # --- setting up and running ---------------------------------------------------------------------------------------
 
@@ -220,7 +222,7 @@ class PodWorker:
             self._keep_probing(history, sandbox.id)
         await self._collect(history)
         await self._tell(history)
-        waits = [RESYNC_S, *found.waiting.values(), *(self._image_pause_s(name) for name in self._waiting)]
+        waits = [RESYNC_S, self._deadline_left_s(), *found.waiting.values(), *(self._image_pause_s(name) for name in self._waiting)]
         if found.start and not self._waiting:
             return 0.0 if pods.init_containers(pod) else min(waits)
         return max(min(waits), 0.05)
