@@ -132,8 +132,10 @@ def event(obj: Object, api_version: str) -> Object:
     if api_version == "v1":
         made.setdefault("involvedObject", {})
     else:
-        # Go writes the zero time as null here; the schema wants the field.
-        made.setdefault("eventTime", None)
+        # The schema requires it, typed clients refuse the null that Go would write, and events of the old kind have none.
+        if not made.get("eventTime"):
+            when = made.get("deprecatedLastTimestamp") or (made.get("metadata") or {}).get("creationTimestamp") or "1970-01-01T00:00:00Z"
+            made["eventTime"] = f"{when.removesuffix('Z')}.000000Z"
     return made
 
 

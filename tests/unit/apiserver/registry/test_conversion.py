@@ -7,6 +7,7 @@ import pytest
 
 from apiserver.machinery.resources import resource
 from apiserver.registry.conversion import conversion_of
+from tests.unit.apiserver.valid import assert_valid
 
 CPU = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}}
 PODS = {"type": "Pods", "pods": {"metric": {"name": "m"}, "target": {"type": "AverageValue", "averageValue": "1"}}}
@@ -70,6 +71,15 @@ def test_events_have_other_names_in_their_own_group() -> None:
     newer = convert(EVENT, "events.k8s.io/v1")
     assert (newer["regarding"]["name"], newer["note"], newer["deprecatedCount"]) == ("p", "m", 2)
     assert newer["reportingController"] == "kubelet" and "involvedObject" not in newer
+
+
+def test_an_old_event_is_valid_in_the_new_group() -> None:
+    convert = conversion_of(resource("events"))
+    assert convert is not None
+    old = {key: value for key, value in EVENT.items() if key != "eventTime"} | {"lastTimestamp": "2026-01-01T00:00:00Z"}
+    newer = convert(old, "events.k8s.io/v1")
+    assert newer["eventTime"] == "2026-01-01T00:00:00.000000Z"
+    assert_valid(newer)
 
 
 def test_what_is_alike_needs_no_conversion() -> None:
