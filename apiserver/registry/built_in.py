@@ -19,6 +19,13 @@ SCALES = {
 }
 
 
+DEPRECATIONS = {
+    ("v1", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
+    ("v1", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+}
+"""Warnings to whoever uses them (the `APILifecycleDeprecated` methods of k8s.io/api)."""
+
+
 def registry(*, previews: bool = True) -> Registry:
     """`previews`: alpha and beta versions too."""
     table = [each for each in short_names.completed() if previews or preference(each.version)[0] not in UNSERVED_LEVELS]
@@ -47,5 +54,6 @@ def served(resource: Resource, stored_as: str) -> Served:
         checker=checker,
         node=node,
         convert=conversion_of(resource),
+        deprecation=DEPRECATIONS.get((resource.api_version, resource.plural), ""),
         scale=SCALES.get(resource.qualified),
     )

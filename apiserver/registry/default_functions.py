@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from apiserver.machinery.objects import Object
+from apiserver.machinery.quantity import Quantity, parse
 
 INT32_MAX = 2**31 - 1
+NOTHING = Quantity(0)
 
 
 def image_tag(image: str) -> str:
@@ -51,7 +53,57 @@ def pod(value: Object) -> None:
             for port in each.get("ports") or ():
                 if not port.get("hostPort") and "containerPort" in port:
                     port["hostPort"] = port["containerPort"]
+    if isinstance(spec.get("resources"), dict):
+        _pod_resources(spec)
     spec.setdefault("enableServiceLinks", True)
+
+
+def _pod_resources(spec: Object) -> None:
+    """Resources of the whole pod: requests are what the containers ask for together, else the limits (defaultPodRequests, defaultPodLimits)."""
+    own = spec["resources"]
+    asked, allowed = own.get("requests") or {}, own.get("limits") or {}
+    if allowed:
+        together = {name: total for name, total in _total(spec, "requests").items() if name in ("cpu", "memory")}
+        own["requests"] = {**{name: value for name, value in allowed.items() if _of_pods(name)}, **together, **asked}
+    elif asked:
+        containers = [each for kind in ("containers", "initContainers") for each in spec.get(kind) or ()]
+        full = {
+            name: total
+            for name, total in _total(spec, "limits").items()
+            if name in ("cpu", "memory") and all(name in ((each.get("resources") or {}).get("limits") or {}) for each in containers)
+        }
+        if full:
+            own["limits"] = full
+
+
+def _of_pods(name: str) -> bool:
+    return name in ("cpu", "memory") or name.startswith("hugepages-")
+
+
+def _total(spec: Object, kind: str) -> dict[str, str]:
+    """What all containers have together, as the scheduler counts it: sidecars add to the others, an init container may need more than they do."""
+
+    def amounts(container: Object) -> dict[str, Quantity]:
+        return {name: parse(value) for name, value in ((container.get("resources") or {}).get(kind) or {}).items()}
+
+    def added(one: dict[str, Quantity], other: dict[str, Quantity]) -> dict[str, Quantity]:
+        return {name: one.get(name, NOTHING) + other.get(name, NOTHING) for name in one | other}
+
+    def larger(one: dict[str, Quantity], other: dict[str, Quantity]) -> dict[str, Quantity]:
+        return {name: max(each[name] for each in (one, other) if name in each) for name in one | other}
+
+    running: dict[str, Quantity] = {}
+    for container in spec.get("containers") or ():
+        running = added(running, amounts(container))
+    sidecars: dict[str, Quantity] = {}
+    starting: dict[str, Quantity] = {}
+    for container in spec.get("initContainers") or ():
+        if container.get("restartPolicy") == "Always":
+            sidecars = added(sidecars, amounts(container))
+            starting = larger(starting, sidecars)
+        else:
+            starting = larger(starting, added(sidecars, amounts(container)))
+    return {name: str(amount) for name, amount in larger(added(running, sidecars), starting).items()}
 
 
 def replication_controller(value: Object) -> None:

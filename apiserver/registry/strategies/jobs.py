@@ -5,10 +5,10 @@ from zoneinfo import available_timezones
 
 from apiserver.machinery.objects import Object, metadata
 from apiserver.machinery.status import Cause, invalid_value, not_supported, required
-from apiserver.registry.strategies import cron
+from apiserver.registry.strategies import cron, warnings
 from apiserver.registry.strategies.checks import at_least_zero, each, is_empty_selector, matches, one_of, selector, text, unchanged
 from apiserver.registry.strategies.pod_spec import template
-from apiserver.registry.strategies.workloads import DOES_NOT_MATCH
+from apiserver.registry.strategies.workloads import DOES_NOT_MATCH, Workload
 from apiserver.registry.strategy import Strategy
 
 UID_LABELS = ("batch.kubernetes.io/controller-uid", "controller-uid")
@@ -73,7 +73,7 @@ def _failure_policy(spec: Object, path: str, pod: Object) -> list[Cause]:
     return found
 
 
-class JobStrategy(Strategy):
+class JobStrategy(Workload):
     def prepare_create(self, obj: Object) -> None:
         super().prepare_create(obj)
         spec = obj.get("spec")
@@ -168,6 +168,11 @@ class CronJobStrategy(Strategy):
             if inner.get("manualSelector"):
                 found.append(not_supported("spec.jobTemplate.spec.manualSelector", True, ["nil", "false"]))
         return found
+
+    def warnings(self, obj: Object) -> list[str]:
+        return warnings.of_name(obj) + warnings.of_template(
+            ((obj.get("spec") or {}).get("jobTemplate") or {}).get("spec", {}).get("template"), "spec.jobTemplate.spec.template"
+        )
 
     @staticmethod
     def _zone(zone: Any) -> list[Cause]:

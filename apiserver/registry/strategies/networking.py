@@ -6,6 +6,7 @@ from typing import Any
 from apiserver.machinery import names
 from apiserver.machinery.objects import Object
 from apiserver.machinery.status import Cause, forbidden_value, invalid_value, not_supported, required
+from apiserver.registry.strategies import warnings
 from apiserver.registry.strategies.checks import each, named, needed, network, one_of, port, port_or_name, selector, unchanged
 from apiserver.registry.strategies.config import Plain
 from apiserver.registry.strategy import Strategy
@@ -34,6 +35,9 @@ class IngressStrategy(Strategy):
                 found += named(host, f"{at}.hosts[{index}]", rule_of)
             found += named(tls.get("secretName"), f"{at}.secretName", names.dns1123_subdomain)
         return found
+
+    def warnings(self, obj: Object) -> list[str]:
+        return warnings.of_ingress(obj)
 
     @staticmethod
     def _host(host: Any, at: str) -> list[Cause]:

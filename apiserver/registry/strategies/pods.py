@@ -5,6 +5,7 @@ from typing import Any
 
 from apiserver.machinery.objects import Object
 from apiserver.machinery.status import Cause, forbidden_value, invalid_value
+from apiserver.registry.strategies import warnings
 from apiserver.registry.strategies.checks import at_least_zero
 from apiserver.registry.strategies.containers import ephemeral_containers
 from apiserver.registry.strategies.pod_spec import pod_spec
@@ -60,6 +61,9 @@ class PodStrategy(Strategy):
         if spec.get("ephemeralContainers"):
             found += ephemeral_containers(spec, "spec", volumes(spec.get("volumes"), "")[1])
         return found
+
+    def warnings(self, obj: Object) -> list[str]:
+        return warnings.of_name(obj, warnings.IN_HOSTNAME) + warnings.of_pod_spec(obj.get("spec") or {}, "spec")
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         after, before = new.get("spec") or {}, old.get("spec") or {}

@@ -6,6 +6,7 @@ from typing import Any
 from apiserver.machinery import names
 from apiserver.machinery.objects import Object
 from apiserver.machinery.status import Cause, duplicate, forbidden_value, invalid_value, required
+from apiserver.registry.strategies import warnings
 from apiserver.registry.strategies.checks import (
     above_zero,
     address,
@@ -129,6 +130,9 @@ class ServiceStrategy(Strategy):
             if spec.get("loadBalancerSourceRanges"):
                 found.append(forbidden_value("spec.LoadBalancerSourceRanges", "may only be used when `type` is 'LoadBalancer'"))
         return found
+
+    def warnings(self, obj: Object) -> list[str]:
+        return warnings.of_service(obj)
 
     @staticmethod
     def _ports(spec: Object, kind: Any, headless: bool) -> list[Cause]:

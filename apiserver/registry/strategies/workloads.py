@@ -4,6 +4,7 @@ from typing import Any
 
 from apiserver.machinery.objects import Object
 from apiserver.machinery.status import Cause, forbidden_value, invalid_value, not_supported
+from apiserver.registry.strategies import warnings
 from apiserver.registry.strategies.checks import (
     at_least_zero,
     count_or_percent,
@@ -58,7 +59,14 @@ def selector_unchanged(new: Object, old: Object) -> list[Cause]:
     return unchanged((new.get("spec") or {}).get("selector"), (old.get("spec") or {}).get("selector"), "spec.selector")
 
 
-class DeploymentStrategy(Strategy):
+class Workload(Strategy):
+    """Makes pods of a template."""
+
+    def warnings(self, obj: Object) -> list[str]:
+        return warnings.of_name(obj) + warnings.of_template((obj.get("spec") or {}).get("template"), "spec.template")
+
+
+class DeploymentStrategy(Workload):
     def validate(self, obj: Object) -> list[Cause]:
         spec = obj.get("spec") or {}
         found = counts(spec, "replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds")
@@ -91,7 +99,7 @@ def rolling_update(value: Object, path: str) -> list[Cause]:
     return found + over_hundred_percent(unavailable, f"{path}.maxUnavailable")
 
 
-class ReplicaSetStrategy(Strategy):
+class ReplicaSetStrategy(Workload):
     def validate(self, obj: Object) -> list[Cause]:
         spec = obj.get("spec") or {}
         return counts(spec, "replicas", "minReadySeconds") + selected_template(spec, "deployment")
@@ -132,7 +140,7 @@ class ReplicationControllerStrategy(ReplicaSetStrategy):
         return []
 
 
-class DaemonSetStrategy(Strategy):
+class DaemonSetStrategy(Workload):
     def validate(self, obj: Object) -> list[Cause]:
         spec = obj.get("spec") or {}
         found = counts(spec, "minReadySeconds", "revisionHistoryLimit") + selected_template(spec, "daemonset")
@@ -154,7 +162,7 @@ class DaemonSetStrategy(Strategy):
         return selector_unchanged(new, old)
 
 
-class StatefulSetStrategy(Strategy):
+class StatefulSetStrategy(Workload):
     MAY_CHANGE = (
         *("replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "persistentVolumeClaimRetentionPolicy", "minReadySeconds"),
     )

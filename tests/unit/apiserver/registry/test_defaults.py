@@ -139,3 +139,16 @@ def test_a_namespace_is_labelled_with_its_name_and_active() -> None:
     namespace = defaulted("namespaces", {"metadata": {"name": "n", "labels": {"a": "b"}}})
     assert namespace["metadata"]["labels"] == {"a": "b", "kubernetes.io/metadata.name": "n"}
     assert namespace["status"] == {"phase": "Active"}
+
+
+def test_resources_of_the_whole_pod_follow_its_containers() -> None:
+    def container(name: str, resources: dict[str, Any], **more: Any) -> dict[str, Any]:
+        return {"name": name, "image": "i:1", "resources": resources, **more}
+
+    asking = [container("a", {"requests": {"cpu": "100m"}}), container("b", {"requests": {"cpu": "200m"}})]
+    starting = [container("side", {"requests": {"cpu": "50m"}}, restartPolicy="Always"), container("init", {"requests": {"cpu": "400m"}})]
+    spec = {"containers": asking, "initContainers": starting, "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}
+    assert defaulted("pods", {"spec": spec})["spec"]["resources"]["requests"] == {"cpu": "450m", "memory": "1Gi"}
+    limited = [container("a", {"limits": {"cpu": "1", "memory": "1Gi"}}), container("b", {"limits": {"cpu": "1"}})]
+    spec = {"containers": limited, "resources": {"requests": {"cpu": "500m"}}}
+    assert defaulted("pods", {"spec": spec})["spec"]["resources"] == {"requests": {"cpu": "500m"}, "limits": {"cpu": "2"}}

@@ -313,3 +313,22 @@ def test_a_bound_claim_may_grow_and_not_shrink() -> None:
         new["spec"]["resources"]["requests"]["storage"] = size
         assert [cause.text() for cause in strategy.validate_update(new, old)] == told
     assert check(resource("persistentvolumeclaims")).required(old) == []
+
+
+def test_warnings_are_told_and_the_object_is_taken() -> None:
+    pod = created("pods", RICH["pods"])
+    assert strategy_for(resource("pods")).warnings(pod) == []
+    pod["spec"]["nodeSelector"] = {"beta.kubernetes.io/os": "linux"}
+    pod["spec"]["containers"][0]["env"].append({"name": "A", "value": "c"})
+    pod["spec"]["containers"][0]["resources"]["limits"]["memory"] = "100m"
+    assert strategy_for(resource("pods")).warnings(pod) == [
+        'spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use "kubernetes.io/os" instead',
+        'spec.containers[0].resources.limits[memory]: fractional byte value "100m" is invalid, must be an integer',
+        'spec.containers[0].env[5]: hides previous definition of "A", which may be dropped when using apply',
+    ]
+    named = created("deployments.apps", {**RICH["deployments.apps"], "metadata": {"name": "a.b"}})
+    [told] = strategy_for(resource("deployments.apps")).warnings(named)
+    assert told == (
+        "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: "
+        "[must not contain dots]"
+    )
