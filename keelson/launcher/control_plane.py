@@ -39,7 +39,7 @@ class ControlPlane(Struct, frozen=True):
     schedulers: int = 2
     controller_managers: int = 2
     cloud_controller_managers: int = 2
-    nodes: int = 0
+    nodes: int = 3
 
     @property
     def network(self) -> Network:
@@ -83,6 +83,11 @@ class Files(Struct, frozen=True):
 
     def kubeconfig(self, name: str) -> Path:
         return self.folder / f"{name}.kubeconfig"
+
+
+def images(cluster: Path) -> Path:
+    """The store of images that all nodes share."""
+    return cluster / "images"
 
 
 def files_of(cluster: Path) -> Files:
@@ -181,7 +186,7 @@ def _node(folder: Path, files: Files, plan: ControlPlane, number: int) -> list[P
         f"--tls-cert-file={serving}",
         f"--tls-private-key-file={key}",
         f"--client-ca-file={files.certificates.ca}",
-        f"--image-store={folder / 'images'}",
+        f"--image-store={images(folder)}",
         namespace=namespace,
     )
     proxy = _agent(files, f"proxy-{name}", "agents.proxy.main", f"--hostname-override={name}", f"--cluster-cidr={network.pods}", namespace=namespace)

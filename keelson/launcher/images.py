@@ -9,8 +9,8 @@ from agents.kubelet.oci.reference import InvalidReference
 from agents.kubelet.oci.store import BadImage, Store
 from keelson.cogs import output
 
-DEFAULT_STORE = Path("/var/lib/keelson/images")
-"""What the kubelet's --image-store is, too."""
+DEFAULT_STORE = Path("data/images")
+"""That of the cluster which `keelson up` makes here."""
 
 
 @click.group("image")

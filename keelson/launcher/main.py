@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from keelson.cogs import output
-from keelson.launcher import backup_drill, certs, control_plane, down, drill, processes, status, supervisor, up
+from keelson.launcher import backup_drill, certs, control_plane, down, drill, images, processes, status, supervisor, up
 from keelson.launcher import cluster as clusters
 from keelson.launcher.calls import Caller
 from keelson.launcher.cluster import Cluster, Refused
@@ -47,7 +47,7 @@ def tell(text: str) -> None:
 @click.option(
     "--api-port", type=int, default=None, help=f"The API's one address; the next ports are its servers'.  [default: {control_plane.DEFAULT_PORT}]"
 )
-@click.option("--nodes", type=int, default=None, help="How many nodes.  [default: none yet]")
+@click.option("--nodes", type=int, default=None, help="How many nodes.  [default: 3 as root, else none: they are network namespaces]")
 @click.option("--foreground", is_flag=True, help="Stay attached; Ctrl-C stops everything.")
 @click.option("--wait", "wait_s", type=Duration(), default=DEFAULT_WAIT_S, show_default="60s", help="How long to wait until every member is healthy.")
 def up_command(
@@ -297,6 +297,7 @@ def _one_line_errors() -> Iterator[None]:
 
 
 main.add_command(certs.group)
+main.add_command(images.image)
 
 if __name__ == "__main__":
     main()

@@ -17,6 +17,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from agents.kubelet.oci import toolbox
+from agents.kubelet.oci.store import Store
 from certs import bundle
 from certs.authority import InvalidRequest
 from certs.files import Unusable
@@ -67,6 +69,7 @@ def up(folder: Path, wanted: Wanted, wait_s: float, tell: Tell, attached: bool =
             make_certificates(cluster, tell)
         clusters.save(cluster)
         if cluster.control_plane is not None and cluster.control_plane.nodes:
+            make_images(cluster, tell)
             network.ensure(cluster.control_plane.network)
         child = start_supervisor(cluster, attached)
         try:
@@ -185,6 +188,18 @@ def make_certificates(cluster: Cluster, tell: Tell) -> None:
         raise Refused(f"certificates: {error}") from None
     if written:
         tell(f"made {len(written)} certificates and kubeconfigs in {control_plane.files_of(cluster.folder).folder}")
+
+
+def make_images(cluster: Cluster, tell: Tell) -> None:
+    """The small images of the quick start, out of this machine's own files; once. Raises Refused."""
+    try:
+        store = Store(control_plane.images(cluster.folder))
+        there = {name for image in store.images() for name in image.names}
+        made = [name for name in toolbox.build_all(store) if name not in there]
+    except OSError as error:
+        raise Refused(f"images: {error}") from None
+    if made:
+        tell(f"made the images {', '.join(made)}")
 
 
 def start_supervisor(cluster: Cluster, attached: bool) -> subprocess.Popen[bytes]:
