@@ -1,5 +1,8 @@
 """The one address of several API servers: connections are passed on to one that is ready, byte for byte.
 
+Several may run on the same address: the kernel spreads connections over those that live (SO_REUSEPORT), so that the loss of one costs its connections
+and refuses no new one.
+
 TLS goes through: the balancer holds no key, and who connects is known to the API server alone. A server counts as ready while its /readyz says so;
 one that refuses a connection is left out at once, and the connection goes to the next. A connection lives and dies with its server: clients connect
 again.
@@ -123,7 +126,7 @@ async def run(listen: list[Address], backends: list[Address], tls: ssl.SSLContex
     balancer = Balancer(backends, tls)
     async with contextlib.AsyncExitStack() as servers, Tasks("balancer") as tasks:
         for address in listen:
-            server = await asyncio.start_server(balancer.serve, *address, limit=CHUNK_BYTES, reuse_address=True)
+            server = await asyncio.start_server(balancer.serve, *address, limit=CHUNK_BYTES, reuse_port=True)
             await servers.enter_async_context(server)
         for backend in backends:
             tasks.serve(f"watch {backend[1]}", balancer.watch(backend))
@@ -144,6 +147,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="keelson-balancer", description="One address for several API servers.")
     parser.add_argument("--listen", type=_address, action="append", required=True, metavar="HOST:PORT")
     parser.add_argument("--backend", type=_address, action="append", required=True, metavar="HOST:PORT")
+    parser.add_argument("--name", default="", help="to tell it from others on the same address")
     parser.add_argument("--certificate-authority", required=True, help="whose certificates the API servers have")
     arguments = parser.parse_args()
     logs.configure()

@@ -26,7 +26,6 @@ HOST = "127.0.0.1"
 DEFAULT_PORT = 6443
 PORTS = 32
 """How many ports from the first one belong to a cluster."""
-BALANCER = "balancer"
 KUBELET_PORT = 10250
 
 
@@ -36,6 +35,7 @@ class ControlPlane(Struct, frozen=True):
     number: int = 0
     port: int = DEFAULT_PORT
     api_servers: int = 2
+    balancers: int = 2
     schedulers: int = 2
     controller_managers: int = 2
     cloud_controller_managers: int = 2
@@ -99,7 +99,7 @@ def programs(folder: Path, plan: ControlPlane, store_urls: str, store_files: tup
     files = files_of(folder)
     certificates = files.certificates
     made = [_api_server(files, plan, number, store_urls, store_files) for number in range(1, plan.api_servers + 1)]
-    made.append(_balancer(files, plan))
+    made += [_balancer(files, plan, number) for number in range(1, plan.balancers + 1)]
     elected = (
         ("scheduler", "agents.scheduler.main", plan.schedulers, ()),
         (
@@ -156,11 +156,13 @@ def _api_server(files: Files, plan: ControlPlane, number: int, store_urls: str, 
     return Program(name, (sys.executable, "-m", "apiserver.main", *flags), mark)
 
 
-def _balancer(files: Files, plan: ControlPlane) -> Program:
-    mark = f"--certificate-authority={files.certificates.ca}"
+def _balancer(files: Files, plan: ControlPlane, number: int) -> Program:
+    name = f"balancer-{number}"
+    mark = f"--name={files.folder}/{name}"
+    authority = f"--certificate-authority={files.certificates.ca}"
     listen = [f"--listen={address}:{plan.port}" for address in plan.addresses]
     backends = [f"--backend={HOST}:{port}" for port in plan.api_server_ports]
-    return Program(BALANCER, (sys.executable, "-m", "keelson.launcher.balancer", mark, *listen, *backends), mark)
+    return Program(name, (sys.executable, "-m", "keelson.launcher.balancer", mark, authority, *listen, *backends), mark)
 
 
 def _agent(files: Files, name: str, module: str, *flags: str, namespace: str = "") -> Program:

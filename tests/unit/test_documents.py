@@ -7,7 +7,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
-SOURCES = [*ROOT.glob("*.py"), *(path for room in ("kvstore", "certs", "keelson", "tests", "bench") for path in (ROOT / room).rglob("*.py"))]
+SOURCES = [
+    *ROOT.glob("*.py"),
+    *(path for room in ("kvstore", "apiserver", "agents", "certs", "keelson", "tests", "bench") for path in (ROOT / room).rglob("*.py")),
+]
 TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
