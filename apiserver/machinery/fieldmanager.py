@@ -87,12 +87,15 @@ def update(live: Object | None, new: Object, *, manager: str, now: str, api_vers
     """
     given = (new.get("metadata") or {}).pop("managedFields", None)
     stored = ((live or {}).get("metadata") or {}).get("managedFields")
+    if stored and given in (None, stored) and live is not None and _bare(live) == _bare(new):
+        new["metadata"]["managedFields"] = stored
+        return
     if given is not None and not subresource and _is_reset(given):
         entries: list[Entry] | None = []
     elif given and not subresource and given != stored:
-        entries = _decoded(given) or _decoded(stored)
+        entries = _decoded(given) or _decoded(stored, is_ours=True)
     else:
-        entries = _decoded(stored)
+        entries = _decoded(stored, is_ours=True)
     if not entries and live is not None:
         # Nobody is tracked: tracking begins with the first apply.
         return
@@ -135,7 +138,7 @@ def apply(
     Raises ApiError: 409 with every conflict, 400 for a configuration that cannot be merged.
     """
     config = _configured(config, ignored)
-    entries = _decoded(((live or {}).get("metadata") or {}).get("managedFields")) or []
+    entries = _decoded(((live or {}).get("metadata") or {}).get("managedFields"), is_ours=True) or []
     try:
         if live is not None and not entries:
             entries = _before_first_apply(live, node)
@@ -271,14 +274,14 @@ def _bare(obj: Object) -> Object:
     return {**obj, "metadata": {key: value for key, value in meta.items() if key != "managedFields"}}
 
 
-def _decoded(given: Any) -> list[Entry] | None:
-    """Entries of an object; None if there are none or they cannot be read."""
+def _decoded(given: Any, *, is_ours: bool = False) -> list[Entry] | None:
+    """Entries of an object; None if there are none or they cannot be read. `is_ours`: they come from the store, and were looked at before."""
     if not isinstance(given, list) or not given:
         return None
     found = []
     for each in given:
         fields = each.get("fieldsV1") if isinstance(each, dict) else None
-        if fields is None or each.get("operation") not in (APPLY, UPDATE) or not fieldset.check(fields):
+        if fields is None or each.get("operation") not in (APPLY, UPDATE) or not (is_ours or fieldset.check(fields)):
             return None
         manager, operation, version, time, subresource = (
             str(each.get(key) or "") for key in ("manager", "operation", "apiVersion", "time", "subresource")

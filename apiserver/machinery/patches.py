@@ -10,7 +10,7 @@ import msgspec
 
 from apiserver.machinery import strategic
 from apiserver.machinery.objects import Object
-from apiserver.machinery.status import ApiError, Cause, bad_request
+from apiserver.machinery.status import ApiError, bad_request
 
 OPERATIONS_MAX = 10_000
 """Of one JSON patch (upstream's limit)."""
@@ -28,8 +28,8 @@ def copied(value: Any) -> Any:
 
 
 def rejected(why: str) -> ApiError:
-    """A patch that does not fit the object: 422 with upstream's text; why is told in the cause."""
-    return ApiError("Invalid", REJECTED, causes=[Cause("UnexpectedServerResponse", why, "")])
+    """A patch that does not fit the object: 422. Upstream tells its first half alone."""
+    return ApiError("Invalid", f"{REJECTED}: {why}")
 
 
 def merge_patch(document: Any, patch: Any) -> Any:

@@ -10,7 +10,7 @@ import msgspec
 
 from apiserver.machinery.objects import Object
 from apiserver.machinery.schema import Node
-from apiserver.machinery.status import ApiError, Cause, bad_request
+from apiserver.machinery.status import ApiError, bad_request
 
 DIRECTIVE, RETAIN = "$patch", "$retainKeys"
 DELETE_FROM, ORDER = "$deleteFromPrimitiveList", "$setElementOrder"
@@ -27,7 +27,7 @@ def strategic_patch(document: Object, patch: Object, node: Node | None) -> Objec
 
 
 def _unfit(why: str) -> ApiError:
-    return ApiError("Invalid", "the server rejected our request due to an error in our request", causes=[Cause("UnexpectedServerResponse", why, "")])
+    return ApiError("Invalid", f"the server rejected our request due to an error in our request: {why}")
 
 
 def _map(original: Object, patch: Object, node: Node | None) -> Object:

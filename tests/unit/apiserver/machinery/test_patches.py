@@ -82,7 +82,8 @@ def test_json_patch(document: Any, operations: Any, wanted: Any) -> None:
 def test_json_patches_that_do_not_fit(document: Any, operation: Any) -> None:
     with pytest.raises(ApiError) as caught:
         json_patch(document, [operation])
-    assert (caught.value.code, caught.value.message) == (422, "the server rejected our request due to an error in our request")
+    assert caught.value.code == 422
+    assert caught.value.message.startswith("the server rejected our request due to an error in our request: ")
 
 
 def test_limits() -> None:
@@ -92,7 +93,7 @@ def test_limits() -> None:
     doubling = [{"op": "copy", "from": "/a", "path": "/a/-"}] * 40
     with pytest.raises(ApiError) as caught:
         json_patch({"a": ["x" * 1000]}, doubling)
-    assert "the accumulated size increase of copy" in caught.value.causes[0].message
+    assert "the accumulated size increase of copy" in caught.value.message
 
 
 def test_containers_are_merged_by_name() -> None:
@@ -156,4 +157,4 @@ def test_strategic_patches_that_do_not_fit(patch: Any, code: int, why: str) -> N
     with pytest.raises(ApiError) as caught:
         strategic_patch(deployment({"name": "a"}), patch, DEPLOYMENT)
     assert caught.value.code == code
-    assert why in (caught.value.message if code == 400 else caught.value.causes[0].message)
+    assert why in caught.value.message
