@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from aiohttp import web
 
 from apiserver.admission import chain, priority
+from apiserver.admission.webhook_client import CallFailed, WebhookClient
 from apiserver.app import App
 from apiserver.authn import discovery, keys, tokens
 from apiserver.authn.chain import Authenticator
@@ -28,11 +30,12 @@ from apiserver.filters.authorize import authorize
 from apiserver.filters.impersonate import impersonate
 from apiserver.handlers import refusals, respond, update, writing
 from apiserver.handlers.call import Call
+from apiserver.handlers.proxy import endpoints
 from apiserver.handlers.refusals import no_such
 from apiserver.machinery.objects import Object
 from apiserver.registry import schemas
 from apiserver.registry.registry import Registry
-from apiserver.request import Attributes, Authorizer, User
+from apiserver.request import Attributes, Authorizer, User, Write
 from apiserver.storage import encryption
 from apiserver.storage.transform import Transformer
 from apiserver.storage.writer import SystemWriter
@@ -49,6 +52,7 @@ class Security:
         self.rbac = Rbac(app.caches) if "RBAC" in config.authorization_modes else None
         self.authorizer = self._authorizer()
         self.writer = SystemWriter(app)
+        self._webhooks = WebhookClient(self._behind)
         try:
             issuer, public_keys = self._keys()
             self.authenticator = self._authenticator(public_keys)
@@ -127,8 +131,29 @@ class Security:
         self._app.audit = Auditor(policy, found.write, self._app.clock)
         return found
 
-    def close(self) -> None:
+    def _behind(self, namespace: str, service: str, port: int) -> tuple[str, int]:
+        """One of the pods behind a service: this server stands outside of the services' addresses."""
+        found = self._app.caches.get("services", namespace, service)
+        if found is None:
+            raise CallFailed(f'service "{service}" not found')
+        names = [str(each.get("name") or "") for each in (found.get("spec") or {}).get("ports") or () if each.get("port") == port]
+        places = [place for place in endpoints(self._app.caches, namespace, service) if place[0] in names]
+        if not places:
+            raise CallFailed(f'no endpoints available for service "{service}"')
+        _, address, at = random.choice(places)
+        return address, at
+
+    def _settle(self, write: Write) -> None:
+        """An object that a webhook changed is as clean and complete as one that a client sent. Raises ApiError."""
+        served = self._app.registry.find(write.resource.group, write.resource.version, write.resource.plural)
+        if served is None or served.checker is None or write.object is None or write.object.get("kind") != served.resource.kind:
+            return
+        served.checker.decode(write.object, validation="Ignore")
+        served.checker.default(write.object)
+
+    async def close(self) -> None:
         """After the last request."""
+        await self._webhooks.close()
         if self._audit_log is not None:
             self._audit_log.close()
 
@@ -147,7 +172,7 @@ class Security:
             self._install_pages(public_keys)
         try:
             on, off = config.enable_admission_plugins, config.disable_admission_plugins
-            app.admission.append(chain.chain(app.caches, self.writer, self.authorizer, self.rbac, on, off))
+            app.admission.append(chain.chain(chain.Parts(app.caches, self.writer, self.authorizer, self.rbac, self._webhooks, self._settle), on, off))
         except chain.UnknownPlugin as error:
             raise ConfigurationError(f"--enable-admission-plugins, --disable-admission-plugins: {error}") from None
 

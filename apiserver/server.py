@@ -156,7 +156,7 @@ class Server:
         await self.app.caches.close()
         await self.store.close()
         if self.security is not None:
-            self.security.close()
+            await self.security.close()
         log.info("stopped")
 
 

@@ -7,6 +7,8 @@ A chain is a plug-in itself: first all change, then all look. Core calls `admit`
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from msgspec import Struct
+
 from apiserver.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
 from apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
 from apiserver.admission.default_tolerations import DefaultTolerationSeconds
@@ -19,29 +21,45 @@ from apiserver.admission.runtime_class import RuntimeClass
 from apiserver.admission.service_account import ServiceAccount
 from apiserver.admission.storage_objects import PersistentVolumeClaimResize, StorageObjectInUseProtection
 from apiserver.admission.taint_nodes import TaintNodesByCondition
+from apiserver.admission.webhook_client import WebhookClient
+from apiserver.admission.webhooks import MutatingWebhooks, Settle, ValidatingWebhooks
 from apiserver.authz.escalation import Escalation
 from apiserver.authz.rbac import Rbac
 from apiserver.request import Admission, Authorizer, Reader, Write, Writer
 
-Make = Callable[[Reader, Writer, Authorizer], Admission]
+
+class Parts(Struct, frozen=True):
+    """What plug-ins are made of."""
+
+    reader: Reader
+    writer: Writer
+    authorizer: Authorizer
+    rbac: Rbac | None
+    client: WebhookClient
+    settle: Settle
+
+
+Make = Callable[[Parts], Admission]
 
 PLUGINS: Mapping[str, Make] = {
-    "NamespaceLifecycle": lambda reader, writer, authorizer: NamespaceLifecycle(reader),
-    "LimitRanger": lambda reader, writer, authorizer: LimitRanger(reader),
-    "ServiceAccount": lambda reader, writer, authorizer: ServiceAccount(reader),
-    "NodeRestriction": lambda reader, writer, authorizer: NodeRestriction(reader),
-    "TaintNodesByCondition": lambda reader, writer, authorizer: TaintNodesByCondition(),
-    "Priority": lambda reader, writer, authorizer: Priority(reader),
-    "DefaultTolerationSeconds": lambda reader, writer, authorizer: DefaultTolerationSeconds(),
-    "StorageObjectInUseProtection": lambda reader, writer, authorizer: StorageObjectInUseProtection(),
-    "PersistentVolumeClaimResize": lambda reader, writer, authorizer: PersistentVolumeClaimResize(reader),
-    "RuntimeClass": lambda reader, writer, authorizer: RuntimeClass(reader),
-    "CertificateApproval": lambda reader, writer, authorizer: CertificateApproval(authorizer),
-    "CertificateSigning": lambda reader, writer, authorizer: CertificateSigning(authorizer),
-    "CertificateSubjectRestriction": lambda reader, writer, authorizer: CertificateSubjectRestriction(),
-    "DefaultIngressClass": lambda reader, writer, authorizer: DefaultIngressClass(reader),
-    "DefaultStorageClass": lambda reader, writer, authorizer: DefaultStorageClass(reader),
-    "ResourceQuota": lambda reader, writer, authorizer: ResourceQuota(reader, writer),
+    "NamespaceLifecycle": lambda parts: NamespaceLifecycle(parts.reader),
+    "LimitRanger": lambda parts: LimitRanger(parts.reader),
+    "ServiceAccount": lambda parts: ServiceAccount(parts.reader),
+    "NodeRestriction": lambda parts: NodeRestriction(parts.reader),
+    "TaintNodesByCondition": lambda parts: TaintNodesByCondition(),
+    "Priority": lambda parts: Priority(parts.reader),
+    "DefaultTolerationSeconds": lambda parts: DefaultTolerationSeconds(),
+    "StorageObjectInUseProtection": lambda parts: StorageObjectInUseProtection(),
+    "PersistentVolumeClaimResize": lambda parts: PersistentVolumeClaimResize(parts.reader),
+    "RuntimeClass": lambda parts: RuntimeClass(parts.reader),
+    "CertificateApproval": lambda parts: CertificateApproval(parts.authorizer),
+    "CertificateSigning": lambda parts: CertificateSigning(parts.authorizer),
+    "CertificateSubjectRestriction": lambda parts: CertificateSubjectRestriction(),
+    "DefaultIngressClass": lambda parts: DefaultIngressClass(parts.reader),
+    "DefaultStorageClass": lambda parts: DefaultStorageClass(parts.reader),
+    "MutatingAdmissionWebhook": lambda parts: MutatingWebhooks(parts.reader, parts.client, parts.settle),
+    "ValidatingAdmissionWebhook": lambda parts: ValidatingWebhooks(parts.reader, parts.client),
+    "ResourceQuota": lambda parts: ResourceQuota(parts.reader, parts.writer),
 }
 """In the order in which they are asked."""
 OFF_BY_DEFAULT = frozenset[str]()
@@ -58,17 +76,20 @@ class Chain:
         self.plugins = tuple(plugins)
 
     async def admit(self, write: Write) -> None:
-        for plugin in self.plugins:
+        for place, plugin in enumerate(self.plugins):
+            before = write.object
             await plugin.admit(write)
+            if isinstance(plugin, MutatingWebhooks) and write.object is not before:
+                # What they added lacks what the plug-ins before them add: a container put in has no token yet. Each may be asked twice.
+                for earlier in self.plugins[:place]:
+                    await earlier.admit(write)
 
     async def validate(self, write: Write) -> None:
         for plugin in self.plugins:
             await plugin.validate(write)
 
 
-def chain(
-    reader: Reader, writer: Writer, authorizer: Authorizer, rbac: Rbac | None, enabled: Sequence[str] = (), disabled: Sequence[str] = ()
-) -> Chain:
+def chain(parts: Parts, enabled: Sequence[str] = (), disabled: Sequence[str] = ()) -> Chain:
     """The plug-ins that are on. The check against escalation is no plug-in upstream and cannot be turned off. Raises UnknownPlugin."""
     unknown = [name for name in (*enabled, *disabled) if name not in PLUGINS]
     if unknown:
@@ -77,5 +98,5 @@ def chain(
     if both:
         raise UnknownPlugin(f"{', '.join(both)} cannot be both enabled and disabled")
     on = [name for name in PLUGINS if (name not in OFF_BY_DEFAULT or name in enabled) and name not in disabled]
-    first: list[Admission] = [] if rbac is None else [Escalation(rbac, authorizer)]
-    return Chain([*first, *(PLUGINS[name](reader, writer, authorizer) for name in on)])
+    first: list[Admission] = [] if parts.rbac is None else [Escalation(parts.rbac, parts.authorizer)]
+    return Chain([*first, *(PLUGINS[name](parts) for name in on)])

@@ -10,13 +10,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from apiserver.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
-from apiserver.admission.chain import PLUGINS, UnknownPlugin, chain
+from apiserver.admission.chain import PLUGINS, Parts, UnknownPlugin, chain
 from apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
 from apiserver.admission.default_tolerations import DefaultTolerationSeconds
 from apiserver.admission.priority import Priority
 from apiserver.admission.runtime_class import RuntimeClass
 from apiserver.admission.storage_objects import PersistentVolumeClaimResize, StorageObjectInUseProtection
 from apiserver.admission.taint_nodes import TaintNodesByCondition
+from apiserver.admission.webhook_client import WebhookClient
 from apiserver.authz.rbac import Rbac
 from tests.unit.apiserver.admission.writes import admitted, pod, refused, write
 from tests.unit.apiserver.cluster import Cluster, user
@@ -135,6 +136,10 @@ def test_nobody_asks_to_be_a_master():
     )
 
 
+def nowhere(namespace: str, service: str, port: int) -> tuple[str, int]:
+    raise AssertionError("nobody is asked")
+
+
 class NoWriter:
     async def create(self, resource: str, obj: dict[str, Any]) -> bool:
         raise AssertionError("nothing is to be written")
@@ -146,10 +151,11 @@ class NoWriter:
 def test_plugins_are_turned_on_and_off():
     made = Cluster()
     rbac = Rbac(made)
-    everything = chain(made, NoWriter(), rbac, rbac)
+    parts = Parts(made, NoWriter(), rbac, rbac, WebhookClient(nowhere), lambda write: None)
+    everything = chain(parts)
     assert everything.plugins[0].name == "RBACEscalation"
     assert [each.name for each in everything.plugins[1:]] == [name for name in PLUGINS if name in {each.name for each in everything.plugins}]
-    assert "LimitRanger" not in {each.name for each in chain(made, NoWriter(), rbac, rbac, disabled=["LimitRanger"]).plugins}
+    assert "LimitRanger" not in {each.name for each in chain(parts, disabled=["LimitRanger"]).plugins}
     for flags in ({"enabled": ["Magic"]}, {"enabled": ["Priority"], "disabled": ["Priority"]}):
         with pytest.raises(UnknownPlugin, match=r"Magic|Priority"):
-            chain(made, NoWriter(), rbac, rbac, **flags)
+            chain(parts, **flags)
