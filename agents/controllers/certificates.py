@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import base64
 import binascii
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,9 @@ from agents.kit.controller import Context, Controller
 from agents.kit.times import to_text
 from apiserver.machinery.objects import Object, is_terminating, name_of, uid_of
 from apiserver.machinery.resources import resource
+from keelson.cogs.logs import fields
+
+log = logging.getLogger(__name__)
 
 REQUESTS = resource("certificatesigningrequests.certificates.k8s.io", "v1")
 REVIEWS = resource("subjectaccessreviews.authorization.k8s.io")
@@ -113,7 +117,9 @@ class Signer(Controller):
         super().__init__(context)
 
     @classmethod
-    def made(cls, context: Context, arguments: argparse.Namespace) -> "Signer":
+    def made(cls, context: Context, arguments: argparse.Namespace) -> "Signer | NoSigner":
+        if not arguments.cluster_signing_cert_file or not arguments.cluster_signing_key_file:
+            return NoSigner()
         # Read at each signing: an authority that was renewed is used without a restart.
         files = (arguments.cluster_signing_cert_file, arguments.cluster_signing_key_file)
         return cls(context, lambda: load_authority(*files), arguments.cluster_signing_duration)
@@ -136,6 +142,16 @@ class Signer(Controller):
             return [UpdateStatus(REQUESTS, failed)]
         status = {**(csr.get("status") or {}), "certificate": base64.b64encode(made).decode()}
         return [UpdateStatus(REQUESTS, {**csr, "status": status})]
+
+
+class NoSigner:
+    """Stands in where no authority is given: requests wait for a signer elsewhere."""
+
+    name = Signer.name
+
+    async def run(self) -> None:
+        log.warning("nothing is signed: --cluster-signing-cert-file and --cluster-signing-key-file are not set", extra=fields(controller=self.name))
+        await asyncio.Event().wait()
 
 
 class Cleaner(Controller):

@@ -122,11 +122,16 @@ def zone_state(ready: Sequence[bool], limits: Limits) -> ZoneState:
     return ZoneState.NORMAL
 
 
+def cut_off(zones: Mapping[str, Sequence[bool]], limits: Limits) -> bool:
+    """If no zone has a ready node left, it is not the nodes that failed, it is we who do not hear them."""
+    return bool(zones) and all(zone_state(ready, limits) is ZoneState.FULL_DISRUPTION for ready in zones.values())
+
+
 def eviction_rates(zones: Mapping[str, Sequence[bool]], limits: Limits) -> dict[str, float]:
-    """How many nodes a second of each zone may be given their NoExecute taint. If no zone has a ready node left, it is we who are cut off: none."""
-    states = {zone: zone_state(ready, limits) for zone, ready in zones.items()}
-    if states and all(state is ZoneState.FULL_DISRUPTION for state in states.values()):
+    """How many nodes a second of each zone may be given their NoExecute taint; none while we are cut off."""
+    if cut_off(zones, limits):
         return dict.fromkeys(zones, 0.0)
+    states = {zone: zone_state(ready, limits) for zone, ready in zones.items()}
     rates: dict[str, float] = {}
     for zone, state in states.items():
         if state is ZoneState.PARTIAL_DISRUPTION:

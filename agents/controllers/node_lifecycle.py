@@ -9,8 +9,11 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from agents.controllers.node_health import (
+    NOT_READY,
+    UNREACHABLE,
     Limits,
     Pace,
+    cut_off,
     eviction_rates,
     execute_taint,
     not_ready_patch,
@@ -147,16 +150,26 @@ class NodeLifecycle(Controller):
     def _eviction(self, node: Object, now_s: float) -> tuple[str | None, float]:
         """The NoExecute taint that the node has to have, or None and how long it has to wait for it."""
         wanted = execute_taint(node)
-        has = {each.get("key") for each in (node.get("spec") or {}).get("taints") or () if each.get("effect") == "NoExecute"}
-        if not wanted or wanted in has or has & {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}:
+        if not wanted:
             return wanted, 0.0
         zones: dict[str, list[bool]] = {}
         for each in self.nodes.all():
             shown = node if name_of(each) == name_of(node) else each
-            zones.setdefault(zone_of(shown), []).append(ready_status(shown) == "True")
+            zones.setdefault(zone_of(shown), []).append(self._speaks(shown, now_s))
+        if cut_off(zones, self.limits):
+            # What was tainted before the last node fell silent is not to be evicted either.
+            return "", 0.0
+        has = {each.get("key") for each in (node.get("spec") or {}).get("taints") or () if each.get("effect") == "NoExecute"}
+        if has & {NOT_READY, UNREACHABLE}:
+            return wanted, 0.0
         zone = zone_of(node)
         wait_s = self.pace.take(zone, eviction_rates(zones, self.limits)[zone], now_s)
         return (None, wait_s) if wait_s else (wanted, 0.0)
+
+    def _speaks(self, node: Object, now_s: float) -> bool:
+        """Ready, and heard of lately: whose turn it is first must not decide how many others seem to be well."""
+        silent_s = now_s - self.heard_s.get(name_of(node), now_s)
+        return ready_status(node) == "True" and silent_s <= self.limits.node_monitor_grace_period_s
 
     def _pods_not_ready(self, node: Object, now: str) -> list[Action]:
         actions: list[Action] = []

@@ -134,3 +134,17 @@ def test_a_node_whose_lease_is_renewed_no_more():
             renewing.cancel()
 
     run(work())
+
+
+def test_when_all_nodes_fall_silent_nobody_is_evicted():
+    async def work():
+        api = FakeApi()
+        for name in ("n1", "n2", "n3"):
+            api.put(NODES, node(name))
+        async with running(api, NodeLifecycle):
+            await asyncio.sleep(100)
+            found = api.all(NODES)
+            assert [each["status"]["conditions"][0]["status"] for each in found] == ["Unknown"] * 3
+            assert [keys(each["spec"]["taints"]) for each in found] == [[(UNREACHABLE, "NoSchedule")]] * 3
+
+    run(work())
