@@ -55,6 +55,7 @@ async def _try(call: Call, obj: Object) -> tuple[Row | None, str]:
     meta_rules.prepare_create(obj, resource, call.namespace, app.now(), app.new_uid(), app.suffix)
     given_status = obj.get("status")
     served.strategy.prepare_create(obj)
+    served.strategy.note_requester(obj, call.user)
     if given_status is None and "status" not in obj and served.checker is not None:
         served.checker.default(obj)
     write = writing.write_of(call, "CREATE", obj, None, options={"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"})

@@ -9,6 +9,7 @@ from typing import Any
 
 from apiserver.machinery.objects import Object, metadata
 from apiserver.machinery.status import Cause
+from apiserver.request import User
 
 
 class Strategy:
@@ -31,6 +32,9 @@ class Strategy:
                 obj["status"] = copy.deepcopy(self.empty_status)
         if self.counts_generation:
             metadata(obj)["generation"] = 1
+
+    def note_requester(self, obj: Object, user: User) -> None:
+        """Write down who creates it, for the few objects that say so. Whatever the client wrote there is no evidence of anything."""
 
     def prepare_update(self, new: Object, old: Object) -> None:
         """The same for a PUT or PATCH of the object itself: the status stays what it was."""

@@ -11,6 +11,7 @@ from apiserver.registry.strategies.config import Plain
 from apiserver.registry.strategies.pod_spec import EFFECTS
 from apiserver.registry.strategies.resources import amounts
 from apiserver.registry.strategy import Strategy
+from apiserver.request import User
 
 USER_PRIORITY_MAX = 1_000_000_000
 SYSTEM_CLASSES = {"system-node-critical": 2_000_001_000, "system-cluster-critical": 2_000_000_000}
@@ -143,8 +144,16 @@ class PriorityClassStrategy(Plain):
 
 class CertificateSigningRequestStrategy(Strategy):
     counts_generation = False
-    server_made = ("username", "uid", "groups", "extra")
-    """Who asks: the handler writes it in, the client cannot."""
+
+    def note_requester(self, obj: Object, user: User) -> None:
+        """Approvers ask whether this user may have what the request is for: a client that could write it itself could be anybody."""
+        spec = obj.setdefault("spec", {})
+        extra = {key: list(values) for key, values in user.extra.items()}
+        for field, value in (("username", user.name), ("uid", user.uid), ("groups", list(user.groups)), ("extra", extra)):
+            if value:
+                spec[field] = value
+            else:
+                spec.pop(field, None)
 
     def prepare_update(self, new: Object, old: Object) -> None:
         super().prepare_update(new, old)

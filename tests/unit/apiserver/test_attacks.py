@@ -294,3 +294,27 @@ def test_a_node_gets_at_nothing_of_another(attack):
             assert code == 403, (method, path, code, answer)
 
     attack(body)
+
+
+def test_who_asks_for_a_certificate_cannot_say_that_he_is_somebody_else(attack):
+    """The approver reviews the rights of spec.username: forged, it would be a way to any node's certificate."""
+
+    async def body(api: Fortress) -> None:
+        base = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+        spec = {"request": "YQ==", "signerName": "kubernetes.io/kube-apiserver-client-kubelet", "usages": ["digital signature", "client auth"]}
+        forged = {**spec, "username": "system:node:n1", "groups": ["system:nodes", "system:masters"], "uid": "3", "extra": {"a": ["b"]}}
+        rule = {"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests"], "verbs": ["create", "patch", "update"]}
+        await api.must("POST", f"{RBAC}/clusterroles", {"metadata": {"name": "asks"}, "rules": [rule]})
+        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "asks"}
+        subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "ann"}
+        await api.must("POST", f"{RBAC}/clusterrolebindings", {"metadata": {"name": "asks"}, "roleRef": reference, "subjects": [subject]})
+        await api.seen(f"{RBAC}/clusterrolebindings/asks")
+        code, made = await api.by("ann", "POST", base, {"metadata": {"name": "r"}, "spec": forged})
+        assert code == 201, made
+        assert (made["spec"]["username"], made["spec"]["uid"]) == ("ann", "2")
+        assert "system:masters" not in made["spec"]["groups"] and "extra" not in made["spec"]
+        made["spec"] |= {"username": "system:node:n1"}
+        _, changed = await api.by("ann", "PUT", f"{base}/r", made)
+        assert changed["spec"]["username"] == "ann"
+
+    attack(body)
