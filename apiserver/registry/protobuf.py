@@ -61,6 +61,13 @@ def omitted_when_zero(name: str) -> frozenset[str]:
     return frozenset(found)
 
 
+@cache
+def held_by_value(name: str) -> frozenset[str]:
+    """Fields of a type that are structs and no pointers: in Go they are always there, if only empty, and asked for what they lack."""
+    known = _table()[1].get(name, {})
+    return frozenset(json_name for json_name, kind, drops_zero in known.values() if drops_zero and json_name and kind in _table()[1])
+
+
 def decode(body: bytes) -> Object:
     """The object, with its apiVersion and kind. Raises ApiError: 400 for what is none, and for kinds that the table does not know."""
     if not body.startswith(MAGIC):

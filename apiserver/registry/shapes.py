@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from apiserver.machinery import quantity
 from apiserver.machinery.schema import Node
-from apiserver.registry.protobuf import omitted_when_zero
+from apiserver.registry.protobuf import held_by_value, omitted_when_zero
 
 DEPTH_MAX = 512
 """How deep an object may be nested; Python's own stack would end at about twice that."""
@@ -41,6 +41,8 @@ class Form(IntEnum):
     INT_OR_STRING = 12
 
 
+NOT_ASKED = frozenset(("metadata", "status"))
+"""The server's to fill."""
 EMBEDDED = frozenset(("apiVersion", "kind", "metadata"))
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
@@ -59,7 +61,22 @@ class Fault(Struct, frozen=True):
 class Shape:
     """What may stand at one place of an object."""
 
-    __slots__ = ("_extra", "_fields", "bits", "custom", "form", "keeps_unknown", "kept", "known", "node", "nullable", "omits", "required")
+    __slots__ = (
+        "_extra",
+        "_fields",
+        "_hollow",
+        "bits",
+        "custom",
+        "form",
+        "keeps_unknown",
+        "kept",
+        "known",
+        "node",
+        "nullable",
+        "omits",
+        "required",
+        "values",
+    )
 
     def __init__(self, node: Node, *, custom: bool, reference: str = "") -> None:
         raw = node.raw
@@ -71,11 +88,22 @@ class Shape:
         self.bits = 32 if raw.get("format") == "int32" else 64
         self.keeps_unknown = node.preserves_unknown_fields
         self.kept = EMBEDDED if raw.get("x-kubernetes-embedded-resource") else frozenset[str]()
-        self.omits = frozenset[str]() if custom else omitted_when_zero(".".join(reference.rsplit(".", 3)[-3:]))
+        short = ".".join(reference.rsplit(".", 3)[-3:])
+        self.values = frozenset[str]() if custom else held_by_value(short)
+        self.omits = frozenset[str]() if custom else omitted_when_zero(short)
         """Fields that are gone when they are zero, as if they had never been written."""
         self.known: dict[str, Any] = raw.get("properties") or {}
         self._fields: dict[str, Shape | None] = {}
         self._extra: Shape | None = None
+        self._hollow: tuple[str, ...] | None = None
+
+    @property
+    def hollow(self) -> tuple[str, ...]:
+        """Fields that need not be written and cannot be empty: a pod without a spec is a pod whose spec has no containers."""
+        if self._hollow is None:
+            inner = ((name, self.field(name)) for name in sorted(self.values - NOT_ASKED) if name not in self.required)
+            self._hollow = tuple(name for name, shape in inner if shape is not None and (shape.required or shape.hollow))
+        return self._hollow
 
     def field(self, name: str) -> "Shape | None":
         """The shape of a field or of a map's value; None if no schema knows it."""
@@ -293,6 +321,9 @@ def missing(shape: Shape, value: Any, path: str = "") -> Iterator[str]:
         for name in shape.required:
             if name not in value:
                 yield f"{path}.{name}" if path else name
+        for name in shape.hollow:
+            if name not in value and (inner := shape.field(name)) is not None:
+                yield from missing(inner, {}, f"{path}.{name}" if path else name)
         for key, element in value.items():
             if type(element) in (dict, list) and (inner := shape.field(key)) is not None:
                 yield from missing(inner, element, f"{path}.{key}" if path else key)

@@ -61,6 +61,9 @@ def complete(shape: Shape, value: Any) -> bool:
             for name in shape.required:
                 if name not in value:
                     return False
+            for name in shape.hollow:
+                if name not in value:
+                    return False
             for key, element in value.items():
                 if type(element) in STRUCTURED and (inner := shape.field(key)) is not None and not complete(inner, element):
                     return False

@@ -188,3 +188,18 @@ def test_zero_values_that_go_never_writes_are_as_if_not_written() -> None:
     scaled = deployment(replicas=0, paused=False)
     DEPLOYMENTS.prune(scaled)
     assert scaled["spec"]["replicas"] == 0 and "paused" not in scaled["spec"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "obj", "told"),
+    [
+        ("pods", {}, ["spec.containers"]),
+        ("deployments.apps", {}, ["spec"]),
+        ("replicationcontrollers", {"spec": {"selector": {"a": "b"}, "template": {}}}, ["spec.template.spec.containers"]),
+        ("cronjobs.batch", {"spec": {"schedule": "* * * * *", "jobTemplate": {}}}, ["spec.jobTemplate.spec.template"]),
+        ("configmaps", {}, []),
+        ("namespaces", {}, []),
+    ],
+)
+def test_a_struct_that_is_not_there_is_an_empty_one(kind: str, obj: dict[str, Any], told: list[str]) -> None:
+    assert [cause.field for cause in check(resource(kind)).required(obj)] == told
