@@ -6,6 +6,7 @@ import logging
 import sys
 
 import uvloop
+from prometheus_client import disable_created_metrics
 
 from apiserver import config as configuration
 from apiserver.config import Config, ConfigurationError
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
         logs.configure(config.log_level)
     except (ConfigurationError, ValueError) as error:
         sys.exit(f"apiserver: {error}")
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # upstream has none
     # The caches hold many objects that live long: looking through them for cycles again and again is most of what a collection would cost.
     gc.set_threshold(50_000, 50, 100)
     try:

@@ -60,7 +60,13 @@ async def watch(call: Call) -> web.StreamResponse:
             await stream.bookmark(subscription_revision(cache, subscription), ended=True)
         await _follow(stream, cache, subscription, asyncio.get_running_loop().time() + seconds)
         return stream.response
-    except (ConnectionResetError, ConnectionError, TimeoutError):
+    except ConnectionError:
+        return stream.response
+    except TimeoutError:
+        # Whatever else is written would wait for the same reader.
+        if call.request.transport is not None:
+            call.request.transport.abort()
+        call.app.metrics.terminated.labels(call.resource.group, call.resource.plural).inc()
         return stream.response
     finally:
         call.app.metrics.watching(call, -1)

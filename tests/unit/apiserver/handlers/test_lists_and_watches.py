@@ -238,3 +238,26 @@ def test_only_the_metadata_if_that_is_asked(served):
         assert (code, text.startswith("kind: ConfigMapList")) == (200, True)
 
     served(test)
+
+
+def test_a_client_that_does_not_read_is_hung_up_on(served, monkeypatch):
+    monkeypatch.setattr("apiserver.handlers.watch.WRITE_TIMEOUT_S", 0.05)
+
+    async def test(api):
+        await make(api, "a")
+        cache = next(cache for cache in api.app.caches.all() if cache.prefix == "/registry/configmaps/")
+        reader, writer = await asyncio.open_unix_connection(api.path)
+        writer.write(f"GET {CM}?watch=true HTTP/1.1\r\nHost: api\r\n\r\n".encode())
+        await reader.readuntil(b'"ADDED"')
+        writer.transport.pause_reading()
+        for number in range(12):
+            await api.patch(f"{CM}/a", {"data": {"x": str(number) * 500_000}})
+        for _ in range(1000):
+            if not cache.subscribers:
+                break
+            await asyncio.sleep(0.01)
+        assert (await api.get(f"{CM}/a"))[1]["data"]["x"].startswith("11")
+        assert 'apiserver_terminated_watchers_total{group="",resource="configmaps"} 1.0' in (await api.get("/metrics"))[1]
+        writer.transport.abort()
+
+    served(test)
