@@ -49,6 +49,8 @@ class Security:
     def __init__(self, config: Config, app: App) -> None:
         self._config = config
         self._app = app
+        if config.admission_control_config_file:
+            raise ConfigurationError("--admission-control-config-file is not served: plug-ins have no settings of their own here")
         self.rbac = Rbac(app.caches) if "RBAC" in config.authorization_modes else None
         self.authorizer = self._authorizer()
         self.writer = SystemWriter(app)

@@ -15,6 +15,8 @@ from apiserver.admission.default_tolerations import DefaultTolerationSeconds
 from apiserver.admission.limit_ranger import LimitRanger
 from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from apiserver.admission.node_restriction import NodeRestriction
+from apiserver.admission.owner_references import OwnerReferencesPermissionEnforcement
+from apiserver.admission.pod_security import PodSecurity
 from apiserver.admission.priority import Priority
 from apiserver.admission.resource_quota import ResourceQuota
 from apiserver.admission.runtime_class import RuntimeClass
@@ -47,9 +49,11 @@ PLUGINS: Mapping[str, Make] = {
     "ServiceAccount": lambda parts: ServiceAccount(parts.reader),
     "NodeRestriction": lambda parts: NodeRestriction(parts.reader),
     "TaintNodesByCondition": lambda parts: TaintNodesByCondition(),
+    "PodSecurity": lambda parts: PodSecurity(parts.reader),
     "Priority": lambda parts: Priority(parts.reader),
     "DefaultTolerationSeconds": lambda parts: DefaultTolerationSeconds(),
     "StorageObjectInUseProtection": lambda parts: StorageObjectInUseProtection(),
+    "OwnerReferencesPermissionEnforcement": lambda parts: OwnerReferencesPermissionEnforcement(parts.authorizer),
     "PersistentVolumeClaimResize": lambda parts: PersistentVolumeClaimResize(parts.reader),
     "RuntimeClass": lambda parts: RuntimeClass(parts.reader),
     "CertificateApproval": lambda parts: CertificateApproval(parts.authorizer),
@@ -62,7 +66,7 @@ PLUGINS: Mapping[str, Make] = {
     "ResourceQuota": lambda parts: ResourceQuota(parts.reader, parts.writer),
 }
 """In the order in which they are asked."""
-OFF_BY_DEFAULT = frozenset[str]()
+OFF_BY_DEFAULT = frozenset(("OwnerReferencesPermissionEnforcement",))
 
 
 class UnknownPlugin(ValueError):

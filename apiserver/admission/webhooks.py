@@ -11,10 +11,12 @@ import logging
 from collections.abc import Callable, Iterable
 
 from apiserver.admission.webhook_client import Answer, CallFailed, WebhookClient
+from apiserver.admission.webhook_conditions import is_wanted
 from apiserver.admission.webhook_rules import MUTATING, VALIDATING, concerned
 from apiserver.machinery.objects import Object, name_of
 from apiserver.machinery.patches import json_patch
 from apiserver.machinery.status import ApiError, bad_request
+from apiserver.registry.cel import CelError
 from apiserver.request import Passive, Reader, Write
 
 log = logging.getLogger(__name__)
@@ -104,9 +106,11 @@ def _errors(outcomes: Iterable[object]) -> Iterable[BaseException]:
 async def _answered(client: WebhookClient, webhook: Object, write: Write, kind: str, place: str) -> Answer | None:
     """The answer if it says yes; None if the call failed and that does not matter. Raises ApiError."""
     name = str(webhook.get("name") or "")
-    if webhook.get("matchConditions"):
-        # Never taken for fulfilled, nor for not fulfilled: what is not understood is a failure of the call.
-        _failed(webhook, write, "matchConditions are not served", kind, place)
+    try:
+        if not is_wanted(webhook, write):
+            return None
+    except CelError as error:
+        _failed(webhook, write, str(error), kind, place)
         return None
     if write.dry_run and webhook.get("sideEffects") not in DRY_RUN_SAFE:
         raise bad_request(f'admission webhook "{name}" does not support dry run')

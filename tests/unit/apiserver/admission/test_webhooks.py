@@ -131,6 +131,28 @@ def test_a_failed_call_refuses_unless_it_is_to_be_ignored():
     assert asked.annotations == {"failed-open.validating.webhook.admission.k8s.io/round_0_index_0": "a.acme.io"}
 
 
+@pytest.mark.parametrize(
+    ("expressions", "asked"),
+    [
+        (["object.metadata.name == 'p'", "request.operation == 'CREATE'"], True),
+        (["object.metadata.name == 'q'"], False),
+        (["object.nothing.at.all", "request.userInfo.username != 'ann'"], False),
+    ],
+)
+def test_conditions(expressions, asked):
+    wire = Wire()
+    conditions = [{"name": str(number), "expression": text} for number, text in enumerate(expressions)]
+    run(VALIDATING, wire, write("pods", pod()), webhook(matchConditions=conditions))
+    assert bool(wire.asked) is asked
+
+
+@pytest.mark.parametrize("expression", ["object.nothing.at.all", "((", "1", "authorizer.group('')"])
+def test_conditions_that_fail_are_a_failure_of_the_call(expression):
+    hook = webhook(matchConditions=[{"name": "c", "expression": expression}])
+    assert "failed calling webhook" in denied(VALIDATING, Wire(), write("pods", pod()), hook).message
+    run(VALIDATING, Wire(), write("pods", pod()), {**hook, "failurePolicy": "Ignore"})
+
+
 def test_dry_runs_reach_only_webhooks_without_side_effects():
     wire = Wire()
     error = denied(VALIDATING, wire, write("pods", pod(), dry_run=True), webhook(sideEffects="Some"))
