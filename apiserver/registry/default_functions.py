@@ -42,9 +42,7 @@ def volume(value: Object) -> None:
 
 def pod(value: Object) -> None:
     """Of pods alone, not of templates: requests from limits, service links, host ports."""
-    spec = value.get("spec")
-    if not isinstance(spec, dict):
-        return
+    spec: Object = value.setdefault("spec", {})
     for each in [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]:
         resources = each.get("resources")
         if isinstance(resources, dict) and isinstance(resources.get("limits"), dict):
@@ -56,6 +54,13 @@ def pod(value: Object) -> None:
     if isinstance(spec.get("resources"), dict):
         _pod_resources(spec)
     spec.setdefault("enableServiceLinks", True)
+
+
+def pod_spec(value: Object) -> None:
+    """The account has an old name, too; both say the same (pkg/apis/core/v1/conversion.go)."""
+    account = value.get("serviceAccountName") or value.get("serviceAccount")
+    if account:
+        value["serviceAccountName"] = value["serviceAccount"] = account
 
 
 def _pod_resources(spec: Object) -> None:
@@ -278,6 +283,7 @@ FUNCTIONS: dict[str, Callable[[Any], None]] = {
     "core.v1.EphemeralContainer": container,
     "core.v1.Volume": volume,
     "core.v1.Pod": pod,
+    "core.v1.PodSpec": pod_spec,
     "core.v1.ReplicationController": replication_controller,
     "core.v1.Service": service,
     "core.v1.Namespace": namespace,

@@ -39,10 +39,6 @@ class PodStrategy(Strategy):
             ]
             status["conditions"][0] = {key: value for key, value in status["conditions"][0].items() if value is not None}
         obj["status"] = status
-        if "serviceAccountName" in spec:
-            spec["serviceAccount"] = spec["serviceAccountName"]
-        elif spec.get("serviceAccount"):
-            spec["serviceAccountName"] = spec["serviceAccount"]
 
     def prepare_update(self, new: Object, old: Object) -> None:
         # These have a subresource of their own.

@@ -70,6 +70,12 @@ def test_requests_follow_limits_in_pods_but_not_in_templates() -> None:
     assert defaulted("deployments.apps", template)["spec"]["template"]["spec"]["containers"][0]["resources"] == {"limits": {"cpu": "1"}}
 
 
+def test_the_accounts_two_names_say_the_same() -> None:
+    for given in ({"serviceAccountName": "a"}, {"serviceAccount": "a"}, {"serviceAccountName": "a", "serviceAccount": "before"}):
+        spec = defaulted("pods", {"spec": {"containers": [], **given}})["spec"]
+        assert spec["serviceAccountName"] == spec["serviceAccount"] == "a"
+
+
 def test_probes_deep_in_a_cron_job() -> None:
     probe = {"httpGet": {"port": 80}}
     pod = {"spec": {"containers": [{"name": "c", "livenessProbe": probe}]}}
