@@ -70,17 +70,15 @@ class Checker:
         if not twice and self._is_sound(obj):
             return []
         unknown = self.prune(obj)
-        if causes := self.types(obj):
-            name = str((obj.get("metadata") or {}).get("name") or "")
-            group = str(obj.get("apiVersion", "")).rpartition("/")[0]
-            raise invalid(group, self.kind, name, causes)
-        if validation == "Ignore":
-            return []
-        found = [f'duplicate field "{path}"' for path in twice]
-        found += [f'unknown field "{path}"' for path in unknown]
+        # A wrong type stops the decoder of a built-in kind; in a custom resource it is the validation's to tell, which comes after decoding.
+        causes = self.types(obj)
+        found = [f'duplicate field "{path}"' for path in twice] + [f'unknown field "{path}"' for path in unknown]
         if found and validation == "Strict":
             raise self.undecodable("strict decoding error: " + ", ".join(found[:UNKNOWN_MAX]))
-        return found[:UNKNOWN_MAX]
+        if causes:
+            group = str(obj.get("apiVersion", "")).rpartition("/")[0]
+            raise invalid(group, self.kind, str((obj.get("metadata") or {}).get("name") or ""), causes)
+        return found[:UNKNOWN_MAX] if validation == "Warn" else []
 
     def _is_sound(self, obj: Object) -> bool:
         if self._meta is None:

@@ -156,6 +156,17 @@ def test_custom_resources_types_are_a_422() -> None:
     ]
 
 
+def test_a_custom_resource_is_decoded_before_its_types_are_judged() -> None:
+    with pytest.raises(ApiError) as caught:
+        CRON_TAB.decode(cron_tab(cron=1, gone=1), validation="Strict")
+    assert caught.value.code == 400 and 'unknown field "spec.gone"' in caught.value.message
+    with pytest.raises(ApiError) as caught:
+        CRON_TAB.decode(cron_tab(cron=1, gone=1), validation="Warn")
+    assert caught.value.code == 422
+    assert CRON_TAB.decode(cron_tab(cron="1", gone=1), validation="Warn") == ['unknown field "spec.gone"']
+    assert CRON_TAB.decode(cron_tab(cron="1", gone=1), validation="Ignore") == []
+
+
 def test_custom_resources_defaults_and_required() -> None:
     obj = cron_tab(items=[{}])
     CRON_TAB.default(obj)
