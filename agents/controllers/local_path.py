@@ -7,6 +7,7 @@ it (hostPath, DirectoryOrCreate); this controller, which runs on the same machin
 
 import argparse
 import asyncio
+import logging
 import shutil
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path, PurePosixPath
@@ -17,9 +18,13 @@ from agents.kit.actions import NORMAL, WARNING, Action, Create, Delete, Event, P
 from agents.kit.controller import Context, Controller
 from agents.kit.flags import Flags
 from agents.kit.volumes import CLAIMS, CLASSES, PROVISIONED_BY, SELECTED_NODE, STORAGE_PROVISIONER, VOLUMES, class_of, is_bound
+from apiserver.client.errors import Unreachable
 from apiserver.machinery.objects import Object, annotations_of, is_terminating, labels_of, name_of, namespace_of, uid_of
 from apiserver.machinery.resources import resource
 from apiserver.machinery.status import ApiError
+from keelson.cogs.logs import fields
+
+log = logging.getLogger(__name__)
 
 NODES = resource("nodes")
 PROVISIONER = "keelson.io/local-path"
@@ -27,6 +32,7 @@ CLASS = "local-path"
 ROOT = "/var/lib/keelson/local-path"
 HOSTNAME = "kubernetes.io/hostname"
 ACCESS_MODES = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
+CLASS_RETRY_S = 5.0
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
@@ -132,15 +138,22 @@ class LocalPath(Controller):
     async def _first_class(self) -> None:
         """A cluster without any class gets ours; who deletes it later does not get it again before the next start."""
         while True:
-            try:
-                if not self.classes.all():
-                    await self.performer.perform([Create(CLASSES, storage_class())])
+            if await self._class_is_there():
                 break
-            except Exception as error:
-                if isinstance(error, ApiError) and error.reason == "AlreadyExists":
-                    break
-                await asyncio.sleep(5.0)
+            await asyncio.sleep(CLASS_RETRY_S)
         await asyncio.Event().wait()
+
+    async def _class_is_there(self) -> bool:
+        if self.classes.all():
+            return True
+        try:
+            await self.performer.perform([Create(CLASSES, storage_class())])
+        except (ApiError, Unreachable) as error:
+            if isinstance(error, ApiError) and error.reason == "AlreadyExists":
+                return True
+            log.warning("cannot create the storage class", extra=fields(storage_class=CLASS, error=str(error)))
+            return False
+        return True
 
     async def sync(self, key: str) -> float | None:
         kind, _, name = key.partition(" ")

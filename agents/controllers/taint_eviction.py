@@ -11,6 +11,7 @@ from agents.controllers.pods import PODS
 from agents.kit.actions import NORMAL, STRATEGIC_STATUS, Action, Delete, Event, Patch, Requeue
 from agents.kit.controller import Controller
 from agents.kit.indexer import NODE, by_node
+from agents.kit.node_terms import tolerations_of
 from agents.kit.times import created_s, to_seconds, to_text
 from apiserver.machinery.objects import Object, is_terminating, key_of, name_of, namespace_of, uid_of
 from apiserver.machinery.resources import resource
@@ -19,14 +20,8 @@ NODES = resource("nodes")
 
 
 def tolerates(toleration: Object, taint: Object) -> bool:
-    """core/v1 Toleration.ToleratesTaint."""
-    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
-        return False
-    if toleration.get("key") and toleration["key"] != taint.get("key"):
-        return False
-    if toleration.get("operator") == "Exists":
-        return True
-    return toleration.get("operator", "Equal") in ("", "Equal") and (toleration.get("value") or "") == (taint.get("value") or "")
+    (read,) = tolerations_of((toleration,))
+    return read.tolerates(taint.get("key", ""), taint.get("value") or "", taint.get("effect", ""))
 
 
 def eviction_due_s(pod: Object, taints: Sequence[Object], now_s: float) -> float | None:

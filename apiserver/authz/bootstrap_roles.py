@@ -289,6 +289,14 @@ CONTROLLER_ROLES: dict[str, tuple[str, ...]] = {
         "watch | core | events",
         EVENTS,
     ),
+    # Ours: volumes that are directories of a node, and the storage class that makes them.
+    "local-path-provisioner": (
+        f"{READ} create | storage.k8s.io | storageclasses",
+        f"{READ} create delete | core | persistentvolumes",
+        f"{READ} update | core | persistentvolumeclaims",
+        f"{READ} | core | nodes",
+        EVENTS,
+    ),
     "pod-garbage-collector": ("list watch delete | core | pods", "get list | core | nodes", "patch | core | pods/status"),
     "replicaset-controller": (
         f"{READ} update | apps extensions | replicasets",
