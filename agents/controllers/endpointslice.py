@@ -155,10 +155,11 @@ class EndpointSlices(ServiceController):
     def reconcile(self, key: str) -> list[Action]:
         service = self.services.get(key)
         if service is None:
+            self.sizes.pop(key, None)
             self.expectations.forget(key)  # its slices go with it: the garbage collector follows their owner references
             return []
         if not rules.has_selector(service) or is_terminating(service) or not self.expectations.satisfied(key):
             return []
         slices = [each for each in self.slices.by(CONTROLLER, uid_of(service)) if labels_of(each).get(MANAGED_BY) == MANAGER]
         zones = {name_of(node): labels_of(node).get(ZONE, "") for node in self.nodes.all()}
-        return reconcile(service, slices, self.pods.all(namespace_of(service)), zones)
+        return reconcile(service, slices, self.backends(key, service), zones)

@@ -1,5 +1,6 @@
 """`python -m agents.controllers.main`: the controller manager, all controllers in one process, one process active (kube-controller-manager)."""
 
+import gc
 import logging
 import sys
 from collections.abc import Sequence
@@ -49,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"kube-controller-manager: {error}", file=sys.stderr)
         return 2
+    # The caches hold many objects that live long: looking through them for cycles again and again costs more than it finds.
+    gc.set_threshold(50_000, 50, 100)
     return made.main(serve, argv)
 
 

@@ -14,7 +14,7 @@ def duration_s(text: str) -> float:
     if text == "0":
         return 0.0
     sign = -1.0 if text.startswith("-") else 1.0
-    rest = text.lstrip("+-")
+    rest = text[1:] if text[:1] in ("+", "-") else text
     parts = _PART.findall(rest)
     if not parts or "".join(number + unit for number, unit in parts) != rest:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration: 15s, 1m30s, 500ms are")

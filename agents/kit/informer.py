@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 PAGE = 500
 TIMEOUT_S = 300.0
 """A watch lasts this long at least and twice as long at most: spread, so that a thousand informers do not come back at once."""
+REFUSES_WATCH_LIST = frozenset({400, 405, 406, 415, 422})
+"""Answers of a server that knows no sendInitialEvents."""
 
 OnAdd = Callable[[Object], None]
 OnUpdate = Callable[[Object, Object], None]
@@ -114,8 +116,8 @@ class Informer:
                     if error.reason in ("Expired", "Gone"):
                         log.info("list again", extra=fields(resource=self.resource.qualified, error=str(error)))
                         self._version = ""
-                    elif self._watch_list and not self._version and 400 <= error.code < 500 and error.code not in (401, 403, 408, 429):
-                        # 401 and 403 would refuse a list as well: a server that is not ready yet must not cost us the watch-list for good.
+                    elif self._watch_list and not self._version and error.code in REFUSES_WATCH_LIST:
+                        # What would refuse a list as well (401, 403, 404, 429) must not cost us the watch-list for good.
                         log.info("no watch-list here: list and watch", extra=fields(resource=self.resource.qualified, error=str(error)))
                         self._watch_list = False
                         continue

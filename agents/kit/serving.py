@@ -43,11 +43,17 @@ class Pages:
     def application(self) -> web.Application:
         app = web.Application()
         for path in ("/healthz", "/livez"):
-            app.router.add_get(path, lambda request: _health(request, self.health))
-        app.router.add_get("/readyz", lambda request: _health(request, {**self.health, **self.readiness}))
+            app.router.add_get(path, self._alive)
+        app.router.add_get("/readyz", self._ready)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_routes(self.routes)
         return app
+
+    async def _alive(self, request: web.Request) -> web.Response:
+        return _health(request, self.health)
+
+    async def _ready(self, request: web.Request) -> web.Response:
+        return _health(request, {**self.health, **self.readiness})
 
     async def _metrics(self, request: web.Request) -> web.Response:
         from keelson.cogs import exposition  # 15 ms: paid by the first who asks
@@ -56,7 +62,7 @@ class Pages:
         return web.Response(body=exposition.text_of(found), headers={"Content-Type": exposition.TEXT})
 
 
-async def _health(request: web.Request, checks: Mapping[str, Check]) -> web.Response:
+def _health(request: web.Request, checks: Mapping[str, Check]) -> web.Response:
     told = {name: check() for name, check in checks.items() if name not in request.query.getall("exclude", [])}
     failed = any(told.values())
     if not failed and "verbose" not in request.query:
