@@ -85,7 +85,7 @@ async def _to_session(socket: web.WebSocketResponse, session: Session) -> None:
         elif channel == RESIZE:
             with contextlib.suppress(msgspec.DecodeError, KeyError, TypeError, ValueError, OSError):
                 size = msgspec.json.decode(data)
-                session.resize(int(size["Width"]), int(size["Height"]))
+                await session.resize(int(size["Width"]), int(size["Height"]))
         elif channel == CLOSE and data == bytes((INPUT,)):
             await session.end_input()
 

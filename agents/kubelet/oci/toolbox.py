@@ -16,7 +16,7 @@ from agents.kubelet.oci import build, elf
 from agents.kubelet.oci.build import File
 from agents.kubelet.oci.store import Store
 
-TOOLBOX, WEB_1, WEB_2 = "keelson/toolbox:1", "keelson/web:1", "keelson/web:2"
+TOOLBOX, WEB_1, WEB_2, PAUSE = "keelson/toolbox:1", "keelson/web:1", "keelson/web:2", "keelson/pause:1"
 SHELLS = ("dash", "bash", "sh")
 _TOOLS = """
 awk base64 basename bash cat chgrp chmod chown cmp comm cp curl cut date dd df dirname du echo env expr false find getent grep gzip head hostname id
@@ -54,7 +54,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def build_all(store: Store, *, again: bool = False) -> list[str]:
     """Names of the images that are now in the store; those that were there are left as they are unless `again`."""
-    wanted = [TOOLBOX, WEB_1, WEB_2]
+    wanted = [TOOLBOX, PAUSE, WEB_1, WEB_2]
     if again or not all(store.find(name) for name in wanted):
         build_web(store, build_toolbox(store))
     return wanted
@@ -64,6 +64,8 @@ def build_toolbox(store: Store) -> dict[str, Any]:
     """Its layer."""
     tools = build.layer(store, toolbox_files())
     build.image(store, TOOLBOX, [tools], {"Env": [f"PATH={PATH}"], "Cmd": ["/bin/sh"], "WorkingDir": "/"})
+    # For runtimes that keep a pod's namespaces by a process out of an image (containerd's sandbox_image).
+    build.image(store, PAUSE, [tools], {"Env": [f"PATH={PATH}"], "Entrypoint": ["/bin/sleep", "infinity"]})
     return tools
 
 

@@ -169,7 +169,7 @@ class Session(Protocol):
 
     async def end_input(self) -> None: ...
 
-    def resize(self, columns: int, rows: int) -> None: ...
+    async def resize(self, columns: int, rows: int) -> None: ...
 
     async def wait(self) -> int:
         """The exit code (0 for an attachment that ended)."""
@@ -200,6 +200,13 @@ class Runtime(Protocol):
 
     async def close(self) -> None:
         """Let go of everything and stop nothing."""
+
+    @property
+    def network_ready(self) -> bool:
+        """Whether pods with a network of their own can start."""
+
+    async def set_pod_range(self, pod_range: str) -> None:
+        """The range of the pods' addresses, once it is known."""
 
     async def run_sandbox(self, config: SandboxConfig) -> str: ...
 

@@ -38,11 +38,11 @@ class LogFile:
         self._put(b"".join(written))
 
     def finish(self) -> None:
-        """What came without a newline at the end is a line, too."""
+        """What came without a newline at the end is told as a part, so that who reads it adds none."""
         for stream, rest in self._rest.items():
             if rest:
                 self._rest[stream] = b""
-                self._put(f"{timestamp(time.time_ns())} {stream} F ".encode() + rest + b"\n")
+                self._put(f"{timestamp(time.time_ns())} {stream} P ".encode() + rest + b"\n")
 
     def close(self) -> None:
         self.finish()

@@ -46,8 +46,8 @@ def test_long_lines_are_written_in_parts_and_read_as_one(tmp_path: Path) -> None
     text = "x" * (2 * PART_BYTES_MAX + 5)
     writer.write("stdout", text.encode() + b"\nnext")
     writer.close()
-    assert [line.split(" ")[2] for line in path.read_text().splitlines()] == ["P", "P", "F", "F"]
-    assert told(path, logs.Wanted()) == f"{text}\nnext\n"
+    assert [line.split(" ")[2] for line in path.read_text().splitlines()] == ["P", "P", "F", "P"]
+    assert told(path, logs.Wanted()) == f"{text}\nnext"
 
 
 def test_a_log_that_is_turned_over_is_followed_into_the_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
