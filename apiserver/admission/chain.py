@@ -17,6 +17,7 @@ from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from apiserver.admission.node_restriction import NodeRestriction
 from apiserver.admission.owner_references import OwnerReferencesPermissionEnforcement
 from apiserver.admission.pod_security import PodSecurity
+from apiserver.admission.policies import ValidatingAdmissionPolicy
 from apiserver.admission.priority import Priority
 from apiserver.admission.resource_quota import ResourceQuota
 from apiserver.admission.runtime_class import RuntimeClass
@@ -62,6 +63,7 @@ PLUGINS: Mapping[str, Make] = {
     "DefaultIngressClass": lambda parts: DefaultIngressClass(parts.reader),
     "DefaultStorageClass": lambda parts: DefaultStorageClass(parts.reader),
     "MutatingAdmissionWebhook": lambda parts: MutatingWebhooks(parts.reader, parts.client, parts.settle),
+    "ValidatingAdmissionPolicy": lambda parts: ValidatingAdmissionPolicy(parts.reader),
     "ValidatingAdmissionWebhook": lambda parts: ValidatingWebhooks(parts.reader, parts.client),
     "ResourceQuota": lambda parts: ResourceQuota(parts.reader, parts.writer),
 }

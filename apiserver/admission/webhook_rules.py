@@ -33,6 +33,22 @@ def _is_concerned(reader: Reader, webhook: Object, write: Write) -> bool:
     return _fits_namespace(reader, webhook.get("namespaceSelector"), write) and _fits_object(webhook.get("objectSelector"), write)
 
 
+def concerns(reader: Reader, constraints: Object, write: Write, *, must_have_rules: bool = True) -> bool:
+    """Whether a write is what a policy's or a binding's MatchResources describe. Without rules it is every write, where they may be left out."""
+    exact = constraints.get("matchPolicy") == "Exact"
+    rules = constraints.get("resourceRules") or ()
+    if (rules or must_have_rules) and not any(_fits_named(rule, write, exact=exact) for rule in rules):
+        return False
+    if any(_fits_named(rule, write, exact=exact) for rule in constraints.get("excludeResourceRules") or ()):
+        return False
+    return _fits_namespace(reader, constraints.get("namespaceSelector"), write) and _fits_object(constraints.get("objectSelector"), write)
+
+
+def _fits_named(rule: Mapping[str, Any], write: Write, *, exact: bool) -> bool:
+    names = rule.get("resourceNames")
+    return _fits(rule, write, exact=exact) and (not names or (write.name or name_of(write.object or {})) in names)
+
+
 def _fits(rule: Mapping[str, Any], write: Write, *, exact: bool) -> bool:
     resource = write.resource
     if not _holds(rule.get("operations"), write.operation) or not _holds(rule.get("apiGroups"), resource.group):

@@ -12,6 +12,7 @@ from apiserver.registry.strategies import (
     jobs,
     networking,
     pods,
+    policies,
     rbac,
     services,
     storage,
@@ -60,6 +61,7 @@ OWN: dict[str, type[Strategy]] = {
     "mutatingwebhookconfigurations.admissionregistration.k8s.io": webhooks.WebhookConfigurationStrategy,
     "validatingwebhookconfigurations.admissionregistration.k8s.io": webhooks.WebhookConfigurationStrategy,
     "apiservices.apiregistration.k8s.io": webhooks.APIServiceStrategy,
+    "validatingadmissionpolicies.admissionregistration.k8s.io": policies.ValidatingAdmissionPolicyStrategy,
     "customresourcedefinitions.apiextensions.k8s.io": definitions.CustomResourceDefinitionStrategy,
 }
 

@@ -169,6 +169,16 @@ RICH: dict[str, Object] = {
             }
         ]
     },
+    "validatingadmissionpolicies.admissionregistration.k8s.io": {
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {
+                "resourceRules": [{"operations": ["CREATE"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"]}]
+            },
+            "variables": [{"name": "most", "expression": "5"}],
+            "validations": [{"expression": "object.spec.replicas <= variables.most", "message": "too many"}],
+        }
+    },
     "customresourcedefinitions.apiextensions.k8s.io": {
         "spec": {
             "group": "example.com",
