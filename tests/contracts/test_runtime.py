@@ -220,8 +220,8 @@ def test_exec(opened: Opened, tmp_path: Path) -> None:
                 await runtime.exec_sync(container, ["sleep", "60"], 0.1)
             with pytest.raises(RuntimeRefused, match=r'exec: "nope": executable file not found in \$PATH'):
                 await runtime.exec_sync(container, ["nope"], 10)
-            terminal = await runtime.exec(container, ["sh", "-c", "test -t 0 && echo terminal"], stdin=True, tty=True)
-            assert b"terminal" in await everything(terminal)
+            terminal = await runtime.exec(container, ["sh", "-c", "tty; stty -a | head -1"], stdin=True, tty=True)
+            assert b"/dev/pts/" in await everything(terminal)
             await terminal.close()
 
     run(opened, body)

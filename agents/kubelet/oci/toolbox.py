@@ -1,6 +1,6 @@
 """The images that tests, drills and the quick start run: made of this machine's own files, so that nothing needs to be fetched.
 
-keelson/toolbox:1   a shell and the common tools: busybox where the machine has a static one, else its own programs with their libraries
+keelson/toolbox:1   a shell and the common tools: the machine's own programs with their libraries, and busybox for the rest where there is one
 keelson/web:1, :2   beside that, Python with its standard library and a small web server that tells its version and its pod
 """
 
@@ -93,17 +93,21 @@ def toolbox_files() -> dict[str, File]:
         "var/tmp": File(0o1777),
         "run": File(0o755),
     }
-    busybox = shutil.which("busybox")
-    if busybox is not None and not elf.Needs(Path(busybox)).interpreter:
-        files["bin/busybox"] = File(0o755, source=Path(busybox))
-        applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
-        files |= {f"bin/{name}": File(link="busybox") for name in applets if name != "busybox"}
-        return files
     found = {name: Path(path).resolve() for name in TOOLS if (path := shutil.which(name)) is not None}
     shell = next(Path(path).resolve() for name in SHELLS if (path := shutil.which(name)) is not None)
     found["sh"] = shell
     files |= {f"bin/{name}": File(0o755, source=path) for name, path in found.items()}
-    return files | _libraries(found.values())
+    return files | _busybox() | files | _libraries(found.values())
+
+
+def _busybox() -> dict[str, File]:
+    """What it can do and the machine has no program of its own for; nothing where there is no static one."""
+    busybox = shutil.which("busybox")
+    if busybox is None or elf.Needs(Path(busybox)).interpreter:
+        return {}
+    applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    links = {f"bin/{name}": File(link="busybox") for name in applets if name != "busybox"}
+    return {"bin/busybox": File(0o755, source=Path(busybox)), **links}
 
 
 def _libraries(programs: Iterable[Path]) -> dict[str, File]:

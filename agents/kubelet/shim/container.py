@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -26,12 +27,13 @@ def write_file(path: str, content: dict[str, Any]) -> None:
     os.rename(f"{path}.new", path)
 
 
-def spawn(child: Callable[[int], None], pid_namespace: int | None, own_namespace: int, stdio_ends: tuple[int, ...]) -> int:
-    """Fork `child` (which is told where to report a failure) into a new process namespace (None), a given one, or the shim's own.
+def spawn(child: Callable[[int], None], pid_namespace: int | None, own_namespace: int, stdio_ends: tuple[int, ...]) -> tuple[int, int]:
+    """Fork `child` (which is told where to report) into a new process namespace (None), a given one, or the shim's own.
 
-    Returns the process id once the program runs; raises Failed with what the child reported. The ends in `stdio_ends` are closed here.
+    Returns the process id once the program runs, and its terminal's other side (-1 without one); raises Failed with what the child reported. The
+    ends in `stdio_ends` are closed here.
     """
-    told, telling = os.pipe2(os.O_CLOEXEC)
+    told, telling = socket.socketpair()
     try:
         if pid_namespace is None:
             kernel.unshare(kernel.CLONE_NEWPID)
@@ -39,24 +41,40 @@ def spawn(child: Callable[[int], None], pid_namespace: int | None, own_namespace
             kernel.setns(pid_namespace, kernel.CLONE_NEWPID)
         pid = os.fork()
         if pid == 0:
-            child(telling)
+            child(telling.fileno())
             os._exit(128)
     except OSError as error:
-        os.close(told)
+        told.close()
         raise Failed(str(error.strerror)) from None
     finally:
         # Only children are in the namespace, and only until the next one.
         kernel.setns(own_namespace, kernel.CLONE_NEWPID)
-        os.close(telling)
+        telling.close()
         for fd in stdio_ends:
             os.close(fd)
-    with os.fdopen(told, "rb") as pipe:
-        text = pipe.read()
+    text, terminal = _report(told)
     if text:
+        if terminal >= 0:
+            os.close(terminal)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
         raise Failed(text.decode(errors="replace"))
-    return pid
+    return pid, terminal
+
+
+def _report(told: socket.socket) -> tuple[bytes, int]:
+    """Until the child has told all, or has become the program."""
+    text, terminal = b"", -1
+    with told:
+        while True:
+            data, fds, _, _ = socket.recv_fds(told, 4096, 1)
+            if not data:
+                return text, terminal
+            if fds:
+                terminal = fds[0]
+                os.set_inheritable(terminal, False)
+                data = data.removeprefix(process.TERMINAL)
+            text += data
 
 
 class Container:
@@ -87,22 +105,21 @@ class Container:
             process.run(prepare, config, config["argv"], config["cwd"], stdio, config["tty"], told)
 
         try:
-            self.pid = spawn(child, pid_namespace, own_namespace, tuple(set(stdio)))
+            self.pid, terminal = spawn(child, pid_namespace, own_namespace, tuple(set(stdio)))
         except Failed as failure:
             self.close()
             self.record_end(128, "StartError", str(failure))
             raise
+        if terminal >= 0:
+            os.set_blocking(terminal, False)
+            self.outputs[terminal], self.stdin = "stdout", terminal
         self.started_ns = time.time_ns()
         write_file(f"{self.folder}/state.json", {"pid": self.pid, "started_ns": self.started_ns})
 
-    def _streams(self) -> tuple[int, int, int]:
-        """The container's ends; ours are in `outputs` and `stdin`."""
+    def _streams(self) -> tuple[int, ...]:
+        """The container's ends; ours are in `outputs` and `stdin`. A terminal is opened in the container itself."""
         if self.config["tty"]:
-            ours, theirs = os.openpty()
-            os.set_blocking(ours, False)
-            self.outputs[ours] = "stdout"
-            self.stdin = ours
-            return theirs, theirs, theirs
+            return ()
         if self.config["stdin"]:
             stdin, self.stdin = os.pipe2(os.O_CLOEXEC)
         else:
@@ -188,7 +205,7 @@ class Container:
         self.outputs, self.attached, self.stdin = {}, [], -1
 
 
-def execute(container: Container, request: dict[str, Any], stdio: tuple[int, int, int], own_namespace: int) -> int:
+def execute(container: Container, request: dict[str, Any], stdio: tuple[int, ...], own_namespace: int) -> tuple[int, int]:
     """One more process beside the container's own: its namespaces, user, limits and environment, other words. Raises Failed."""
     config = {**container.config, "makes_cwd": False}
     try:

@@ -75,7 +75,7 @@ class Shim:
             while True:
                 signal.pause()
 
-        self.pause = spawn(reap_forever, None, self.own_pids, ())
+        self.pause, _ = spawn(reap_forever, None, self.own_pids, ())
         self.shared_pids = os.open(f"/proc/{self.pause}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
     def listen(self) -> None:
@@ -210,21 +210,12 @@ class Shim:
 
     def do_exec(self, connection: socket.socket, request: dict[str, Any], fds: list[int]) -> None:
         container = self.found(request)
-        given: tuple[int, ...] = ()
-        if request.get("tty"):
-            ours, theirs = os.openpty()
-            stdio, given = (theirs, theirs, theirs), (ours,)
-        else:
-            stdin, stdout, stderr = fds
-            stdio = (stdin, stdout, stderr)
-        try:
-            pid = execute(container, request, stdio, self.own_pids)
-            self.execs[pid] = (connection, bool(request.get("kill_on_close")))
-            self.tell(connection, {"pid": pid}, given)
-            os.kill(os.getpid(), signal.SIGCHLD)
-        finally:
-            for fd in given:
-                os.close(fd)
+        pid, terminal = execute(container, request, tuple(fds), self.own_pids)
+        self.execs[pid] = (connection, bool(request.get("kill_on_close")))
+        self.tell(connection, {"pid": pid}, (terminal,) if terminal >= 0 else ())
+        if terminal >= 0:
+            os.close(terminal)
+        os.kill(os.getpid(), signal.SIGCHLD)
 
     def do_attach(self, connection: socket.socket, request: dict[str, Any], fds: list[int]) -> None:
         container = self.found(request)

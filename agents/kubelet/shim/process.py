@@ -7,6 +7,8 @@ import fcntl
 import os
 import resource
 import signal
+import socket
+import struct
 import termios
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -14,26 +16,29 @@ from typing import Any, NoReturn
 from agents.kubelet.shim import kernel
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+TIOCGPTN, TIOCSPTLCK = 0x80045430, 0x40045431
+TERMINAL = b"\0"
+"""What comes with a terminal's other side; the text of a failure never begins so."""
 IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
 
 
-def run(
-    prepare: Callable[[], None], config: dict[str, Any], argv: list[str], cwd: str, stdio: tuple[int, int, int], tty: bool, told: int
-) -> NoReturn:
-    """In the child, never to return. `prepare` brings it into its namespaces and root; `told` takes the text of a failure."""
+def run(prepare: Callable[[], None], config: dict[str, Any], argv: list[str], cwd: str, stdio: tuple[int, ...], tty: bool, told: int) -> NoReturn:
+    """In the child, never to return. `prepare` brings it into its namespaces and root; `told`, a socket, takes the text of a failure, and for a
+    terminal (then `stdio` is not looked at) its other side."""
     try:
         signal.set_wakeup_fd(-1)
         for number in IGNORED_BY_PYTHON:
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
-        stdin, stdout, stderr = stdio
-        # The descriptors come from the node's side and are held above 2, so that no dup2 overwrites one that is still needed.
-        held = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (stdin, stdout, stderr)]
+        prepare()
+        if tty:
+            stdio = _terminal(told)
+        # Held above 2, so that no dup2 overwrites one that is still needed.
+        held = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in stdio]
         for target, fd in enumerate(held):
             os.dup2(fd, target, inheritable=True)
         if tty:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        prepare()
         uid, gid, groups, home = credentials(config)
         if tty:
             os.fchown(0, uid, -1)
@@ -52,6 +57,18 @@ def run(
         os.write(told, text.encode()[:4000] or b"failed")
     finally:
         os._exit(128)
+
+
+def _terminal(told: int) -> tuple[int, int, int]:
+    """A terminal of the container's own /dev/pts, so that it has a name there. Its other side goes to the shim."""
+    ours = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(ours, TIOCSPTLCK, struct.pack("i", 0))
+    number = struct.unpack("I", fcntl.ioctl(ours, TIOCGPTN, b"\0" * 4))[0]
+    theirs = os.open(f"/dev/pts/{number}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    with socket.socket(fileno=os.dup(told)) as channel:
+        socket.send_fds(channel, [TERMINAL], [ours])
+    os.close(ours)
+    return theirs, theirs, theirs
 
 
 class Refused(OSError):
