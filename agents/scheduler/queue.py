@@ -135,7 +135,7 @@ class SchedulingQueue:
         queued.failures += 1
         queued.refused_by = plugins
         queued.added_at = now
-        if error or not plugins or self.moves != queued.moves_seen:
+        if error or self.moves != queued.moves_seen:
             self._place(queued, Place.BACKOFF, now)
         else:
             self._place(queued, Place.UNSCHEDULABLE, now)

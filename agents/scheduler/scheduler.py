@@ -15,7 +15,7 @@ from agents.kit.actions import NORMAL, WARNING
 from agents.kit.informer import Informers
 from agents.kit.performer import Recorder
 from agents.scheduler.binder import TRUNCATED_AT, Binder, condition_patch
-from agents.scheduler.cycle import Cycle, Placed, Rejected
+from agents.scheduler.cycle import Cycle, Decision, Placed, Rejected
 from agents.scheduler.framework import ClusterEvent, Code, CycleState
 from agents.scheduler.metrics import ERROR, SCHEDULED, UNSCHEDULABLE, Metrics
 from agents.scheduler.podinfo import PodInfo, is_finished
@@ -106,6 +106,9 @@ class Scheduler:
         info = PodInfo(pod)
         if info.node_name:
             self._bound_pod(old, pod, info)
+        elif info.uid in self.snapshot.assumed and info.uid not in self.queue.pods:
+            # Its binding was answered before the informer has seen it: this is what the pod was before.
+            return
         elif info.scheduler_name in self.profiles and not is_finished(pod) and not info.terminating:
             if info.nominated_node:
                 self.snapshot.nominate(info, info.nominated_node)
@@ -183,7 +186,7 @@ class Scheduler:
         assert self._tasks is not None
         pod, began = queued.pod, self._monotonic_s()
         profile = self.profiles[pod.scheduler_name]
-        decision = self.cycle.decide(profile, pod, self.snapshot)
+        decision = self._decide(profile, pod)
         if isinstance(decision, Placed):
             refused = self._take(profile, decision.state, pod, decision.node)
             if refused is None:
@@ -194,6 +197,14 @@ class Scheduler:
         self.metrics.attempt(ERROR if decision.error else UNSCHEDULABLE, profile.name, took_s)
         self._put_back(queued, decision)
         self._tasks.start(f"failure of {pod.key}", self._tell_failure(pod, decision))
+
+    def _decide(self, profile: Profile, pod: PodInfo) -> Decision:
+        """A pod on which a plug-in breaks must not keep the others from being scheduled, now or after a restart."""
+        try:
+            return self.cycle.decide(profile, pod, self.snapshot)
+        except Exception as error:
+            log.exception("a plugin failed", extra=fields(pod=pod.key))
+            return Rejected(f"running the plugins failed: {type(error).__name__}: {error}", frozenset(), error=True)
 
     def _take(self, profile: Profile, state: CycleState, pod: PodInfo, node: str) -> str | None:
         """Reserve and Permit; the message of who refused, with everything given back."""
@@ -265,6 +276,9 @@ class Scheduler:
                     return None if status is None else status.message
         except (ApiError, Unreachable) as error:
             return f"binding rejected: {error}"
+        except Exception as error:
+            log.exception("a plugin failed", extra=fields(pod=pod.key, node=node))
+            return f"running the plugins failed: {type(error).__name__}: {error}"
         return "no plugin has bound it"
 
     async def _tell_failure(self, pod: PodInfo, decision: Rejected) -> None:

@@ -112,3 +112,11 @@ def test_a_rejection_of_a_pod_that_was_deleted_meanwhile_brings_nothing_back():
     queue.reject(queued, FIT, 0.0)
     assert len(queue) == 0
     assert all(queue.size(place) == 0 for place in Place)
+
+
+def test_without_any_nodes_the_first_node_is_waited_for():
+    queue = queue_of(pod("a"))
+    queue.reject(queue.pop(0.0), frozenset(), 0.0)
+    assert queue.size(Place.UNSCHEDULABLE) == 1
+    assert queue.happened(ClusterEvent("nodes", "add"), None, node("n"), 2.0) == 1
+    assert names(queue, 2.0) == ["a"]

@@ -1,10 +1,12 @@
 """The shell against an API in memory: bindings, conditions, events, victims."""
 
+import asyncio
 import random
 from contextlib import asynccontextmanager
 
 from agents.kit.informer import Informers
 from agents.scheduler.binder import condition_patch
+from agents.scheduler.podinfo import PodInfo
 from agents.scheduler.profiles import profiles
 from agents.scheduler.queue import Place
 from agents.scheduler.scheduler import Scheduler
@@ -30,8 +32,6 @@ class BindingApi(FakeApi):
 
 @asynccontextmanager
 async def scheduling(api):
-    import asyncio
-
     loop = asyncio.get_running_loop()
     recorder = ListRecorder()
     informers = Informers(api)
@@ -86,8 +86,6 @@ def test_why_a_pod_waits_is_told_once_and_a_new_node_ends_it():
             assert recorder.reasons() == ["FailedScheduling"]
             assert scheduler.queue.size(Place.UNSCHEDULABLE) == 1
             api.put(NODES, node("b", cpu="2"))
-            import asyncio
-
             await asyncio.sleep(1.5)
             assert placed(api) == {"p": "b"}
 
@@ -96,8 +94,6 @@ def test_why_a_pod_waits_is_told_once_and_a_new_node_ends_it():
 
 def test_a_binding_that_is_refused_gives_the_room_back_and_is_tried_again():
     async def work():
-        import asyncio
-
         api = BindingApi()
         api.fail("create", "pods", ApiError("Conflict", "no"))
         api.fail("create", "pods/binding", ApiError("Conflict", "no"))
@@ -116,8 +112,6 @@ def test_a_binding_that_is_refused_gives_the_room_back_and_is_tried_again():
 
 def test_victims_are_told_and_deleted_and_the_preemptor_follows():
     async def work():
-        import asyncio
-
         api = BindingApi()
         api.put(NODES, node("a", cpu="1"))
         api.put(PODS, pod("low", cpu="1", nodeName="a"))
@@ -141,3 +135,33 @@ def test_a_condition_that_says_it_already_is_not_written_again():
     assert condition_patch(told, "Unschedulable", "why", EPOCH_S, "n") == {"status": {"nominatedNodeName": "n"}}
     told["status"]["nominatedNodeName"] = "n"
     assert condition_patch(told, "Unschedulable", "why", EPOCH_S, "") == {"status": {"nominatedNodeName": None}}
+
+
+def test_an_old_view_of_a_pod_that_was_just_bound_is_not_scheduled_again():
+    async def work():
+        api = BindingApi()
+        api.put(NODES, node("a"))
+        async with scheduling(api) as (scheduler, _):
+            placed_pod = scheduler.snapshot.assume(PodInfo(pod("p")), "a")
+            scheduler.pod_updated(pod("p"), pod("p", labels={"late": "yes"}))
+            assert len(scheduler.queue) == 0
+            scheduler.pod_updated(pod("p"), pod("p", nodeName="a"))
+            assert scheduler.snapshot.assumed == set()
+            assert scheduler.snapshot.pods[placed_pod.uid].node_name == "a"
+
+    run(work())
+
+
+def test_a_pod_on_which_a_plugin_breaks_keeps_nobody_waiting():
+    async def work():
+        api = BindingApi()
+        api.put(NODES, node("a"))
+        broken = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": {}}]}}
+        api.put(PODS, pod("bad", priority=5, topologySpreadConstraints=[{"whenUnsatisfiable": "DoNotSchedule"}], affinity=broken))
+        api.put(PODS, pod("good"))
+        async with scheduling(api) as (_, recorder):
+            await settle()
+            assert placed(api) == {"bad": None, "good": "a"}
+            assert "running the plugins failed: KeyError" in {told[0]: told[3] for told in recorder.told}["bad"]
+
+    run(work())
