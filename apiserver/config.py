@@ -25,7 +25,6 @@ class Config(Struct, frozen=True):
     bind_addresses: tuple[str, ...]
     secure_port: int
     advertise_address: str
-    external_hostname: str
     tls_cert_file: str
     tls_private_key_file: str
     cert_dir: str
@@ -52,7 +51,6 @@ class Config(Struct, frozen=True):
     kubelet_certificate_authority: str
     kubelet_client_certificate: str
     kubelet_client_key: str
-    kubelet_preferred_address_types: tuple[str, ...]
     max_requests_inflight: int
     max_mutating_requests_inflight: int
     shutdown_delay_s: float
@@ -97,7 +95,6 @@ def parser() -> argparse.ArgumentParser:
     add("--bind-address", action="append", help="address to listen on; may be given several times")
     add("--secure-port", type=int, default=6443)
     add("--advertise-address", default="", help="where the cluster finds this server; otherwise the first address it listens on")
-    add("--external-hostname", default="")
     add("--tls-cert-file", default="")
     add("--tls-private-key-file", default="")
     add("--cert-dir", default="/var/run/kubernetes", help="where a certificate is made if none is given")
@@ -124,7 +121,6 @@ def parser() -> argparse.ArgumentParser:
     add("--kubelet-certificate-authority", default="")
     add("--kubelet-client-certificate", default="")
     add("--kubelet-client-key", default="")
-    add("--kubelet-preferred-address-types", type=_listed, default=("InternalIP", "Hostname", "ExternalIP"))
     add("--max-requests-inflight", type=int, default=400)
     add("--max-mutating-requests-inflight", type=int, default=200)
     add("--shutdown-delay-duration", type=_duration, default=0.0)
@@ -170,7 +166,6 @@ def load(arguments: Sequence[str]) -> Config:
         bind_addresses=addresses,
         secure_port=given.secure_port,
         advertise_address=given.advertise_address or _advertised(addresses),
-        external_hostname=given.external_hostname,
         tls_cert_file=given.tls_cert_file,
         tls_private_key_file=given.tls_private_key_file,
         cert_dir=given.cert_dir,
@@ -197,7 +192,6 @@ def load(arguments: Sequence[str]) -> Config:
         kubelet_certificate_authority=given.kubelet_certificate_authority,
         kubelet_client_certificate=given.kubelet_client_certificate,
         kubelet_client_key=given.kubelet_client_key,
-        kubelet_preferred_address_types=given.kubelet_preferred_address_types,
         max_requests_inflight=given.max_requests_inflight,
         max_mutating_requests_inflight=given.max_mutating_requests_inflight,
         shutdown_delay_s=given.shutdown_delay_duration,

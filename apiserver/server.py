@@ -112,7 +112,7 @@ class Server:
         if config.etcd_compaction_s:
             self._tasks.start("compaction", Compactor(self.store, config.etcd_compaction_s).run())
         self._tasks.start("custom resources", self._custom.run())
-        chain = Chain(app, authenticate, authorize)
+        chain = Chain(app, authenticate, authorize, config.request_timeout_s)
         self._http = web.Server(chain, access_log=None, keepalive_timeout=KEEPALIVE_S, handler_cancellation=True)
         context = self._tls()
         for address in config.bind_addresses:

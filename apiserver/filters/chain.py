@@ -14,7 +14,7 @@ from aiohttp import web
 
 from apiserver.app import AUDIT_ID, App
 from apiserver.filters import request_info
-from apiserver.filters.deadline import deadline_s
+from apiserver.filters.deadline import REQUEST_TIMEOUT_S, deadline_s
 from apiserver.filters.request_info import Query, RequestInfo
 from apiserver.handlers import refusals, respond, verbs
 from apiserver.handlers.call import Call
@@ -35,7 +35,8 @@ MASTERS = "system:masters"
 
 
 class Chain:
-    def __init__(self, app: App, authenticate: Authenticate, authorize: Authorize) -> None:
+    def __init__(self, app: App, authenticate: Authenticate, authorize: Authorize, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
         self._app = app
         self._authenticate = authenticate
         self._authorize = authorize
@@ -47,7 +48,7 @@ class Chain:
         query = Query("")
         try:
             info, query = request_info.parse(request.method, request.raw_path if isinstance(request.raw_path, str) else request.path_qs)
-            async with asyncio.timeout(deadline_s(info, query.get("timeout"))):
+            async with asyncio.timeout(deadline_s(info, query.get("timeout"), self._timeout_s)):
                 response = await self._served(request, info, query)
         except ApiError as error:
             response = respond.failure(error)

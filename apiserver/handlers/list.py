@@ -77,6 +77,7 @@ async def _from_cache(call: Call, accepts: Accepts | None, below: str, freshness
     cache = call.cache
     if freshness is Freshness.NEWEST:
         revision = await call.app.caches.newest.revision()
+        cache.expect(revision)
     await cache.reach(revision)
     if call.info.name and (one := cache.get(call.key())) is not None and one.key.startswith(below):
         items = [one]

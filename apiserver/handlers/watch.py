@@ -92,7 +92,9 @@ async def _begin(call: Call, cache: Cache, version: str, initial: bool | None) -
     """The subscription, and what is to be told before it. Raises ApiError: Expired (410), or 504 if the cache does not come so far."""
     revision = versions.parse(version)
     if not version or (initial and not revision and version != "0"):
-        await cache.reach(await call.app.caches.newest.revision())
+        newest = await call.app.caches.newest.revision()
+        cache.expect(newest)
+        await cache.reach(newest)
     elif not revision or initial:
         await cache.reach(revision)
     if initial or (initial is None and not revision):
@@ -130,7 +132,6 @@ async def _follow(stream: _Stream, cache: Cache, subscription: Subscription, end
         if stream.bookmarks and (now_s >= next_bookmark_s or (not last_sent and now_s >= end_s - LAST_BOOKMARK_S)):
             last_sent = last_sent or now_s >= end_s - LAST_BOOKMARK_S
             next_bookmark_s = now_s + BOOKMARK_S
-            cache.want_progress()
             await stream.bookmark(cache.revision)
             continue
         until_s = min(end_s, next_bookmark_s, end_s if last_sent else max(end_s - LAST_BOOKMARK_S, now_s)) if stream.bookmarks else end_s

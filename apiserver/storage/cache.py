@@ -33,6 +33,8 @@ FRESH_TIMEOUT_S = 3.0
 """How long a reader waits for a revision before it is told 504 (upstream's blockTimeout)."""
 PROGRESS_PAUSE_S = 0.005
 PROGRESS_TIMEOUT_S = 0.1
+STALL_S = 2.0
+"""A watch that does not come forward for so long, though the store has, is asked for elsewhere."""
 RELIST_PAUSE_S = 0.5
 DELETE = 1  # mvccpb.Event.EventType
 
@@ -93,7 +95,11 @@ class Cache:
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._advanced = asyncio.Event()
         self._wanted = asyncio.Event()
+        self._expected = 0
+        """The store is known to be at this revision at least."""
         self._watcher: Any = None
+        self._patience: asyncio.Timeout | None = None
+        self._asked = 0
         self.ready = asyncio.Event()
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -166,10 +172,18 @@ class Cache:
         """List, watch, and list again whenever the store cannot tell what happened in between; until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._ask_for_progress(), name=f"progress {self.prefix}")
+            listed = False
             while True:
                 try:
-                    await self._list()
+                    if not listed:
+                        await self._list()
+                    listed = False
                     await self._follow()
+                except TimeoutError:
+                    # The member at the other end is paused, cut off or far behind: another one goes on from here.
+                    log.warning("the store's watch does not come forward: asking elsewhere", extra=fields(prefix=self.prefix, revision=self.revision))
+                    self._objects.leave(self._asked)
+                    listed = True
                 except WatchCompacted as error:
                     log.warning("watch cache lists again: history was compacted", extra=fields(prefix=self.prefix, revision=error.revision))
                 except (StoreError, ApiError, ValueError) as error:
@@ -198,15 +212,17 @@ class Cache:
 
     async def _follow(self) -> None:
         prefix = self.prefix.encode()
+        self._asked = self._objects.asked()
         self._watcher = self._objects.client.watch(prefix, prefix_end(prefix), start_revision=self.revision + 1, progress_notify=True)
         try:
-            async for response in self._watcher:
-                for event in response.events:
-                    self._apply(event)
-                # All events up to the header's revision have been told only if this is a progress report; else up to the last one's.
-                self._advance(response.events[-1].kv.mod_revision if response.events else response.header.revision)
+            async with asyncio.timeout(None) as self._patience:
+                async for response in self._watcher:
+                    for event in response.events:
+                        self._apply(event)
+                    # All events up to the header's revision have been told only if this is a progress report; else up to the last one's.
+                    self._advance(response.events[-1].kv.mod_revision if response.events else response.header.revision)
         finally:
-            self._watcher = None
+            self._watcher = self._patience = None
 
     def _apply(self, change: Any) -> None:
         kv = change.kv
@@ -247,17 +263,22 @@ class Cache:
                 entry[1].set_result(None)
         self._waiting = still
 
-    def want_progress(self) -> None:
-        """Have the store tell how far its watch is, so that bookmarks of a quiet resource do not grow old."""
-        self._wanted.set()
+    def expect(self, revision: int) -> None:
+        """The store is known to be there: the watch is to come so far, too, even if nothing of this resource has changed. Otherwise it would begin
+        again from far behind after a broken connection, where history may be compacted, and bookmarks would be old."""
+        if revision > self._expected:
+            self._expected = revision
+        if self.revision < self._expected:
+            self._wanted.set()
 
     async def _ask_for_progress(self) -> None:
         """A quiet resource's watch does not learn of the revisions that others make, unless it asks."""
+        loop = asyncio.get_running_loop()
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            again = True
-            while again:
+            moved_s, revision = loop.time(), self.revision
+            while self._waiting or self.revision < self._expected:
                 if self._watcher is not None:
                     self._advanced.clear()
                     await self._watcher.request_progress()
@@ -266,6 +287,10 @@ class Cache:
                             await self._advanced.wait()
                     except TimeoutError:
                         pass
-                again = bool(self._waiting)
-                if again:
-                    await asyncio.sleep(PROGRESS_PAUSE_S)
+                if self.revision > revision or self.revision >= self._expected or self._watcher is None:
+                    moved_s, revision = loop.time(), self.revision
+                elif loop.time() - moved_s > STALL_S and self._patience is not None:
+                    self._patience.reschedule(loop.time())
+                    moved_s = loop.time()
+                # A revision that only a client believes in is waited for, but not hurried after.
+                await asyncio.sleep(PROGRESS_PAUSE_S if self.revision < self._expected else PROGRESS_TIMEOUT_S)

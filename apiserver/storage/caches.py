@@ -1,5 +1,6 @@
 """The watch caches of all resources: one for each place in the store, begun when a resource is first served, and the `Reader` on top of them."""
 
+import asyncio
 import logging
 from collections.abc import Iterable
 
@@ -9,9 +10,14 @@ from apiserver.storage.cache import Cache
 from apiserver.storage.keys import key
 from apiserver.storage.newest import Newest
 from apiserver.storage.objects import Objects
+from keelson.cogs.logs import fields
 from keelson.cogs.tasks import TaskSet
+from kvstore.errors import StoreError
 
 log = logging.getLogger(__name__)
+
+KEEP_UP_S = 5.0
+"""How far behind the store a quiet resource's watch may be."""
 
 
 class Caches:
@@ -26,7 +32,23 @@ class Caches:
         self._running: dict[str, object] = {}
         registry.listeners.append(self._changed)
 
+    async def newest_revision(self) -> int:
+        """The store's now; all caches are expected to come so far. Raises StoreError."""
+        revision = await self.newest.revision()
+        for cache in self._caches.values():
+            cache.expect(revision)
+        return revision
+
+    async def _keep_up(self) -> None:
+        while True:
+            await asyncio.sleep(KEEP_UP_S)
+            try:
+                await self.newest_revision()
+            except StoreError as error:
+                log.warning("the store does not tell its revision", extra=fields(error=str(error)))
+
     def start(self) -> None:
+        self._tasks.start("keep up", self._keep_up())
         for served in self._registry.served():
             self._changed(served, True)
 

@@ -63,6 +63,14 @@ class Objects:
         self._transformers = transformers or {}
         self._leases = leases or {}
 
+    def asked(self) -> int:
+        """Which of the store's endpoints is asked now."""
+        return self.client.channels.current
+
+    def leave(self, endpoint: int) -> None:
+        """Ask another one from now on, unless somebody has seen to that."""
+        self.client.channels.move_on(endpoint)
+
     def decode(self, prefix: str, kv: Any) -> Row:
         """A stored value with its resourceVersion. Raises ValueError."""
         value = self._transformers.get(prefix, PLAIN).from_storage(kv.value, kv.key)

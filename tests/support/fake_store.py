@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from kvstore.client.endpoints import Channels
 from kvstore.client.errors import NotConnected, WatchCompacted
 from kvstore.errors import Compacted, FutureRevision
 from kvstore.wire import messages
@@ -29,6 +30,7 @@ class FakeStore:
         self._keys: dict[bytes, Any] = {}
         self._watchers: list[FakeWatcher] = []
         self._lease = 100
+        self.channels = Channels(["fake:1", "fake:2"], None)
 
     # --- the client's calls -----------------------------------------------------------------------------------------------
 
@@ -94,6 +96,11 @@ class FakeStore:
 
     async def close(self) -> None:
         return None
+
+    def deafen(self) -> None:
+        """The watches of now hear nothing more, as if their member was cut off from the others."""
+        for watcher in self._watchers:
+            watcher.deaf = True
 
     # --- how it works -----------------------------------------------------------------------------------------------------
 
@@ -170,13 +177,14 @@ class FakeWatcher:
     def __init__(self, store: FakeStore, key: bytes, range_end: bytes, start: int) -> None:
         self._store, self._key, self._end, self._start = store, key, range_end, start
         self._queue: asyncio.Queue[Any] = asyncio.Queue()
+        self.deaf = False
         if start <= store.compacted:
             self.lose(store.compacted)
         for event in store.since(start):
             self.tell(event)
 
     def tell(self, event: Any) -> None:
-        if event.kv.mod_revision >= self._start and _within(event.kv.key, self._key, self._end):
+        if not self.deaf and event.kv.mod_revision >= self._start and _within(event.kv.key, self._key, self._end):
             header = messages.ResponseHeader(revision=event.kv.mod_revision)
             self._queue.put_nowait(messages.WatchResponse(header=header, events=[event]))
 
@@ -185,7 +193,7 @@ class FakeWatcher:
         self._queue.put_nowait(WatchCompacted(revision))
 
     async def request_progress(self) -> None:
-        if not self._store.broken:
+        if not self._store.broken and not self.deaf:
             self._queue.put_nowait(messages.WatchResponse(header=messages.ResponseHeader(revision=self._store.revision)))
 
     async def __aiter__(self) -> AsyncIterator[Any]:

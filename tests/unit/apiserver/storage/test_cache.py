@@ -170,3 +170,30 @@ def test_who_asked_and_went_away_is_not_the_failure_of_the_others():
         assert await second == 1
 
     asyncio.run(test())
+
+
+def test_a_watch_that_does_not_come_forward_is_asked_for_elsewhere(monkeypatch):
+    monkeypatch.setattr(cache_module, "STALL_S", 0.05)
+    monkeypatch.setattr(cache_module, "PROGRESS_TIMEOUT_S", 0.01)
+
+    async def test(room):
+        subscription = room.cache.subscribe(room.cache.revision)
+        room.store.deafen()
+        revision = await room.put("c")
+        room.cache.expect(room.store.revision)
+        await room.caught_up()
+        assert told(subscription) == [("ADDED", "c", revision)]
+        assert not subscription.ended, "nothing was lost, so nobody is sent away"
+
+    run(test)
+
+
+def test_a_quiet_resource_keeps_up_with_the_store():
+    async def test(room):
+        await room.store.put(b"/registry/others/x", b"{}")
+        room.cache.expect(room.store.revision)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert room.cache.revision == room.store.revision
+
+    run(test)
