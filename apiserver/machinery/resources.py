@@ -1,21 +1,16 @@
 """The table of resources: what each is called, how far it reaches, which verbs and subresources it has.
 
-The built-in ones come from lightkube-models (generated from Kubernetes' own API description); custom resources are added at run time by the registry,
-with the same record.
+The built-in ones come from lightkube-models by way of `generate_resources`; custom resources are added at run time by the registry, with the same
+record.
 """
 
 from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
+from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
-VERB_OF = {
-    "post": "create",
-    "put": "update",
-    "global_list": "list",
-    "global_watch": "watch",
-}
+TABLE = "resources.json"
 
 
 class Subresource(Struct, frozen=True):
@@ -71,31 +66,7 @@ class Resource(Struct, frozen=True):
 @cache
 def built_in() -> tuple[Resource, ...]:
     """Every built-in resource in every version, in no order that means anything."""
-    from lightkube import resources
-
-    found: dict[tuple[str, str, str], Resource] = {}
-    subresources: dict[tuple[str, str, str], list[Subresource]] = {}
-    for module in iter_modules(resources.__path__):
-        for each in vars(import_module(f"lightkube.resources.{module.name}")).values():
-            info = each.__dict__.get("_api_info") if isinstance(each, type) else None
-            if info is None:
-                continue
-            defined = info.resource
-            verbs = tuple(dict.fromkeys(VERB_OF.get(verb, verb) for verb in info.verbs))
-            if info.action is not None:
-                parent = info.parent or defined
-                entry = Subresource(info.action, defined.group, defined.version, defined.kind, verbs)
-                subresources.setdefault((parent.group, parent.version, info.plural), []).append(entry)
-            else:
-                namespaced = any(base.__name__.startswith("Namespaced") for base in each.__mro__)
-                key = (defined.group, defined.version, info.plural)
-                found[key] = Resource(defined.group, defined.version, defined.kind, info.plural, namespaced, verbs, (), defined.kind.lower())
-    return tuple(
-        Resource(
-            **{**{name: getattr(resource, name) for name in Resource.__struct_fields__}, "subresources": tuple(subresources.get(key, ()))},
-        )
-        for key, resource in found.items()
-    )
+    return msgspec.json.decode(Path(__file__).with_name(TABLE).read_bytes(), type=tuple[Resource, ...])
 
 
 @cache

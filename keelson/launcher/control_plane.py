@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 import certs.control_plane
 from certs.control_plane import ADMIN
@@ -27,6 +28,8 @@ DEFAULT_PORT = 6443
 PORTS = 32
 """How many ports from the first one belong to a cluster."""
 KUBELET_PORT = 10250
+API_FIRST_START_S, AGENTS_FIRST_START_S = 0.3, 1.2
+"""After the store's members, who need about a second of a processor each: whoever comes too early only waits, and takes it from them."""
 
 
 class ControlPlane(Struct, frozen=True):
@@ -100,6 +103,7 @@ def programs(folder: Path, plan: ControlPlane, store_urls: str, store_files: tup
     certificates = files.certificates
     made = [_api_server(files, plan, number, store_urls, store_files) for number in range(1, plan.api_servers + 1)]
     made += [_balancer(files, plan, number) for number in range(1, plan.balancers + 1)]
+    servers = len(made)
     elected = (
         ("scheduler", "agents.scheduler.main", plan.schedulers, ()),
         (
@@ -122,7 +126,7 @@ def programs(folder: Path, plan: ControlPlane, store_urls: str, store_files: tup
             port += 1
     for number in range(1, plan.nodes + 1):
         made += _node(folder, files, plan, number)
-    return made
+    return [replace(program, first_start_s=API_FIRST_START_S if number < servers else AGENTS_FIRST_START_S) for number, program in enumerate(made)]
 
 
 def _api_server(files: Files, plan: ControlPlane, number: int, store_urls: str, store_files: tuple[Path, Path, Path]) -> Program:

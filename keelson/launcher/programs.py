@@ -6,10 +6,12 @@ from msgspec import Struct
 class Program(Struct, frozen=True):
     """`mark`: a word of its command line that no other process has; by it a process is found when nothing else is known of it.
 
-    `namespace`: the network namespace it runs in; empty for the host's.
+    `namespace`: the network namespace it runs in; empty for the host's. `first_start_s`: how long its first start waits, so that those which others
+    wait for have the processor to themselves.
     """
 
     name: str
     command: tuple[str, ...]
     mark: str
     namespace: str = ""
+    first_start_s: float = 0.0

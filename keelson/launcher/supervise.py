@@ -6,7 +6,7 @@ Rules:
 * asked to stop, every member gets SIGTERM, and SIGKILL once its time is over; nothing is started any more.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from enum import Enum
 
 from msgspec import Struct
@@ -56,9 +56,11 @@ class Watched(Struct):
 class Supervision:
     """The members by name, and what is to be done about them."""
 
-    def __init__(self, members: Iterable[str], policy: Policy | None = None) -> None:
+    def __init__(self, members: Mapping[str, float], policy: Policy | None = None) -> None:
+        """`members`: after how many seconds each is started for the first time."""
         self.policy = policy or Policy()
         self.members = {name: Watched() for name in members}
+        self._first_start_s = dict(members)
         self.stopping = False
 
     @property
@@ -68,6 +70,8 @@ class Supervision:
 
     def decide(self, now_s: float) -> list[Action]:
         """What to do now. Actions asked for are not asked for again; a Start is answered by `started` or `exited`."""
+        for name in list(self._first_start_s):
+            self.members[name].due_s = now_s + self._first_start_s.pop(name)
         actions: list[Action] = []
         for name, member in self.members.items():
             if self.stopping and member.phase is Phase.RUNNING:

@@ -56,7 +56,7 @@ class Supervisor:
         self.cluster = cluster
         self.attached = attached
         self._programs = {program.name: program for program in cluster.programs()}
-        self.supervision = Supervision(self._programs)
+        self.supervision = Supervision({program.name: program.first_start_s for program in cluster.programs()})
         self._running: dict[str, Process] = {}
         self._last_end: dict[str, str] = {}
         self._selector = selectors.DefaultSelector()

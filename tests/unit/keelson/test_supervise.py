@@ -10,7 +10,7 @@ POLICY = Policy(first_delay_s=0.1, delay_max_s=1.0, steady_s=30, stop_timeout_s=
 
 
 def supervision(*names: str) -> Supervision:
-    return Supervision(names or ["m1"], POLICY)
+    return Supervision(dict.fromkeys(names or ["m1"], 0.0), POLICY)
 
 
 def running(*names: str) -> Supervision:
@@ -159,3 +159,13 @@ def test_whatever_happens_nobody_runs_twice_and_a_stop_comes_to_an_end(story: li
         sup.exited(name, -15, now_s)
     assert sup.finished
     assert sup.next_deadline_s() is None
+
+
+def test_a_first_start_may_wait_and_a_restart_does_not_wait_again() -> None:
+    supervision = Supervision({"store": 0.0, "agent": 1.2})
+    assert supervision.decide(10) == [Start("store")]
+    assert supervision.next_deadline_s() == 11.2
+    assert supervision.decide(11.2) == [Start("agent")]
+    supervision.started("agent", 11.2)
+    assert supervision.exited("agent", 1, 11.3) == 0.1
+    assert supervision.decide(11.5) == [Start("agent")]
