@@ -369,8 +369,9 @@ NAMESPACE_ROLES: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("kube-system", "system::leader-locking-kube-scheduler"): ("watch | core | configmaps", "get update | core | configmaps | kube-scheduler"),
     ("kube-public", "system:controller:bootstrap-signer"): (f"{READ} | core | configmaps", "update | core | configmaps | cluster-info", EVENTS),
-    # Ours: a name server announces itself among the endpoints of its Service.
+    # Ours: a name server announces itself among the endpoints of its Service, which the first of them makes.
     ("kube-system", "system:dns"): (
+        "create | core | services",
         "create | core | services",
         "get create update patch delete | discovery.k8s.io | endpointslices",
         "create | discovery.k8s.io | endpointslices/restricted",

@@ -119,6 +119,11 @@ def test_who_shows_something_wrong_is_nobody(attack):
         async with api.session.get("/version", headers=[("Authorization", "Bearer ann-token"), ("Authorization", "Bearer root-token")]) as answer:
             assert answer.status == 401
         assert (await api.by("", "GET", "/version"))[0] == 200
+        front = {"X-Remote-User": "root", "X-Remote-Group": "system:masters", "X-Forwarded-User": "root"}
+        assert (await api.by("", "GET", "/api/v1/secrets", **front))[0] == 403
+        for method in ("HEAD", "OPTIONS", "TRACE", "PROPFIND"):
+            async with api.session.request(method, "/api/v1/namespaces/default/secrets/x", headers={"Authorization": "Bearer ann-token"}) as answer:
+                assert answer.status in (403, 405), method
         for path in ("/metrics", "/api", "/openapi/v2", "/openid/v1/jwks", "/.well-known/openid-configuration", "/nothing"):
             assert (await api.by("", "GET", path))[0] == 403, path
 
