@@ -148,11 +148,7 @@ def rules(served: Served, subresource: str) -> Rules:
     strategy = served.strategy
     if subresource == "status":
         return strategy.prepare_status_update, strategy.validate_status_update
-
-    def validate(new: Object, old: Object) -> list[Cause]:
-        return strategy.validate(new) + strategy.validate_update(new, old)
-
-    return strategy.prepare_update, validate
+    return strategy.prepare_update, strategy.validate_change
 
 
 def check_version(call: Call, new: Object, old: Object, *, unconditional: bool) -> None:

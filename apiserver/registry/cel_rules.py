@@ -10,9 +10,9 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from apiserver.machinery.fieldset import MissingKey, steps
-from apiserver.machinery.schema import Node
+from apiserver.machinery.patches import same
 from apiserver.machinery.status import Cause, invalid_value
+from apiserver.registry import custom_values
 from apiserver.registry.cel import CelError, compile_expression, escaped
 
 RULES = "x-kubernetes-validations"
@@ -20,7 +20,7 @@ VARIABLES = ("self", "oldSelf")
 _OLD_SELF = re.compile(r"\boldSelf\b")
 _REASONS = ("FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate")
 _TEXTS = {"FieldValueForbidden": "Forbidden: ", "FieldValueRequired": "Required value: "}
-MISSING: Any = object()
+MISSING = custom_values.MISSING
 
 
 class Rule(Struct, frozen=True):
@@ -93,16 +93,17 @@ def faults_of(raw: dict[str, Any], path: str) -> Iterator[Cause]:
                 yield invalid_value(f"{where}.messageExpression", each["messageExpression"], "messageExpression must evaluate to a string")
 
 
-def validate(place: Place, value: Any, old: Any = MISSING, path: str = "", *, transitions_only: bool = False) -> Iterator[Cause]:
-    """Every rule that does not hold. `transitions_only`: the other rules were asked already."""
+def validate(place: Place, value: Any, old: Any = MISSING, path: str = "") -> Iterator[Cause]:
+    """Every rule that does not hold. Of a value that is as it was only rules of transitions are asked."""
     if value is None:
         return
+    unchanged = old is not MISSING and same(old, value)
     if place.rules:
         variables = {"self": cel_value(place.raw, value)}
         if old is not MISSING and old is not None:
             variables["oldSelf"] = cel_value(place.raw, old)
         for rule in place.rules:
-            if rule.is_transition != transitions_only or (rule.is_transition and "oldSelf" not in variables):
+            if "oldSelf" not in variables if rule.is_transition else unchanged:
                 continue
             if (cause := _broken(rule, variables, place.raw, path)) is not None:
                 yield cause
@@ -112,26 +113,11 @@ def validate(place: Place, value: Any, old: Any = MISSING, path: str = "", *, tr
             inner = place.fields.get(name) or (place.each if name not in (place.raw.get("properties") or {}) else None)
             if inner is not None:
                 known = name in (place.raw.get("properties") or {})
-                yield from validate(
-                    inner, below, before.get(name, MISSING), _below(path, name) if known else f"{path}[{name}]", transitions_only=transitions_only
-                )
+                yield from validate(inner, below, before.get(name, MISSING), _below(path, name) if known else f"{path}[{name}]")
     elif isinstance(value, list) and place.each is not None:
-        olds = _correlated(place.raw, value, old)
+        olds = custom_values.correlated(place.raw, value, old)
         for number, below in enumerate(value):
-            yield from validate(place.each, below, olds[number], f"{path}[{number}]", transitions_only=transitions_only)
-
-
-def _correlated(raw: dict[str, Any], value: list[Any], old: Any) -> list[Any]:
-    """The old element of each: by its keys in lists of type map, otherwise none."""
-    nothing = [MISSING] * len(value)
-    if not isinstance(old, list) or raw.get("x-kubernetes-list-type") != "map":
-        return nothing
-    try:
-        node = Node(raw, {})
-        before = dict(zip(steps(old, node), old, strict=True))
-        return [before.get(step, MISSING) for step in steps(value, node)]
-    except MissingKey:
-        return nothing
+            yield from validate(place.each, below, olds[number], f"{path}[{number}]")
 
 
 def _broken(rule: Rule, variables: dict[str, Any], raw: dict[str, Any], path: str) -> Cause | None:

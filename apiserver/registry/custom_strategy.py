@@ -1,5 +1,6 @@
 """What a write of a custom resource goes through: values and CEL rules of its version's schema (apiextensions registry/customresource)."""
 
+from itertools import islice
 from typing import Any
 
 from apiserver.machinery.objects import Object
@@ -25,20 +26,26 @@ class CustomStrategy(Strategy):
         return {key: value for key, value in obj.items() if key not in left_out}
 
     def validate(self, obj: Object) -> list[Cause]:
-        bare = {key: value for key, value in obj.items() if key not in ("apiVersion", "kind", "metadata")}
-        found = list(custom_values.faults(self._schema, bare))
-        # Rules may trust that values are what the schema says.
-        if not found and self._rules is not None:
-            found = list(cel_rules.validate(self._rules, _seen(obj)))
-        return found[:CAUSES_MAX]
+        return self._faults(obj, None)
 
-    def validate_update(self, new: Object, old: Object) -> list[Cause]:
-        if self._rules is None:
-            return []
-        return list(cel_rules.validate(self._rules, _seen(new), _seen(old), transitions_only=True))[:CAUSES_MAX]
+    def validate_change(self, new: Object, old: Object) -> list[Cause]:
+        return self._faults(new, old)
 
     def validate_status_update(self, new: Object, old: Object) -> list[Cause]:
-        return self.validate(new) + self.validate_update(new, old)
+        return self._faults(new, old)
+
+    def _faults(self, new: Object, old: Object | None) -> list[Cause]:
+        before = custom_values.MISSING if old is None else _bare(old)
+        found = list(islice(custom_values.faults(self._schema, _bare(new), "", before), CAUSES_MAX))
+        # Rules may trust that values are what the schema says.
+        if not found and self._rules is not None:
+            before = cel_rules.MISSING if old is None else _seen(old)
+            found = list(islice(cel_rules.validate(self._rules, _seen(new), before), CAUSES_MAX))
+        return found
+
+
+def _bare(obj: Object) -> Object:
+    return {key: value for key, value in obj.items() if key not in ("apiVersion", "kind", "metadata")}
 
 
 def _seen(obj: Object) -> Object:

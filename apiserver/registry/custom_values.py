@@ -22,6 +22,16 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _MAC = re.compile(r"([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}")
 _HEX_COLOR = re.compile(r"#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+_POSIX = {
+    "alnum": "a-zA-Z0-9",
+    "alpha": "a-zA-Z",
+    "digit": "0-9",
+    "lower": "a-z",
+    "upper": "A-Z",
+    "xdigit": "0-9a-fA-F",
+    "space": r"\s",
+    "word": r"\w",
+}
 JUNCTORS = ("allOf", "anyOf", "oneOf", "not")
 
 
@@ -72,17 +82,24 @@ def pattern(text: str) -> re.Pattern[str]:
     """A schema's pattern; Go's dialect and Python's agree on what such patterns use, but for the end of text. Raises re.error."""
     if len(text) > PATTERN_MAX:
         raise re.error(f"a pattern has at most {PATTERN_MAX} characters")
-    return re.compile(re.sub(r"(?<!\\)((?:\\\\)*)\$$", r"\1\\Z", text).replace(r"\z", r"\Z"))
+    for name, members in _POSIX.items():
+        text = text.replace(f"[:{name}:]", members)
+    return re.compile(re.sub(r"(?<!\\)((?:\\\\)*)\$$", r"\1\\Z", text).replace(r"\z", r"\Z"), re.ASCII)
 
 
-def faults(raw: dict[str, Any], value: Any, path: str = "") -> Iterator[Cause]:
-    """Every value that breaks a rule of the schema, in the object's order."""
-    if value is None:
+MISSING: Any = object()
+
+
+def faults(raw: dict[str, Any], value: Any, path: str = "", old: Any = MISSING) -> Iterator[Cause]:
+    """Every value that breaks a rule of the schema, in the object's order.
+
+    What is as it was in `old` is not looked at: who tightens a schema does not lock up the objects that stand (KEP-4008, ratcheting)."""
+    if value is None or (old is not MISSING and same(old, value)):
         return
     if isinstance(value, dict):
-        yield from _map_faults(raw, value, path)
+        yield from _map_faults(raw, value, path, old)
     elif isinstance(value, list):
-        yield from _list_faults(raw, value, path)
+        yield from _list_faults(raw, value, path, old)
     elif isinstance(value, str):
         yield from _text_faults(raw, value, path)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -100,20 +117,21 @@ def _many(path: str, count: int, limit: int) -> Cause:
     return Cause("FieldValueTooMany", f"Too many: {count}: must have at most {limit} item{'' if limit == 1 else 's'}", path or "<nil>")
 
 
-def _map_faults(raw: dict[str, Any], value: dict[str, Any], path: str) -> Iterator[Cause]:
+def _map_faults(raw: dict[str, Any], value: dict[str, Any], path: str, old: Any) -> Iterator[Cause]:
     limit, least = raw.get("maxProperties"), raw.get("minProperties")
     if limit is not None and len(value) > limit:
         yield _many(path, len(value), limit)
     if least is not None and len(value) < least:
         yield _wrong(path, value, f"should have at least {least} properties")
     properties, extra = raw.get("properties") or {}, raw.get("additionalProperties")
+    before = old if isinstance(old, dict) else {}
     for name, each in value.items():
         below = properties.get(name, extra)
         if isinstance(below, dict):
-            yield from faults(below, each, f"{path}.{name}" if path else name)
+            yield from faults(below, each, f"{path}.{name}" if path else name, before.get(name, MISSING))
 
 
-def _list_faults(raw: dict[str, Any], value: list[Any], path: str) -> Iterator[Cause]:
+def _list_faults(raw: dict[str, Any], value: list[Any], path: str, old: Any) -> Iterator[Cause]:
     limit, least = raw.get("maxItems"), raw.get("minItems")
     if limit is not None and len(value) > limit:
         yield _many(path, len(value), limit)
@@ -123,8 +141,22 @@ def _list_faults(raw: dict[str, Any], value: list[Any], path: str) -> Iterator[C
     if kind in ("set", "map"):
         yield from _duplicates(raw, value, path)
     if isinstance(raw.get("items"), dict):
+        olds = correlated(raw, value, old)
         for number, each in enumerate(value):
-            yield from faults(raw["items"], each, f"{path}[{number}]")
+            yield from faults(raw["items"], each, f"{path}[{number}]", olds[number])
+
+
+def correlated(raw: dict[str, Any], value: list[Any], old: Any) -> list[Any]:
+    """The old element of each: by its keys in lists of type map, otherwise none."""
+    nothing = [MISSING] * len(value)
+    if not isinstance(old, list) or raw.get("x-kubernetes-list-type") != "map":
+        return nothing
+    try:
+        node = Node(raw, {})
+        before = dict(zip(steps(old, node), old, strict=True))
+        return [before.get(step, MISSING) for step in steps(value, node)]
+    except MissingKey:
+        return nothing
 
 
 def _duplicates(raw: dict[str, Any], value: list[Any], path: str) -> Iterator[Cause]:

@@ -71,6 +71,10 @@ class Strategy:
         """Faults of the change; `validate(new)` is asked as well."""
         return []
 
+    def validate_change(self, new: Object, old: Object) -> list[Cause]:
+        """Everything that is asked of an update."""
+        return self.validate(new) + self.validate_update(new, old)
+
     def validate_status_update(self, new: Object, old: Object) -> list[Cause]:
         return []
 

@@ -133,6 +133,41 @@ def test_rules_of_transitions_see_the_old_object(served: Served) -> None:
     served(test)
 
 
+def test_who_tightens_a_schema_does_not_lock_up_what_stands(served: Served) -> None:
+    async def test(api: ApiServer) -> None:
+        custom = await begun(api)
+        await api.post(SHIRTS, shirt(size=4, note="old"))
+        _, found = await api.get(f"{DEFINITIONS}/shirts.example.com")
+        schema = found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        schema["properties"]["size"]["maximum"] = 3
+        schema["properties"]["note"]["x-kubernetes-validations"] = [{"rule": "self == 'new'"}]
+        code, answer = await api.put(f"{DEFINITIONS}/shirts.example.com", found)
+        assert code == 200, answer
+        await look(api, custom)
+        assert (await api.patch(f"{SHIRTS}/s", {"spec": {"tags": ["a"]}}))[0] == 200
+        assert (await api.patch(f"{SHIRTS}/s", {"spec": {"size": 5}}))[0] == 422
+        code, answer = await api.patch(f"{SHIRTS}/s", {"spec": {"note": "x"}})
+        assert (code, answer["message"].rpartition(": ")[2]) == (422, "self == 'new'")
+        assert (await api.post(SHIRTS, shirt("t", size=4)))[0] == 422
+
+    served(test)
+
+
+def test_a_definition_written_at_one_server_is_served_by_all(served: Served) -> None:
+    async def test(api: ApiServer) -> None:
+        async with ApiServer(f"{api.path}2", api.store) as other:
+            await begun(api)
+            custom = await seen(other)
+            code, made = await other.post(SHIRTS, shirt())
+            assert code == 201, made
+            assert (await api.get(f"{SHIRTS}/s"))[0] == 200
+            await api.delete(f"{DEFINITIONS}/shirts.example.com")
+            await look(other, custom)
+            assert (await other.get(SHIRTS))[0] == 404
+
+    served(test)
+
+
 def test_applied_and_selected(served: Served) -> None:
     async def test(api: ApiServer) -> None:
         await begun(api)
