@@ -3,9 +3,12 @@
 import gc
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from agents.controllers import registry
+from agents.controllers.registry import Runs
+from agents.kit.controller import Controller
 from agents.kit.runner import Agent, Running
 from keelson.cogs.logs import fields
 from keelson.cogs.tasks import Tasks
@@ -20,7 +23,11 @@ def agent() -> Agent:
     flags = made.flags
     flags.list("--controllers", ["*"], "which controllers run: * all, foo this one, -foo not this one")
     flags.text("--root-ca-file", "", "certificates that pods are given to know the API server by (kube-root-ca.crt, service accounts)")
-    flags.text("--service-account-private-key-file", "", "key that signs tokens kept in Secrets")
+    flags.text(
+        "--service-account-private-key-file",
+        "",
+        "taken, and not used yet: tokens kept in Secrets are not made, pods and kubectl create token get theirs from the API server",
+    )
     flags.text("--cluster-signing-cert-file", "", "authority that signs CertificateSigningRequests")
     flags.text("--cluster-signing-key-file", "", "its key")
     flags.duration("--cluster-signing-duration", 365 * 24 * 3600.0, "how long signed certificates are good for at most")
@@ -32,11 +39,28 @@ def agent() -> Agent:
     return made
 
 
+def queue_metrics(controllers: Sequence[Runs]) -> Iterable[Any]:
+    """How many keys wait, were added and were tried again, by controller: a queue that grows, or retries without end, is the first sign of
+    trouble."""
+    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+
+    depth = GaugeMetricFamily("workqueue_depth", "Keys that wait.", labels=["name"])
+    adds = CounterMetricFamily("workqueue_adds", "Keys added.", labels=["name"])
+    retries = CounterMetricFamily("workqueue_retries", "Keys tried again.", labels=["name"])
+    for controller in controllers:
+        if isinstance(controller, Controller):
+            depth.add_metric([controller.name], float(len(controller.queue)))
+            adds.add_metric([controller.name], float(controller.queue.adds))
+            retries.add_metric([controller.name], float(controller.queue.retries))
+    return (depth, adds, retries)
+
+
 async def serve(running: Running) -> None:
     made = {name: registry.TABLE[name].make(running.context, running.arguments) for name in registry.chosen(running.arguments.controllers)}
     controllers = [controller for controller in made.values() if controller is not None]
     left_out = [name for name, controller in made.items() if controller is None]
     names = ",".join(controller.name for controller in controllers)
+    running.pages.metrics.append(lambda: queue_metrics(controllers))
     log.info("controllers start", extra=fields(controllers=names, without_their_flags=",".join(left_out)))
     async with Tasks("controllers") as tasks:
         for controller in controllers:

@@ -3,7 +3,7 @@
 import pytest
 
 from agents.controllers import registry
-from agents.controllers.main import agent, main
+from agents.controllers.main import agent, main, queue_metrics
 from tests.support.controllers import context_of
 from tests.support.fake_api import FakeApi
 from tests.support.recorder import ListRecorder
@@ -37,5 +37,19 @@ def test_workers_as_the_flag_says():
         arguments = agent().flags.parse_args(["--concurrent-deployment-syncs=7"])
         made = registry.TABLE["deployment-controller"].make(context_of(FakeApi(), ListRecorder()), arguments)
         assert made.workers == 7
+
+    run(work())
+
+
+def test_queues_are_measured():
+    async def work():
+        arguments = agent().flags.parse_args([])
+        made = registry.TABLE["deployment-controller"].make(context_of(FakeApi(), ListRecorder()), arguments)
+        made.queue.add("default/web")
+        assert [(each.name, each.samples[0].labels, each.samples[0].value) for each in queue_metrics([made])] == [
+            ("workqueue_depth", {"name": "deployment-controller"}, 1.0),
+            ("workqueue_adds", {"name": "deployment-controller"}, 1.0),
+            ("workqueue_retries", {"name": "deployment-controller"}, 0.0),
+        ]
 
     run(work())
