@@ -1,7 +1,6 @@
 """The node agent: `python -m agents.kubelet.main`, with the kubelet's flags."""
 
 import asyncio
-import hashlib
 import os
 import socket
 import sys
@@ -25,6 +24,7 @@ from agents.kubelet.probes import Asker
 from agents.kubelet.recipe import Dns
 from agents.kubelet.references import Remembered
 from agents.kubelet.runtime.base import Runtime
+from agents.kubelet.runtime.cgroups import root_of
 from agents.kubelet.runtime.embedded import EmbeddedRuntime
 from agents.kubelet.stats import Stats
 from agents.kubelet.volumes import Volumes
@@ -115,16 +115,9 @@ def resolver(path: Path, servers: Sequence[str], domain: str) -> Dns:
     return Dns(tuple(servers), domain, tuple(found["nameserver"]), tuple(found["search"]), tuple(found["options"]))
 
 
-def cgroup_root(given: str, name: str, folder: Path) -> str:
-    """Nodes that share a machine must not share limits: by default a node's part is named after the node and its folder."""
-    if given == "none":
-        return ""
-    return given or f"keelson/{name}-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]}"
-
-
 def runtime_of(arguments: Namespace, name: str, folder: Path) -> Runtime:
     """containerd and the like by the CRI where an endpoint is given, else the embedded one."""
-    cgroups = cgroup_root(arguments.cgroup_root, name, folder)
+    cgroups = root_of(name, folder, arguments.cgroup_root)
     if arguments.container_runtime_endpoint:
         from agents.kubelet.runtime.cri import CriRuntime  # gRPC takes a third of a second to import
 

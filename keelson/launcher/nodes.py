@@ -11,6 +11,7 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
+from agents.kubelet.runtime.cgroups import Cgroups, root_of
 from keelson.launcher import network as networks
 from keelson.launcher import processes
 from keelson.launcher.control_plane import ControlPlane
@@ -30,6 +31,8 @@ def clear(folder: Path, plan: ControlPlane) -> None:
     for mount in mounts(place):
         # Lazily: a process that is on its way out may still hold it.
         ctypes.CDLL(None).umount2(os.fsencode(mount), MNT_DETACH)
+    for name in plan.node_names:
+        Cgroups(root_of(name, place / name)).remove("")
     networks.remove(plan.network)
 
 

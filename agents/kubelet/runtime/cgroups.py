@@ -4,6 +4,7 @@ One folder per container and controller: `<hierarchy>/<root>/<pod>/<container>`.
 """
 
 import contextlib
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -13,6 +14,13 @@ from agents.kubelet.runtime.base import Resources, Usage
 CONTROLLERS = ("memory", "cpu", "cpuacct", "pids")
 PERIOD_US = 100_000
 MIN_QUOTA_US, MIN_SHARES = 1000, 2
+
+
+def root_of(node_name: str, folder: Path, given: str = "") -> str:
+    """Nodes that share a machine must not share limits: a node's part is named after the node and its folder, unless it is `given`. `none`: none."""
+    if given == "none":
+        return ""
+    return given or f"keelson/{node_name}-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]}"
 
 
 class Cgroups:
