@@ -37,6 +37,7 @@ LEASES = resource("leases.coordination.k8s.io", "v1")
 LEASE_NAMESPACE = "kube-node-lease"
 MONITOR_PERIOD_S = 5.0
 DEFAULTS = Limits()
+ZONES_KEPT_S = 0.5
 
 
 def flags(given: Flags) -> None:
@@ -63,6 +64,8 @@ class NodeLifecycle(Controller):
         self.heard_s: dict[str, float] = {}
         """When each node's Lease or status was last seen to change."""
         self.pace = Pace()
+        self._zones: dict[str, list[bool]] = {}
+        self._zones_at_s = float("-inf")
         super().__init__(context)
 
     @classmethod
@@ -152,10 +155,7 @@ class NodeLifecycle(Controller):
         wanted = execute_taint(node)
         if not wanted:
             return wanted, 0.0
-        zones: dict[str, list[bool]] = {}
-        for each in self.nodes.all():
-            shown = node if name_of(each) == name_of(node) else each
-            zones.setdefault(zone_of(shown), []).append(self._speaks(shown, now_s))
+        zones = self._zones_now(now_s)
         if cut_off(zones, self.limits):
             # What was tainted before the last node fell silent is not to be evicted either.
             return "", 0.0
@@ -163,8 +163,16 @@ class NodeLifecycle(Controller):
         if has & {NOT_READY, UNREACHABLE}:
             return wanted, 0.0
         zone = zone_of(node)
-        wait_s = self.pace.take(zone, eviction_rates(zones, self.limits)[zone], now_s)
+        wait_s = self.pace.take(zone, eviction_rates(zones, self.limits).get(zone, 0.0), now_s)
         return (None, wait_s) if wait_s else (wanted, 0.0)
+
+    def _zones_now(self, now_s: float) -> dict[str, list[bool]]:
+        """Which nodes of each zone speak. Kept for a moment: when a thousand are silent, each of them asks."""
+        if now_s - self._zones_at_s > ZONES_KEPT_S:
+            self._zones, self._zones_at_s = {}, now_s
+            for each in self.nodes.all():
+                self._zones.setdefault(zone_of(each), []).append(self._speaks(each, now_s))
+        return self._zones
 
     def _speaks(self, node: Object, now_s: float) -> bool:
         """Ready, and heard of lately: whose turn it is first must not decide how many others seem to be well."""
