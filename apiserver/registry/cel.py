@@ -1,17 +1,20 @@
 """CEL behind a small interface: compile an expression, evaluate it over JSON. The engine is cel-expr-python (Google's cel-cpp).
 
 Kubernetes' own functions are registered here as far as they are functions of texts, numbers and lists (apiserver/pkg/cel/library): quantities,
-URLs, IPs and CIDRs are kept as their text, so their methods are those of strings. Not there: format, semver, jsonpatch, authorizer; times are their
-text, too.
+URLs, IPs and CIDRs are kept as their text, so their methods are those of strings. Not there: format, semver, jsonpatch, authorizer.
 An evaluation cannot run away: the engine has a budget of iterations.
 """
 
+import base64
+from datetime import timedelta
 from functools import cache, lru_cache
 from typing import Any
 
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
+from google.protobuf import duration_pb2, timestamp_pb2
 
+from apiserver.machinery import timestamps
 from apiserver.registry import cel_library
 
 EXPRESSION_MAX = 16 * 1024
@@ -99,6 +102,26 @@ def escaped(name: str) -> str:
     for what, by in (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__")):
         name = name.replace(what, by)
     return name
+
+
+def typed(text: str, form: str) -> Any:
+    """A text as the type that its schema's format says: a time, a duration, bytes; the text itself where it is none."""
+    try:
+        if form == "byte":
+            return base64.b64decode(text, validate=True)
+        if form == "duration":
+            whole = timedelta(seconds=timestamps.parse_duration(text))
+            found = duration_pb2.Duration()
+            found.FromTimedelta(whole)
+            return found
+        moment = timestamp_pb2.Timestamp()
+        moment.FromDatetime(timestamps.parse(f"{text}T00:00:00Z" if form == "date" else text))
+        return moment
+    except (ValueError, OverflowError):
+        return text
+
+
+TYPED_FORMATS = frozenset(("byte", "date", "date-time", "duration"))
 
 
 def _short(text: str) -> str:

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from apiserver.machinery.patches import same
 from apiserver.machinery.status import Cause, invalid_value
 from apiserver.registry import custom_values
-from apiserver.registry.cel import CelError, compile_expression, escaped
+from apiserver.registry.cel import TYPED_FORMATS, CelError, compile_expression, escaped, typed
 
 RULES = "x-kubernetes-validations"
 VARIABLES = ("self", "oldSelf")
@@ -162,6 +162,8 @@ def cel_value(raw: dict[str, Any], value: Any) -> Any:
     if isinstance(value, list):
         items = raw.get("items") if isinstance(raw.get("items"), dict) else {}
         return [cel_value(items or {}, each) for each in value]
+    if isinstance(value, str) and raw.get("format") in TYPED_FORMATS:
+        return typed(value, raw["format"])
     if raw.get("type") == "number" and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if raw.get("type") == "integer" and isinstance(value, float) and value.is_integer():

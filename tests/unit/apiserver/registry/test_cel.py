@@ -47,6 +47,22 @@ def test_faults() -> None:
         compile_expression("1" * 20_000, ("self",))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "self.t > timestamp('2020-01-01T00:00:00Z')",
+        "self.d <= duration('1h') && self.d.getSeconds() == 90",
+        "size(self.b) == 2",
+        "self.day.getFullYear() == 2021",
+    ],
+)
+def test_formats_are_types(text: str) -> None:
+    formats = {"t": "date-time", "d": "duration", "b": "byte", "day": "date"}
+    schema = {"properties": {name: {"type": "string", "format": form} for name, form in formats.items()}}
+    assert evaluated(text, cel_value(schema, {"t": "2021-01-01T00:00:00Z", "d": "1m30s", "b": "aGk=", "day": "2021-05-05"})) is True
+    assert cel_value(schema, {"d": "soon"}) == {"d": "soon"}
+
+
 def test_values_as_rules_see_them() -> None:
     assert (escaped("namespace"), escaped("a-b.c/d__e")) == ("__namespace__", "a__dash__b__dot__c__slash__d__underscores__e")
     schema = {"properties": {"a-b": {"type": "number"}, "m": {"additionalProperties": {"type": "integer"}}}}
