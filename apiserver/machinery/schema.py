@@ -4,10 +4,12 @@
 walked and kept, so that a walk costs a dict lookup a step.
 """
 
-import json
 from functools import cache
-from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
+
+import msgspec
 
 VERSION = "v1.37.0"
 """The release of Kubernetes whose API this is."""
@@ -94,9 +96,12 @@ class Node:
 @cache
 def definitions() -> dict[str, Any]:
     """All built-in definitions by their full name (io.k8s.api.apps.v1.Deployment)."""
-    folder = resources.files("kubernetes_validate") / "kubernetes-json-schema" / f"{VERSION}-local"
-    with (folder / "_definitions.json").open("rb") as file:
-        found: dict[str, Any] = json.load(file)["$defs"]
+    # Found, not imported: the package would bring a validator of its own along, which costs a sixth of a second.
+    spec = find_spec("kubernetes_validate")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("kubernetes-validate, which holds the schemas of all built-in kinds, is not installed")
+    folder = Path(spec.submodule_search_locations[0]) / "kubernetes-json-schema" / f"{VERSION}-local"
+    found: dict[str, Any] = msgspec.json.decode((folder / "_definitions.json").read_bytes())["$defs"]
     return found
 
 
