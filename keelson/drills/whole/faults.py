@@ -62,7 +62,7 @@ def _elected_kill(lease: str, kind: str) -> Act:
 async def _node_kill(stage: Stage) -> Measures:
     node = f"node{LOST_NODE}"
     stage.tell(f"{node} lost, with {await stage.pods_on(node)} of {REPLICAS} pods")
-    stage.lose(LOST_NODE)
+    await stage.lose(LOST_NODE)
     began_s = time.monotonic()
     try:
 
@@ -73,7 +73,7 @@ async def _node_kill(stage: Stage) -> Measures:
         moved_s = time.monotonic() - began_s
         stage.tell("all pods are ready on other nodes")
     finally:
-        stage.give_back(LOST_NODE)
+        await stage.give_back(LOST_NODE)
     stage.tell(f"{node} is back")
     await stage.healthy()
     return {"all pods ready elsewhere": moved_s, "healthy again": time.monotonic() - began_s}

@@ -58,13 +58,14 @@ class Stage:
         if identity is None or not processes.send(identity, number):
             raise Refused(f"{name} does not run: a drill wants a healthy cluster")
 
-    def lose(self, node: int) -> None:
+    async def lose(self, node: int) -> None:
         """As if its machine had burnt down: no link, no processes. Its agents start again, cut off from everybody."""
-        network.unplug(self.plan.network, node)
-        nodes.kill_all(self.cluster.folder, self.plan, node)
+        # In a thread: netlink's library runs an event loop of its own.
+        await asyncio.to_thread(network.unplug, self.plan.network, node)
+        await asyncio.to_thread(nodes.kill_all, self.cluster.folder, self.plan, node)
 
-    def give_back(self, node: int) -> None:
-        network.plug(self.plan.network, node)
+    async def give_back(self, node: int) -> None:
+        await asyncio.to_thread(network.plug, self.plan.network, node)
 
     async def came_back(self, name: str, before: processes.Identity | None) -> None:
         """Until another process has the name."""
