@@ -20,6 +20,7 @@ from msgspec.structs import replace
 import certs.control_plane
 from certs.control_plane import ADMIN
 from certs.control_plane import ControlPlane as Certificates
+from keelson.launcher import audit_policy
 from keelson.launcher.network import Network
 from keelson.launcher.programs import Program
 
@@ -28,6 +29,8 @@ DEFAULT_PORT = 6443
 PORTS = 32
 """How many ports from the first one belong to a cluster."""
 KUBELET_PORT = 10250
+AUDIT_LOG_MB = 50
+"""One old log is kept beside the present one."""
 API_FIRST_START_S, AGENTS_FIRST_START_S = 0.3, 1.2
 """After the store's members, who need about a second of a processor each: whoever comes too early only waits, and takes it from them."""
 
@@ -155,7 +158,10 @@ def _api_server(files: Files, plan: ControlPlane, number: int, store_urls: str, 
         f"--service-account-signing-key-file={certificates.service_account_key}",
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
         f"--encryption-provider-config={certificates.encryption}",
+        f"--audit-policy-file={files.folder / audit_policy.NAME}",
         f"--audit-log-path={files.folder.parent / 'logs' / f'audit-{number}.log'}",
+        f"--audit-log-maxsize={AUDIT_LOG_MB}",
+        "--audit-log-maxbackup=1",
     ]
     return Program(name, (sys.executable, "-m", "apiserver.main", *flags), mark)
 
@@ -245,6 +251,8 @@ def write_identities(cluster: Path, plan: ControlPlane, store_certificates: Path
             written.append(files.kubeconfig(name).name)
     if made.write_kubeconfig(files.admin, ADMIN, plan.server):
         written.append(files.admin.name)
+    if audit_policy.ensure(files.folder):
+        written.append(audit_policy.NAME)
     return written
 
 
