@@ -89,7 +89,8 @@ class Performer:
     async def _create(self, action: Create) -> None:
         kind = action.resource.kind.lower()
         try:
-            made = await self._client.create(action.resource, action.object, namespace_of(action.object))
+            obj = {"apiVersion": action.resource.api_version, "kind": action.resource.kind, **action.object}
+            made = await self._client.create(action.resource, obj, namespace_of(obj))
         except (ApiError, Unreachable) as error:
             self._unexpect(action)
             if is_namespace_terminating(error):

@@ -1,4 +1,4 @@
-"""A custom controller: each Greeting has a ConfigMap with its text. docs/custom-controller.md explains it line by line."""
+"""A custom controller: each Greeting has a ConfigMap with its text. docs/custom-controller.md explains it."""
 
 import sys
 
@@ -26,15 +26,16 @@ class Greeter(Controller):
 
 
 def reconcile(greeting: Object, there: Object | None) -> list[Action]:
+    wanted = {"text": f"Hello, {greeting['spec']['name']}!"}
     actions: list[Action] = []
-    data = {"text": f"Hello, {greeting['spec']['name']}!"}
     if there is None:
         metadata = {"name": name_of(greeting), "namespace": namespace_of(greeting), "ownerReferences": [owner_reference(greeting, GREETINGS)]}
-        actions.append(Create(CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}, told_to=greeting))
-    elif there.get("data") != data:
-        actions.append(Update(CONFIG_MAPS, {**there, "data": data}))
-    status = {"text": data["text"]}
-    return actions if greeting.get("status") == status else [*actions, UpdateStatus(GREETINGS, {**greeting, "status": status})]
+        actions.append(Create(CONFIG_MAPS, {"metadata": metadata, "data": wanted}, told_to=greeting))
+    elif there.get("data") != wanted:
+        actions.append(Update(CONFIG_MAPS, {**there, "data": wanted}))
+    if greeting.get("status") != wanted:
+        actions.append(UpdateStatus(GREETINGS, {**greeting, "status": wanted}))
+    return actions
 
 
 async def serve(running: Running) -> None:
@@ -42,4 +43,4 @@ async def serve(running: Running) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(Agent("greeter", "Greets.", port=0, lease="greeter").main(serve))
+    sys.exit(Agent("greeter", "Greets.", lease="greeter").main(serve))
