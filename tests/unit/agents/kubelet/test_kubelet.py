@@ -1,0 +1,273 @@
+"""Pods' lives, with an API server and a runtime in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from agents.kit.events import Broadcaster
+from agents.kit.informer import Informers
+from agents.kubelet import static_pods
+from agents.kubelet.images import Images
+from agents.kubelet.kubelet import Kubelet
+from agents.kubelet.machine import Identity
+from agents.kubelet.node import LEASES, NODES, NodeKeeper
+from agents.kubelet.pod_worker import PODS, Node, Shared
+from agents.kubelet.probes import Asker
+from agents.kubelet.recipe import Dns
+from agents.kubelet.references import Remembered
+from agents.kubelet.volumes import Volumes
+from apiserver.machinery.objects import Object
+from apiserver.machinery.resources import resource
+from keelson.cogs.tasks import Tasks
+from tests.support.fake_api import FakeApi
+from tests.support.fake_runtime import FakeRuntime
+
+IMAGE = "keelson/web:1"
+
+
+class World:
+    def __init__(self, folder: Path, api: FakeApi, runtime: FakeRuntime) -> None:
+        self.folder, self.api, self.runtime = folder, api, runtime
+        self.manifests = folder / "manifests"
+
+    @asynccontextmanager
+    async def kubelet(self) -> AsyncIterator[Kubelet]:
+        """As main wires it; leaving the block is the death of the process."""
+        client: Any = self.api
+        runtime: Any = self.runtime
+        self.runtime.reopen()
+        informers = Informers(client)
+        broadcaster = Broadcaster(client, "node1")
+        node = Node("node1", "10.1.0.1", self.folder, self.folder / "logs", Dns())
+        keeper = NodeKeeper(client, runtime, Identity("node1", "10.1.0.1", 10250, pod_range="10.0.0.0/24"), self.folder, lambda: "")
+        asker = Asker(runtime)
+        shared = Shared(
+            client,
+            runtime,
+            broadcaster.recorder("kubelet"),
+            informers.of(resource("services")),
+            Remembered(client),
+            Volumes(self.folder, client),
+            Images(runtime),
+            asker,
+            node,
+        )
+        kubelet = Kubelet(shared, informers.of(PODS, field_selector="spec.nodeName=node1"), keeper, client, self.manifests)
+        async with Tasks("test") as tasks:
+            informers.start(tasks)
+            await keeper.register()
+            await kubelet.note_what_runs()
+            tasks.serve("lease", keeper.keep_lease())
+            tasks.serve("events", broadcaster.run())
+            tasks.serve("kubelet", kubelet.run())
+            yield kubelet
+            tasks.cancel()
+        await asker.close()
+
+    def pod(self, name: str = "web") -> Object:
+        return self.api.objects[PODS.qualified]["default", name]
+
+    def make(self, spec: Object | None = None, name: str = "web") -> Object:
+        whole = {"nodeName": "node1", "containers": [{"name": "main", "image": IMAGE}], **(spec or {})}
+        return self.api.put(PODS, {"metadata": {"name": name, "namespace": "default"}, "spec": whole})
+
+    def status(self, name: str = "web") -> Object:
+        return self.pod(name).get("status") or {}
+
+    def reasons(self) -> list[str]:
+        return [event["reason"] for event in self.api.all("events")]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 - a world in memory tells nobody of its changes
+            await asyncio.sleep(0.002)
+
+
+def play(tmp_path: Path, body: Callable[[World, Kubelet], Awaitable[None]]) -> World:
+    api = FakeApi()
+    api.graceful_pods = True
+    world = World(tmp_path, api, FakeRuntime(IMAGE))
+    world.manifests.mkdir()
+
+    async def whole() -> None:
+        async with world.kubelet() as kubelet:
+            await body(world, kubelet)
+
+    asyncio.run(whole())
+    return world
+
+
+def is_phase(world: World, phase: str, name: str = "web") -> Callable[[], bool]:
+    return lambda: bool(world.status(name).get("phase") == phase)
+
+
+def test_a_node_registers_and_holds_its_lease(tmp_path: Path) -> None:
+    async def body(world: World, kubelet: Kubelet) -> None:
+        await until(lambda: bool(world.api.all(LEASES)))
+
+    world = play(tmp_path, body)
+    (node,) = world.api.all(NODES)
+    conditions = {each["type"]: each["status"] for each in node["status"]["conditions"]}
+    assert conditions == {"MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False", "Ready": "True"}
+    assert node["spec"]["podCIDR"] == "10.0.0.0/24" and node["metadata"]["labels"]["kubernetes.io/hostname"] == "node1"
+    assert world.api.all(LEASES)[0]["spec"]["holderIdentity"] == "node1"
+
+
+def test_a_pod_becomes_running_and_ready(tmp_path: Path) -> None:
+    async def body(world: World, kubelet: Kubelet) -> None:
+        world.make()
+        await until(is_phase(world, "Running"))
+        await until(lambda: "Started" in world.reasons())
+
+    world = play(tmp_path, body)
+    status = world.status()
+    assert status["podIP"] == "10.0.0.2" and status["containerStatuses"][0]["ready"]
+    assert world.reasons() == ["Pulled", "Created", "Started"]
+
+
+def test_a_deleted_pod_ends_in_grace_and_leaves_nothing(tmp_path: Path) -> None:
+    async def body(world: World, kubelet: Kubelet) -> None:
+        hook = {"preStop": {"exec": {"command": ["bye"]}}}
+        world.make({"terminationGracePeriodSeconds": 30, "containers": [{"name": "main", "image": IMAGE, "lifecycle": hook}]})
+        await until(is_phase(world, "Running"))
+        await world.api.delete(PODS, "web", "default")
+        await until(lambda: not world.api.all(PODS) and not kubelet.workers)
+
+    world = play(tmp_path, body)
+    (name, grace_s), *_ = world.runtime.stopped
+    assert name == "main" and 29 < grace_s <= 30 and world.runtime.executed == [("bye",)]
+    assert not world.runtime.known_sandboxes and not list((tmp_path / "pods").iterdir())
+
+
+def test_a_crash_is_answered_by_a_restart_and_then_by_a_pause(tmp_path: Path) -> None:
+    async def body(world: World, kubelet: Kubelet) -> None:
+        world.make()
+        await until(is_phase(world, "Running"))
+        world.runtime.end("main", 3)
+        await until(lambda: world.runtime.newest("main").attempt == 1)
+        world.runtime.end("main", 3)
+        await until(lambda: "waiting" in world.status()["containerStatuses"][0]["state"])
+
+    world = play(tmp_path, body)
+    container = world.status()["containerStatuses"][0]
+    assert container["state"]["waiting"]["reason"] == "CrashLoopBackOff" and container["restartCount"] == 1
+    assert container["state"]["waiting"]["message"].startswith("back-off 10s restarting failed container=main pod=web_default(")
+    assert container["lastState"]["terminated"]["exitCode"] == 3
+
+
+def test_a_pod_that_is_done_keeps_its_containers_until_it_is_deleted(tmp_path: Path) -> None:
+    async def body(world: World, kubelet: Kubelet) -> None:
+        world.make({"restartPolicy": "Never"})
+        await until(is_phase(world, "Running"))
+        world.runtime.end("main", 0)
+        await until(is_phase(world, "Succeeded"))
+        assert world.runtime.known
+        await world.api.delete(PODS, "web", "default", grace_s=0)
+        await until(lambda: not world.runtime.known)
+
+    play(tmp_path, body)
+
+
+def test_a_kubelet_that_starts_again_finds_its_pods(tmp_path: Path) -> None:
+    async def body(world: World, kubelet: Kubelet) -> None:
+        world.make()
+        await until(is_phase(world, "Running"))
+
+    world = play(tmp_path, body)
+    world.make(name="gone")
+    world.api.remove(PODS, "default", "gone")
+
+    async def again() -> None:
+        async with world.kubelet() as kubelet:
+            await until(lambda: len(kubelet.workers) == 1)
+            world.runtime.end("main", 1)
+            await until(lambda: world.runtime.newest("main").attempt == 1)
+
+    asyncio.run(again())
+    assert len(world.runtime.known_sandboxes) == 1
+
+
+def test_what_no_pod_owns_is_removed(tmp_path: Path) -> None:
+    async def body(world: World, kubelet: Kubelet) -> None:
+        world.make()
+        await until(is_phase(world, "Running"))
+
+    world = play(tmp_path, body)
+    world.api.remove(PODS, "default", "web")
+
+    async def again() -> None:
+        async with world.kubelet():
+            await until(lambda: not world.runtime.known_sandboxes)
+
+    asyncio.run(again())
+
+
+def test_a_sandbox_that_is_lost_is_made_anew(tmp_path: Path) -> None:
+    async def body(world: World, kubelet: Kubelet) -> None:
+        world.make()
+        await until(is_phase(world, "Running"))
+        world.runtime.lose("s0")
+        await until(lambda: world.status().get("podIP") == "10.0.0.3")
+        await until(lambda: "SandboxChanged" in world.reasons())
+
+    world = play(tmp_path, body)
+    assert world.status()["containerStatuses"][0]["restartCount"] == 1
+
+
+def test_what_cannot_start_says_why(tmp_path: Path) -> None:
+    def reason(world: World, name: str) -> str:
+        states = world.status(name).get("containerStatuses") or [{"state": {}}]
+        return str((states[0]["state"].get("waiting") or {}).get("reason"))
+
+    async def body(world: World, kubelet: Kubelet) -> None:
+        source = [{"configMapRef": {"name": "missing"}}]
+        world.make({"containers": [{"name": "main", "image": "none:1"}]}, "noimage")
+        world.make({"containers": [{"name": "main", "image": "UP PER"}]}, "badname")
+        world.make({"containers": [{"name": "main", "image": IMAGE, "envFrom": source}]}, "nomap")
+        await until(lambda: reason(world, "noimage") in ("ErrImagePull", "ImagePullBackOff"))
+        await until(lambda: reason(world, "nomap") == "CreateContainerConfigError")
+        await until(lambda: reason(world, "badname") == "InvalidImageName")
+
+    play(tmp_path, body)
+
+
+def test_a_pod_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    async def body(world: World, kubelet: Kubelet) -> None:
+        world.make({"containers": [{"name": "main", "image": IMAGE, "resources": {"requests": {"cpu": "10k"}}}]})
+        await until(is_phase(world, "Failed"))
+
+    world = play(tmp_path, body)
+    assert world.status()["reason"] == "OutOfcpu" and not world.runtime.known_sandboxes
+
+
+def test_a_liveness_probe_that_fails_restarts(tmp_path: Path) -> None:
+    async def body(world: World, kubelet: Kubelet) -> None:
+        world.runtime.exit_code = 1
+        probe = {"exec": {"command": ["check"]}, "failureThreshold": 1}
+        world.make({"containers": [{"name": "main", "image": IMAGE, "livenessProbe": probe}]})
+        await until(lambda: bool(world.runtime.known) and world.runtime.newest("main").attempt == 1)
+        await until(lambda: "Killing" in world.reasons())
+
+    world = play(tmp_path, body)
+    told = {event["reason"]: event["message"] for event in world.api.all("events")}
+    assert told["Unhealthy"] == "Liveness probe failed: said"
+    assert told["Killing"] == "Container main failed liveness probe, will be restarted"
+
+
+def test_static_pods_run_and_have_mirrors(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(static_pods, "CHECK_S", 0.01)
+
+    async def body(world: World, kubelet: Kubelet) -> None:
+        manifest = {"kind": "Pod", "metadata": {"name": "own"}, "spec": {"containers": [{"name": "main", "image": IMAGE}]}}
+        (world.manifests / "own.yaml").write_text(yaml.safe_dump(manifest))
+        await until(lambda: bool(world.api.all(PODS)) and world.status("own-node1").get("phase") == "Running")
+        (world.manifests / "own.yaml").unlink()
+        await until(lambda: not world.runtime.known_sandboxes)
+
+    world = play(tmp_path, body)
+    assert world.runtime.stopped[0][0] == "main"
