@@ -346,6 +346,7 @@ class PodWorker:
             mounts=mounts,
             message_file=str(message_file),
             memory_capacity_bytes=shared.node.memory_bytes,
+            target=await self._target(container),
         )
         container_id = await shared.runtime.create_container(sandbox_id, config)
         self._event_of(container, "Normal", "Created", f"Created container: {container['name']}")
@@ -354,6 +355,16 @@ class PodWorker:
         hook = (container.get("lifecycle") or {}).get("postStart")
         if hook:
             await self._post_start(container, container_id, hook)
+
+    async def _target(self, container: Object) -> str:
+        """The container that an ephemeral one wants to look into. Raises ConfigError if it does not run."""
+        name = container.get("targetContainerName")
+        if not name:
+            return ""
+        found = await self._latest(name)
+        if found is None or found.state != base.RUNNING:
+            raise ConfigError(f"unable to find target container {name}")
+        return found.id
 
     def _hosts_file(self) -> Path:
         if pods.host_network(self.pod) and not self.pod["spec"].get("hostAliases"):

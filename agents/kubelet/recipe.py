@@ -103,6 +103,7 @@ def container_config(
     mounts: Sequence[Mount],
     message_file: str,
     memory_capacity_bytes: int,
+    target: str = "",
 ) -> ContainerConfig:
     """Raises ConfigError."""
     message_path = container.get("terminationMessagePath") or "/dev/termination-log"
@@ -119,6 +120,7 @@ def container_config(
         stdin=bool(container.get("stdin")),
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
+        target=target,
         resources=resources(pod, container, memory_capacity_bytes),
         security=security(pod, container, image),
         labels={POD_NAME: name_of(pod), POD_NAMESPACE: namespace_of(pod), POD_UID: uid_of(pod), CONTAINER: container["name"]},

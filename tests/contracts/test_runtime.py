@@ -352,6 +352,19 @@ def test_pods_reach_each_other(opened: Opened, tmp_path: Path) -> None:
     run(opened, body)
 
 
+def test_a_container_may_look_into_another(opened: Opened, tmp_path: Path) -> None:
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            looked_at = await started(runtime, sandbox, shell("sleep 71", "one"))
+            looking = await started(runtime, sandbox, shell("sleep 72", "two", target=looked_at))
+            result = await runtime.exec_sync(looking, ["sh", "-c", "tr '\\0' ' ' < /proc/1/cmdline"], 10)
+            assert result.stdout.strip() == b"sh -c sleep 71"
+            await runtime.stop_container(looking, 0)
+            assert (await seen(runtime, looked_at)).state == base.RUNNING
+
+    run(opened, body)
+
+
 def test_pod_shares_processes_where_asked(opened: Opened, tmp_path: Path) -> None:
     async def body(runtime: Runtime) -> None:
         async with pod(runtime, tmp_path, share_pids=True) as sandbox:

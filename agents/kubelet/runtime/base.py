@@ -91,6 +91,8 @@ class ContainerConfig(Struct, frozen=True):
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
+    target: str = ""
+    """A container, by id, whose processes this one shall see (kubectl debug --target)."""
     resources: Resources = Resources()
     security: Security = Security()
     labels: dict[str, str] = field(default_factory=dict)

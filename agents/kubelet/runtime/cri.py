@@ -29,7 +29,7 @@ CALL_S = 120.0
 LOOK_S = 1.0
 MESSAGE_BYTES_MAX = 16 << 20
 STATES = (base.CREATED, base.RUNNING, base.EXITED, base.UNKNOWN)
-POD, CONTAINER, NODE = 0, 1, 2
+POD, CONTAINER, NODE, TARGET = 0, 1, 2, 3
 CONFIG = "keelson.dev/sandbox"
 """The annotation in which the sandbox's configuration comes back to a kubelet that was started again."""
 EXEC_PROTOCOL = "v4.channel.k8s.io"
@@ -163,7 +163,7 @@ class CriRuntime:
             "stdin": config.stdin,
             "stdin_once": config.stdin_once,
             "tty": config.tty,
-            "linux": {"resources": _resources(config.resources), "security_context": _security(config.security, sandbox.config)},
+            "linux": {"resources": _resources(config.resources), "security_context": _security(config.security, sandbox.config, config.target)},
         }
         answer = await self._call("CreateContainer", pod_sandbox_id=sandbox_id, config=wanted, sandbox_config=self._sandbox_message(sandbox.config))
         if config.tty:
@@ -373,12 +373,12 @@ def _resources(limits: Resources) -> dict[str, int]:
     return found
 
 
-def _security(wanted: Security, sandbox: SandboxConfig) -> dict[str, Any]:
+def _security(wanted: Security, sandbox: SandboxConfig, target: str) -> dict[str, Any]:
     user, _, group = wanted.user.partition(":")
     found: dict[str, Any] = {
         "capabilities": {"add_capabilities": wanted.added, "drop_capabilities": wanted.dropped},
         "privileged": wanted.privileged,
-        "namespace_options": _namespaces(sandbox),
+        "namespace_options": {**_namespaces(sandbox), **({"pid": TARGET, "target_id": target} if target else {})},
         "readonly_rootfs": wanted.readonly_root,
         "supplemental_groups": wanted.groups,
         "no_new_privs": wanted.no_new_privs,

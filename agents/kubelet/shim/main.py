@@ -197,7 +197,14 @@ class Shim:
             config = json.load(file)
         container = Container(folder, config)
         pids = self.own_pids if self.config["host_pid"] else self.shared_pids
-        container.start(pids, self.own_pids)
+        target = self.containers.get(config["target"])
+        if target is not None and target.pid and pids is None:
+            pids = os.open(f"/proc/{target.pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            container.start(pids, self.own_pids)
+        finally:
+            if pids is not None and pids not in (self.own_pids, self.shared_pids):
+                os.close(pids)
         self.containers[request["id"]] = container
         for fd in container.outputs:
             self.poll.register(fd, select.POLLIN | select.POLLHUP)
