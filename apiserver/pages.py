@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 from collections.abc import Awaitable, Callable
 
@@ -12,6 +13,8 @@ from apiserver.discovery import groups, openapi
 from apiserver.filters import request_info
 from apiserver.handlers import respond
 from apiserver.handlers.refusals import no_such
+
+STORE_CHECK_S = 2.0
 
 Check = Callable[[], Awaitable[str]]
 """Empty if all is well, otherwise what is not."""
@@ -27,9 +30,10 @@ class Health:
 
     async def _store(self) -> str:
         try:
-            await self._app.caches.newest.revision()
+            async with asyncio.timeout(STORE_CHECK_S):
+                await self._app.caches.newest.revision()
         except Exception as error:
-            return f"the store does not answer: {error}"
+            return f"the store does not answer: {error or type(error).__name__}"
         return ""
 
     async def _caches(self) -> str:

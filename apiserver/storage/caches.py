@@ -26,7 +26,7 @@ class Caches:
     def __init__(self, registry: Registry, objects: Objects) -> None:
         self._registry = registry
         self._objects = objects
-        self.newest = Newest(objects.client)
+        self.newest = Newest(objects.newest)
         self._caches: dict[str, Cache] = {}
         self._tasks = TaskSet("watch caches")
         self._running: dict[str, object] = {}

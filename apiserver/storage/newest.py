@@ -1,17 +1,14 @@
 """The store's revision now, asked once for everybody who waits (linearizable, so a list that reaches it misses no write that was answered before)."""
 
 import asyncio
-
-from kvstore.client.client import Client
-
-PROBE = b"/registry/health"
+from collections.abc import Awaitable, Callable
 
 
 class Newest:
     """Who asks while a question is on its way joins the next one: that one may have been answered before their own write was."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, ask: Callable[[], Awaitable[int]]) -> None:
+        self._ask = ask
         self._asking = asyncio.Lock()
         self._next: asyncio.Future[int] | None = None
 
@@ -27,9 +24,9 @@ class Newest:
         try:
             async with self._asking:
                 self._next = None
-                answer = await self._client.get(PROBE, keys_only=True)
-            mine.set_result(answer.header.revision)
-            return int(answer.header.revision)
+                revision = await self._ask()
+            mine.set_result(revision)
+            return revision
         except BaseException as error:
             if self._next is mine:
                 self._next = None

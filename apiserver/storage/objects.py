@@ -4,6 +4,7 @@ An object's resourceVersion is the mod revision of its key; it is not in the sto
 function with the newest state and stores what comes back, again and again until nobody came in between.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -13,16 +14,24 @@ from msgspec import Struct
 
 from apiserver.machinery.objects import Object
 from apiserver.machinery.status import ApiError
+from apiserver.storage.errors import Unanswered
 from apiserver.storage.leases import SharedLeases
 from apiserver.storage.transform import PLAIN, Transformer
 from keelson.cogs.logs import fields
 from kvstore.client.client import Client, prefix_end
+from kvstore.client.errors import is_unavailable
 from kvstore.client.requests import Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
+from kvstore.errors import StoreError
 
 log = logging.getLogger(__name__)
 
 OBJECT_BYTES_MAX = 3 << 19
 """1.5 MiB, which is also what the store takes in one request."""
+TRY_S = 2.0
+"""A member that has taken a question and has not answered for so long is not waited for: there are others."""
+STORE_PATIENCE_S = 9.0
+PAUSE_S = 0.1
+PROBE = b"/registry/health"
 TRIES_MAX = 100
 """Of one guaranteed update: each lost race is somebody else's progress, so this many in a row are a fault."""
 
@@ -88,7 +97,7 @@ class Objects:
 
     async def get(self, prefix: str, key: str) -> Row | None:
         """The newest state. Raises StoreError."""
-        found = await self.client.get(key.encode())
+        found, _ = await self._tried(lambda: self.client.get(key.encode()))
         return self.decode(prefix, found.kvs[0]) if found.kvs else None
 
     async def page(self, prefix: str, below: str, *, start: str = "", revision: int = 0, limit: int = 0) -> Page:
@@ -96,7 +105,8 @@ class Objects:
 
         Raises StoreError (Compacted, FutureRevision)."""
         first = (start or below).encode()
-        found = await self.client.get(first, prefix_end(below.encode()), revision=revision, limit=limit)
+        end = prefix_end(below.encode())
+        found, _ = await self._tried(lambda: self.client.get(first, end, revision=revision, limit=limit))
         rows = []
         for kv in found.kvs:
             try:
@@ -148,23 +158,59 @@ class Objects:
         """(what is stored now, None), or (None, what is there instead)."""
         lease = await self._leases[prefix].take() if prefix in self._leases else 0
         put = PutRequest(key=key.encode(), value=self.encode(prefix, key, obj), lease=lease)
-        answer = await self._if_unchanged(key, revision, RequestOp(request_put=put))
+        answer, repeated = await self._if_unchanged(key, revision, RequestOp(request_put=put))
         if not answer.succeeded:
+            kvs = answer.responses[0].response_range.kvs
+            if repeated and kvs and kvs[0].value == put.value:
+                # A try before, whose answer did not come, was carried out after all.
+                found = self.decode(prefix, kvs[0])
+                return found, None
             return None, self._found(prefix, answer)
         stored = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(answer.header.revision)}}
         return Row(key, stored, answer.header.revision), None
 
     async def _remove(self, prefix: str, key: str, obj: Object, revision: int) -> tuple[Row | None, Row | None]:
-        answer = await self._if_unchanged(key, revision, RequestOp(request_delete_range=DeleteRangeRequest(key=key.encode())))
-        if not answer.succeeded:
+        answer, repeated = await self._if_unchanged(key, revision, RequestOp(request_delete_range=DeleteRangeRequest(key=key.encode())))
+        if not answer.succeeded and not (repeated and not answer.responses[0].response_range.kvs):
             return None, self._found(prefix, answer)
         last = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(answer.header.revision)}}
         return Row(key, last, answer.header.revision), None
 
-    async def _if_unchanged(self, key: str, revision: int, operation: Any) -> Any:
+    async def _if_unchanged(self, key: str, revision: int, operation: Any) -> tuple[Any, bool]:
+        """(the answer, whether it was asked more than once). Asking again is harmless: the key's revision lets it happen once."""
         unchanged = Compare(key=key.encode(), target=Compare.MOD, result=Compare.EQUAL, mod_revision=revision)
         otherwise = RequestOp(request_range=RangeRequest(key=key.encode()))
-        return await self.client.txn(TxnRequest(compare=[unchanged], success=[operation], failure=[otherwise]))
+        request = TxnRequest(compare=[unchanged], success=[operation], failure=[otherwise])
+        return await self._tried(lambda: self.client.txn(request))
+
+    async def newest(self) -> int:
+        """The store's revision now. Raises StoreError."""
+        answer, _ = await self._tried(lambda: self.client.get(PROBE, keys_only=True))
+        return int(answer.header.revision)
+
+    async def _tried(self, ask: Callable[[], Awaitable[Any]]) -> tuple[Any, bool]:
+        """(the answer, whether it was asked more than once): again and elsewhere when a member takes a question and gives no answer, because it is
+        paused, cut off, or between two leaders. Raises StoreError."""
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + STORE_PATIENCE_S
+        repeated = False
+        while True:
+            endpoint = self.asked()
+            error: StoreError
+            try:
+                async with asyncio.timeout(TRY_S):
+                    return await ask(), repeated
+            except TimeoutError:
+                error = Unanswered()
+                self.leave(endpoint)
+            except StoreError as failed:
+                if not is_unavailable(failed):
+                    raise
+                error = failed
+            repeated = True
+            if loop.time() + PAUSE_S >= end_s:
+                raise error
+            await asyncio.sleep(PAUSE_S)
 
     def _found(self, prefix: str, answer: Any) -> Row | None:
         kvs = answer.responses[0].response_range.kvs

@@ -215,7 +215,9 @@ def test_a_collection_is_deleted_by_selector(served):
     served(test)
 
 
-def test_without_the_store_there_is_an_answer_and_no_guess(served):
+def test_without_the_store_there_is_an_answer_and_no_guess(served, monkeypatch):
+    monkeypatch.setattr("apiserver.storage.objects.STORE_PATIENCE_S", 0.05)
+
     async def test(api):
         await api.post(CM, config_map("a"))
         api.store.broken = True

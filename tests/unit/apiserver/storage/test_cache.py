@@ -149,7 +149,7 @@ def test_an_object_that_cannot_be_read_is_left_out():
 def test_the_newest_revision_is_asked_once_for_all_who_wait():
     async def test():
         store = FakeStore()
-        newest = Newest(store)
+        newest = Newest(Objects(store).newest)
         assert set(await asyncio.gather(*(newest.revision() for _ in range(50)))) == {1}
         assert store.calls["get"] <= 2
         await store.put(b"/a", b"1")
@@ -161,7 +161,7 @@ def test_the_newest_revision_is_asked_once_for_all_who_wait():
 def test_who_asked_and_went_away_is_not_the_failure_of_the_others():
     async def test():
         store = FakeStore()
-        newest = Newest(store)
+        newest = Newest(Objects(store).newest)
         async with newest._asking:
             first = asyncio.ensure_future(newest.revision())  # noqa: TID251 - cancelled two lines below
             second = asyncio.ensure_future(newest.revision())  # noqa: TID251 - awaited below

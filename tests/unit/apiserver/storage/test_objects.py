@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from apiserver.machinery.status import ApiError
+from apiserver.storage import objects as objects_module
+from apiserver.storage.errors import Unanswered, translate
 from apiserver.storage.objects import OBJECT_BYTES_MAX, Objects, Removed, Row
 from tests.support.fake_store import FakeStore
 
@@ -113,5 +115,60 @@ def test_what_no_store_takes_is_refused():
         with pytest.raises(ApiError) as refused:
             await objects.create(PREFIX, KEY, thing("x" * OBJECT_BYTES_MAX))
         assert refused.value.code == 413
+
+    run(test)
+
+
+def silent_after(store, calls, carried_out):
+    """The next `calls` transactions get no answer; they are carried out or not."""
+    ask = store.txn
+    left = iter(range(calls))
+
+    async def txn(request):
+        silent = next(left, None) is not None
+        if not silent or carried_out:
+            answer = await ask(request)
+        if silent:
+            await asyncio.sleep(60)
+        return answer
+
+    store.txn = txn
+
+
+@pytest.mark.parametrize("carried_out", [True, False])
+def test_a_write_without_an_answer_is_asked_for_again_and_happens_once(monkeypatch, carried_out):
+    monkeypatch.setattr(objects_module, "TRY_S", 0.01)
+    monkeypatch.setattr(objects_module, "PAUSE_S", 0)
+
+    async def count(current):
+        return {**current, "data": {"x": str(int(current["data"]["x"]) + 1)}}
+
+    async def remove(current):
+        return Removed(current)
+
+    async def test(store, objects):
+        silent_after(store, 2, carried_out)
+        made = await objects.create(PREFIX, KEY, thing("1"))
+        assert made is not None, "it is ours, whichever try it was"
+        silent_after(store, 2, carried_out)
+        row = await objects.update(PREFIX, KEY, count, made)
+        assert row.obj["data"] == {"x": "2"}
+        assert (await objects.get(PREFIX, KEY)).obj["data"] == {"x": "2"}
+        silent_after(store, 1, carried_out)
+        await objects.update(PREFIX, KEY, remove, row)
+        assert await objects.get(PREFIX, KEY) is None
+
+    run(test)
+
+
+def test_a_store_that_never_answers_is_given_up(monkeypatch):
+    monkeypatch.setattr(objects_module, "TRY_S", 0.01)
+    monkeypatch.setattr(objects_module, "STORE_PATIENCE_S", 0.05)
+
+    async def test(store, objects):
+        silent_after(store, 100, carried_out=False)
+        with pytest.raises(Unanswered) as failed:
+            await objects.create(PREFIX, KEY, thing("1"))
+        assert translate(failed.value).code == 504
 
     run(test)
