@@ -73,6 +73,8 @@ class SchedulingQueue:
             for plugin in profile.plugins:
                 listed += [(event, plugin.name, hint) for event, hint in plugin.events]
         self._sizes: dict[Place, int] = dict.fromkeys(Place, 0)
+        self._unschedulable: dict[str, Queued] = {}
+        """Those of `pods` that wait for an event, in the order in which they began to."""
 
     def __len__(self) -> int:
         return len(self.pods)
@@ -109,6 +111,7 @@ class SchedulingQueue:
         queued = self.pods.pop(uid, None)
         if queued is not None:
             self._sizes[queued.place] -= 1
+            self._unschedulable.pop(uid, None)
 
     def pop(self, now: float) -> Queued | None:
         """The next to be tried, in flight from now on; None if there is none at this moment."""
@@ -145,9 +148,7 @@ class SchedulingQueue:
     def happened(self, event: ClusterEvent, old: Object | None, new: Object | None, now: float) -> int:
         """Moves the pods that the event may help. Returns how many."""
         self.moves += 1
-        if not self._sizes[Place.UNSCHEDULABLE]:
-            return 0
-        helped = [each for each in self.pods.values() if each.place is Place.UNSCHEDULABLE and self._helps(each, event, old, new)]
+        helped = [each for each in self._unschedulable.values() if self._helps(each, event, old, new)]
         for queued in helped:
             self._move(queued, now)
         return len(helped)
@@ -168,8 +169,8 @@ class SchedulingQueue:
 
     def flush_forgotten(self, now: float) -> None:
         """Called now and then (upstream: every 30 s)."""
-        for queued in list(self.pods.values()):
-            if queued.place is Place.UNSCHEDULABLE and now - queued.since > UNSCHEDULABLE_MAX_S:
+        for queued in list(self._unschedulable.values()):
+            if now - queued.since > UNSCHEDULABLE_MAX_S:
                 self._move(queued, now)
 
     def next_due(self) -> float | None:
@@ -227,6 +228,10 @@ class SchedulingQueue:
             heapq.heappush(self._backoff, (began + self.backoff_s(queued), self._count, queued.pod.uid, queued.turn))
         queued.place = place
         queued.since = now
+        if place is Place.UNSCHEDULABLE:
+            self._unschedulable[queued.pod.uid] = queued
+        else:
+            self._unschedulable.pop(queued.pod.uid, None)
 
 
 def _changed(old: PodInfo, new: PodInfo) -> bool:

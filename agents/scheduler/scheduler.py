@@ -24,7 +24,7 @@ from agents.scheduler.queue import Queued, SchedulingQueue
 from agents.scheduler.snapshot import LISTED, Snapshot
 from apiserver.client.errors import Unreachable
 from apiserver.client.rest import Client
-from apiserver.machinery.objects import Object, name_of, uid_of
+from apiserver.machinery.objects import Object, labels_of, name_of, uid_of
 from apiserver.machinery.resources import resource
 from apiserver.machinery.status import ApiError
 from keelson.cogs.logs import fields
@@ -93,6 +93,8 @@ class Scheduler:
 
     def node_set(self, old: Object | None, node: Object) -> None:
         self.snapshot.set_node(node)
+        if old is not None and _same_for_pods(old, node):
+            return
         self._happened(ClusterEvent("nodes", "add" if old is None else "update"), old, node)
 
     def node_removed(self, name: str, node: Object) -> None:
@@ -128,6 +130,8 @@ class Scheduler:
             if was_bound and old is not None and not is_finished(old):
                 self._happened(ClusterEvent("pods", "delete"), old, None)
         elif was_bound:
+            if old is not None and labels_of(old) == labels_of(pod) and old.get("spec") == pod.get("spec"):
+                return
             self._happened(ClusterEvent("pods", "update"), old, pod)
         else:
             self._happened(ClusterEvent("pods", "add"), None, pod)
@@ -306,3 +310,9 @@ class Scheduler:
                         recorder.event(victim.pod, NORMAL, "Preempted", f"Preempted by pod {pod.uid} on node {victims.node}")
         except (ApiError, Unreachable) as error:
             log.warning("could not say why a pod is not scheduled", extra=fields(pod=pod.key, error=str(error)))
+
+
+def _same_for_pods(old: Object, new: Object) -> bool:
+    """Whether a node offers what it did. Heartbeats change its status all the time, and are no reason to look at every waiting pod."""
+    before, now = (old.get("status") or {}).get("allocatable"), (new.get("status") or {}).get("allocatable")
+    return labels_of(old) == labels_of(new) and old.get("spec") == new.get("spec") and before == now

@@ -165,3 +165,20 @@ def test_a_pod_on_which_a_plugin_breaks_keeps_nobody_waiting():
             assert "running the plugins failed: KeyError" in {told[0]: told[3] for told in recorder.told}["bad"]
 
     run(work())
+
+
+def test_heartbeats_are_no_events():
+    async def work():
+        api = BindingApi()
+        api.put(NODES, node("a", cpu="1"))
+        api.put(PODS, pod("waits", cpu="2"))
+        async with scheduling(api) as (scheduler, _):
+            moves = scheduler.queue.moves
+            api.touch(NODES, "", "a", lambda found: found["status"].update(conditions=[{"type": "Ready", "status": "True"}]))
+            await settle()
+            assert scheduler.queue.moves == moves
+            api.touch(NODES, "", "a", lambda found: found["status"]["allocatable"].update(cpu="2"))
+            await asyncio.sleep(2)
+            assert placed(api) == {"waits": "a"}
+
+    run(work())
