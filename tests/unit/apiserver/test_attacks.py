@@ -213,6 +213,17 @@ def test_who_may_change_may_not_create(attack):
     attack(body)
 
 
+def test_who_may_only_read_gets_into_no_pod(attack):
+    async def body(api: Fortress) -> None:
+        await api.grant("ann", "default", {"verbs": ["get", "list", "watch"], "apiGroups": [""], "resources": ["*"]})
+        for part in ("exec", "attach", "portforward"):
+            code, answer = await api.by("ann", "GET", f"/api/v1/namespaces/default/pods/p/{part}")
+            assert (code, f'cannot create resource "pods/{part}"' in answer["message"]) == (403, True), answer
+        assert (await api.by("ann", "GET", "/api/v1/namespaces/default/pods/p"))[0] == 404
+
+    attack(body)
+
+
 def test_nobody_acts_as_somebody_else_without_leave(attack):
     async def body(api: Fortress) -> None:
         for headers in (
