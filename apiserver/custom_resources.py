@@ -21,7 +21,6 @@ from apiserver.registry.registry import Served
 from apiserver.storage.keys import key
 from apiserver.storage.objects import Removed
 from keelson.cogs.logs import fields
-from kvstore.errors import StoreError
 
 if TYPE_CHECKING:
     from apiserver.app import App
@@ -53,18 +52,21 @@ class CustomResources:
         assert served is not None
         cache = self._app.caches.of(served)
         await cache.ready.wait()
-        subscription = cache.subscribe(cache.revision)
-        try:
-            while True:
-                if subscription.ended:
-                    cache.unsubscribe(subscription)
-                    await asyncio.sleep(0)
-                    subscription = cache.subscribe(cache.revision)
-                subscription.events.clear()
-                is_done = await self.reconcile()
-                await _change(subscription, RESYNC_S if is_done else RETRY_S)
-        finally:
-            cache.unsubscribe(subscription)
+        while True:
+            try:
+                subscription = cache.subscribe(cache.revision)
+            except ApiError:
+                # The cache lists anew; what it says now is looked at in any case.
+                await asyncio.sleep(RETRY_S)
+                continue
+            try:
+                while not subscription.ended:
+                    subscription.events.clear()
+                    is_done = await self.reconcile()
+                    await _change(subscription, RESYNC_S if is_done else RETRY_S)
+            finally:
+                cache.unsubscribe(subscription)
+            await asyncio.sleep(RETRY_S)
 
     async def reconcile(self) -> bool:
         """One look at all definitions; whether nothing is left to do."""
@@ -79,7 +81,8 @@ class CustomResources:
             except ApiError as failed:
                 # It went, or was changed, under our eyes: the next look sees it as it is.
                 is_done = is_done and failed.reason == "NotFound"
-            except (StoreError, OSError, KeyError, StopIteration) as failed:
+            except Exception as failed:
+                # Whatever is wrong with one definition, or with the store at this moment, must keep no other from being served.
                 log.warning("a custom resource definition waits", extra=fields(name=name_of(each), error=str(failed) or type(failed).__name__))
                 is_done = False
         present = {name_of(each) for each in definitions}
