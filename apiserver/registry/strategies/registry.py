@@ -11,6 +11,7 @@ from apiserver.registry.strategies import (
     definitions,
     jobs,
     networking,
+    others,
     pods,
     policies,
     rbac,
@@ -60,6 +61,17 @@ OWN: dict[str, type[Strategy]] = {
     "limitranges": cluster.LimitRangeStrategy,
     "mutatingwebhookconfigurations.admissionregistration.k8s.io": webhooks.WebhookConfigurationStrategy,
     "validatingwebhookconfigurations.admissionregistration.k8s.io": webhooks.WebhookConfigurationStrategy,
+    "runtimeclasses.node.k8s.io": others.RuntimeClassStrategy,
+    "csidrivers.storage.k8s.io": others.CSIDriverStrategy,
+    "volumeattachments.storage.k8s.io": others.VolumeAttachmentStrategy,
+    "servicecidrs.networking.k8s.io": others.ServiceCIDRStrategy,
+    "ipaddresses.networking.k8s.io": others.IPAddressStrategy,
+    "resourceclaims.resource.k8s.io": others.ResourceClaimStrategy,
+    "resourceclaimtemplates.resource.k8s.io": others.ResourceClaimTemplateStrategy,
+    "validatingadmissionpolicybindings.admissionregistration.k8s.io": others.AdmissionPolicyBindingStrategy,
+    "mutatingadmissionpolicybindings.admissionregistration.k8s.io": others.AdmissionPolicyBindingStrategy,
+    "flowschemas.flowcontrol.apiserver.k8s.io": others.FlowSchemaStrategy,
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": others.PriorityLevelStrategy,
     "apiservices.apiregistration.k8s.io": webhooks.APIServiceStrategy,
     "validatingadmissionpolicies.admissionregistration.k8s.io": policies.ValidatingAdmissionPolicyStrategy,
     "customresourcedefinitions.apiextensions.k8s.io": definitions.CustomResourceDefinitionStrategy,
@@ -67,20 +79,17 @@ OWN: dict[str, type[Strategy]] = {
 
 UNCOUNTED = frozenset(
     (
-        *("serviceaccounts", "componentstatuses", "runtimeclasses.node.k8s.io", "csidrivers.storage.k8s.io", "csinodes.storage.k8s.io"),
-        *("volumeattachments.storage.k8s.io", "csistoragecapacities.storage.k8s.io", "volumeattributesclasses.storage.k8s.io"),
-        *("leasecandidates.coordination.k8s.io", "ipaddresses.networking.k8s.io", "clustertrustbundles.certificates.k8s.io"),
+        *("serviceaccounts", "componentstatuses", "csinodes.storage.k8s.io"),
+        *("csistoragecapacities.storage.k8s.io", "volumeattributesclasses.storage.k8s.io"),
+        *("leasecandidates.coordination.k8s.io", "clustertrustbundles.certificates.k8s.io"),
     )
 )
 """Their metadata has no generation."""
 
 CONDITIONAL = frozenset(
     (
-        *("customresourcedefinitions.apiextensions.k8s.io", "flowschemas.flowcontrol.apiserver.k8s.io", "volumeattachments.storage.k8s.io"),
-        *("prioritylevelconfigurations.flowcontrol.apiserver.k8s.io", "storageversions.internal.apiserver.k8s.io"),
-        *("leasecandidates.coordination.k8s.io", "runtimeclasses.node.k8s.io", "validatingadmissionpolicies.admissionregistration.k8s.io"),
-        *("validatingadmissionpolicybindings.admissionregistration.k8s.io", "mutatingadmissionpolicies.admissionregistration.k8s.io"),
-        *("mutatingadmissionpolicybindings.admissionregistration.k8s.io", "clustertrustbundles.certificates.k8s.io"),
+        *("storageversions.internal.apiserver.k8s.io", "leasecandidates.coordination.k8s.io", "clustertrustbundles.certificates.k8s.io"),
+        *("evictionrequests.lifecycle.k8s.io", "evictions.lifecycle.k8s.io", "mutatingadmissionpolicies.admissionregistration.k8s.io"),
     )
 )
 """A PUT has to say which version it replaces (AllowUnconditionalUpdate is false)."""

@@ -189,4 +189,13 @@ RICH: dict[str, Object] = {
     },
     "runtimeclasses.node.k8s.io": {"handler": "embedded"},
     "csidrivers.storage.k8s.io": {"spec": {}},
+    "volumeattachments.storage.k8s.io": {"spec": {"attacher": "a", "nodeName": "n", "source": {"persistentVolumeName": "v"}}},
+    "servicecidrs.networking.k8s.io": {"spec": {"cidrs": ["10.96.0.0/16", "fd00::/112"]}},
+    "ipaddresses.networking.k8s.io": {"metadata": {"name": "10.96.0.1"}, "spec": {"parentRef": {"resource": "services", "name": "s"}}},
+    "resourceclaims.resource.k8s.io": {"spec": {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "gpu"}}]}}},
+    "resourceclaimtemplates.resource.k8s.io": {"spec": {"spec": {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "gpu"}}]}}}},
+    "validatingadmissionpolicybindings.admissionregistration.k8s.io": {"spec": {"policyName": "p", "validationActions": ["Deny"]}},
+    "mutatingadmissionpolicybindings.admissionregistration.k8s.io": {"spec": {"policyName": "p"}},
+    "flowschemas.flowcontrol.apiserver.k8s.io": {"spec": {"priorityLevelConfiguration": {"name": "l"}}},
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": {"spec": {"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}}},
 }
