@@ -12,7 +12,8 @@ from apiserver.machinery.objects import Object, name_of, namespace_of
 from apiserver.machinery.status import ApiError
 
 SLOW_START_INITIAL = 1
-DELETIONS_AT_ONCE = 64
+REQUESTS_AT_ONCE = 32
+"""Of one reconcile: each request under way has a connection of its own."""
 
 
 class Recorder(Protocol):
@@ -48,8 +49,7 @@ class Performer:
         while done < len(actions):
             now = actions[done : done + batch]
             done += len(now)
-            results = await asyncio.gather(*(self._one(action) for action in now), return_exceptions=True)
-            if failure := next((result for result in results if isinstance(result, BaseException)), None):
+            if failure := await self._all(now):
                 for skipped in actions[done:]:
                     self._unexpect(skipped)
                 raise failure
@@ -57,15 +57,19 @@ class Performer:
 
     async def _together(self, actions: Sequence[Action]) -> None:
         self._expect(actions)
-        slots = asyncio.Semaphore(DELETIONS_AT_ONCE)
+        if failure := await self._all(actions):
+            raise failure
+
+    async def _all(self, actions: Sequence[Action]) -> BaseException | None:
+        """Carry out all of them, whatever becomes of the others; the first failure."""
+        slots = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
         async def one(action: Action) -> None:
             async with slots:
                 await self._one(action)
 
         results = await asyncio.gather(*(one(action) for action in actions), return_exceptions=True)
-        if failure := next((result for result in results if isinstance(result, BaseException)), None):
-            raise failure
+        return next((result for result in results if isinstance(result, BaseException)), None)
 
     # --- one ----------------------------------------------------------------------------------------------------------
 
