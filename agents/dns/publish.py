@@ -22,14 +22,14 @@ WITHDRAW_S = 2.0
 
 
 def service(address: str) -> Object:
-    """Queries stay on the node: the name server there is as good as any, and nearer."""
+    """Queries stay on the node while its name server is there (hints say which is whose), and go to another node's when it is not."""
     ports = [{"name": name, "port": 53, "protocol": protocol, "targetPort": 53} for name, protocol in (("dns", "UDP"), ("dns-tcp", "TCP"))]
     labels = {"k8s-app": NAME, "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": labels},
-        "spec": {"type": "ClusterIP", "clusterIP": address, "clusterIPs": [address], "ports": ports, "internalTrafficPolicy": "Local"},
+        "spec": {"type": "ClusterIP", "clusterIP": address, "clusterIPs": [address], "ports": ports, "trafficDistribution": "PreferSameNode"},
     }
 
 
@@ -47,7 +47,14 @@ def endpoint_slice(node: str, node_uid: str, address: str, port: int) -> Object:
         "kind": "EndpointSlice",
         "metadata": metadata,
         "addressType": "IPv6" if ":" in address else "IPv4",
-        "endpoints": [{"addresses": [address], "conditions": {"ready": True, "serving": True, "terminating": False}, "nodeName": node}],
+        "endpoints": [
+            {
+                "addresses": [address],
+                "conditions": {"ready": True, "serving": True, "terminating": False},
+                "nodeName": node,
+                "hints": {"forNodes": [{"name": node}]},
+            }
+        ],
         "ports": [{"name": name, "port": port, "protocol": protocol} for name, protocol in (("dns", "UDP"), ("dns-tcp", "TCP"))],
     }
 

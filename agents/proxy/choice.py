@@ -25,7 +25,7 @@ class Choice:
         now_s = self._now_s()
         self._turn += 1
         start = self._turn % len(targets) if targets else 0
-        ordered = [*targets[start:], *targets[:start]]
+        ordered = [*targets[start:], *targets[:start], *(rule.others if targets else ())]
         ordered.sort(key=lambda target: self._suspect.get(target, 0.0) > now_s)  # stable: the turn is kept
         had = self._had.get(source) if rule.affinity_s else None
         if had is not None and had[1] > now_s and had[0] in ordered:
@@ -40,6 +40,9 @@ class Choice:
             self._had[source] = (target, self._now_s() + rule.affinity_s)
             if len(self._had) > AFFINE_MAX:
                 del self._had[next(iter(self._had))]
+
+    def is_silent(self, target: Target) -> bool:
+        return self._suspect.get(target, 0.0) > self._now_s()
 
     def silent(self, target: Target) -> None:
         now_s = self._now_s()

@@ -29,6 +29,8 @@ class Flow(Struct):
     target: Target
     bound: socket.socket
     used_s: float
+    unanswered: bytes = b""
+    """The last datagram, if nothing has come back since: an endpoint that refuses it has not had it, and the next one gets it."""
 
 
 class Flows(asyncio.DatagramProtocol):
@@ -41,10 +43,10 @@ class Flows(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
         self._sweeping: asyncio.TimerHandle | None = None
 
-    async def open(self, address: str, port: int) -> None:
-        """Raises OSError."""
+    async def open(self, bound: socket.socket) -> None:
+        """Answer what comes to this socket. Raises OSError."""
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(address, port))
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=bound)
         self._sweeping = loop.call_later(IDLE_S / 2, self._sweep)
 
     def close(self) -> None:
@@ -71,6 +73,7 @@ class Flows(asyncio.DatagramProtocol):
             return
         self._flows[addr] = flow
         flow.used_s = asyncio.get_running_loop().time()
+        flow.unanswered = data
         try:
             flow.bound.send(data)
         except BlockingIOError:
@@ -109,14 +112,20 @@ class Flows(asyncio.DatagramProtocol):
             except OSError:
                 self._fail(client)
                 return
+            if (flow := self._flows.get(client)) is not None:
+                flow.unanswered = b""
             if self._transport is not None and not self._transport.is_closing():
                 self._transport.sendto(data, client)
 
     def _fail(self, client: Any) -> None:
-        """The endpoint refuses: nobody listens there."""
-        if (flow := self._flows.get(client)) is not None:
-            self._choice.silent(flow.target)
-            self._end(client)
+        """The endpoint refuses: nobody listens there. The next one is asked instead, until one has refused twice."""
+        if (flow := self._flows.get(client)) is None:
+            return
+        known = self._choice.is_silent(flow.target)
+        self._choice.silent(flow.target)
+        self._end(client)
+        if flow.unanswered and not known:
+            self.datagram_received(flow.unanswered, client)
 
     def _end(self, client: Any) -> None:
         flow = self._flows.pop(client)

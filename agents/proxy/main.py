@@ -6,6 +6,7 @@ The user-space proxy is the default; `--proxy-mode=nftables` has the kernel do i
 import asyncio
 import logging
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from aiohttp import web
 
 from agents.kit.runner import Agent, Running
 from agents.kit.serving import Address, serving
+from agents.proxy.keeping import Keeping
 from agents.proxy.link import Link
 from agents.proxy.nftables import Nftables
 from agents.proxy.rules import Listener, Rule
@@ -38,7 +40,7 @@ class Mode(Protocol):
 
     async def sync(self, wanted: Mapping[Listener, Rule]) -> list[str]: ...
 
-    async def close(self) -> None: ...
+    async def leave(self) -> None: ...
 
 
 def main() -> int:
@@ -65,8 +67,12 @@ def main() -> int:
 
 
 async def _clean() -> None:
+    keeping = Keeping()
+    await keeping.take()
+    keeping.end()
     await Link().remove()
-    await Nftables().close()
+    if shutil.which("nft"):
+        await Nftables().close()
 
 
 async def work(running: Running) -> None:
@@ -74,7 +80,8 @@ async def work(running: Running) -> None:
     node = arguments.hostname_override or socket.gethostname().lower()
     table = Table(running.informers, node)
     link = Link()
-    userspace = Userspace(link, arguments.nodeport_addresses, arguments.cluster_cidr)
+    keeping = Keeping()
+    userspace = Userspace(link, arguments.nodeport_addresses, arguments.cluster_cidr, keeping=keeping)
     mode: Mode = userspace if arguments.proxy_mode == "userspace" else Nftables(arguments.nodeport_addresses, arguments.cluster_cidr)
     proxy = Syncing(table, mode, arguments.nodeport_addresses)
     running.pages.health["sync"] = proxy.trouble
@@ -84,13 +91,15 @@ async def work(running: Running) -> None:
     async with serving(running.pages, *addresses), Tasks("proxy") as tasks:
         tasks.serve("health checks", proxy.answer_health_checks())
         try:
+            if mode is userspace:
+                await userspace.inherit()
+                tasks.serve("keeper", keeping.watch())
             await table.synced()
             log.info("caches are synced", extra=fields(node=node, mode=arguments.proxy_mode))
             await proxy.run()
         finally:
-            await mode.close()
-            if mode is userspace:
-                await link.remove()
+            # As upstream: what the proxy has made stays, for the next one; --cleanup takes it away.
+            await mode.leave()
 
 
 class Syncing:

@@ -183,6 +183,9 @@ class Nftables:
         self._there = after
         return []
 
+    async def leave(self) -> None:
+        """The kernel goes on without us."""
+
     async def close(self) -> None:
         """Nothing of ours is left."""
         self._there = None

@@ -59,6 +59,8 @@ class Rule(Struct, frozen=True):
     """For clients in the cluster, if it is another set: an external policy of Local binds those who come from outside."""
     affinity_s: int = 0
     """A client's next connection goes where the last went, for so long after it; 0: wherever."""
+    others: tuple[Target, ...] = ()
+    """Ready as well, but farther away than the targets: for when none of these answers. The kernel cannot try one after the other and leaves them."""
     sources: tuple[str, ...] = ()
     """The networks that may use it; none named: all (loadBalancerSourceRanges)."""
 
@@ -108,12 +110,13 @@ def rules_of(service: Object, slices: Iterable[Object], locality: Locality) -> d
             everywhere = _chosen(endpoints, locality, local=False)
             if kind is Kind.CLUSTER_IP:
                 local = spec.get("internalTrafficPolicy") == "Local"
-                rule = Rule(named, kind, _chosen(endpoints, locality, local=True) if local else everywhere, affinity_s=affinity_s)
+                others = () if local else _farther(endpoints, everywhere)
+                rule = Rule(named, kind, _chosen(endpoints, locality, local=True) if local else everywhere, (), affinity_s, others)
             else:
                 local = spec.get("externalTrafficPolicy") == "Local"
                 sources = tuple(spec.get("loadBalancerSourceRanges") or ()) if kind is Kind.LOAD_BALANCER else ()
                 targets, inside = (_chosen(endpoints, locality, local=True), everywhere) if local else (everywhere, ())
-                rule = Rule(named, kind, targets, inside, affinity_s, sources)
+                rule = Rule(named, kind, targets, inside, affinity_s, () if local else _farther(endpoints, everywhere), sources)
             found[Listener(address, own_port, protocol)] = rule
     return found
 
@@ -228,6 +231,10 @@ def _near(ready: list[Endpoint], locality: Locality) -> list[Endpoint]:
     if locality.zone and all(each.zones for each in ready) and (meant := [each for each in ready if locality.zone in each.zones]):
         return meant
     return ready
+
+
+def _farther(endpoints: list[Endpoint], near: tuple[Target, ...]) -> tuple[Target, ...]:
+    return tuple(each.target for each in endpoints if each.ready and each.target not in near)
 
 
 def _within(address: str, network: str) -> bool:

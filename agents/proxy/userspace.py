@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from agents.proxy.choice import Choice
 from agents.proxy.datagrams import Flows
+from agents.proxy.keeping import Keeping
 from agents.proxy.rules import Listener, Rule, Target, may_use, targets_for
 from keelson.cogs.logs import fields
 from keelson.cogs.tasks import TaskSet
@@ -27,6 +28,9 @@ CONNECT_S = 5.0
 CONNECTIONS_MAX = 8192
 """At once, over all services; more are reset, for file descriptors are the process's all."""
 BACKLOG = 1024
+DRAIN_S = 2.0
+"""What a proxy that stops leaves to connections that are there."""
+DRAIN_LOOK_S = 0.02
 
 
 class Addresses(Protocol):
@@ -48,9 +52,17 @@ class Userspace:
     """`sync` makes everything as the rules say. `node_addresses` are where node ports are answered; `cluster` the networks inside."""
 
     def __init__(
-        self, addresses: Addresses, node_addresses: Iterable[str] = (), cluster: Iterable[str] = (), chance: random.Random | None = None
+        self,
+        addresses: Addresses,
+        node_addresses: Iterable[str] = (),
+        cluster: Iterable[str] = (),
+        chance: random.Random | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
+        """`keeping` holds the sockets while there is no proxy; without it a restart refuses connections for a moment."""
         self._addresses = addresses
+        self._keeping = keeping
+        self._inherited: dict[Listener, socket.socket] = {}
         self.node_addresses = tuple(node_addresses)
         self._cluster = tuple(cluster)
         self._chance = chance or random.Random()
@@ -63,11 +75,17 @@ class Userspace:
     def listening(self) -> int:
         return len(self._served)
 
+    async def inherit(self) -> None:
+        """Take over what the proxy before has left. Once, before the first `sync`."""
+        if self._keeping is not None:
+            self._inherited = await self._keeping.take()
+
     async def sync(self, wanted: Mapping[Listener, Rule]) -> list[str]:
         """What could not be done, in words; it is tried again with the next sync."""
         expanded = self._expanded(wanted)
         faults = []
         for listener in [each for each in self._served if each not in expanded or (not expanded[each].targets and not expanded[each].inside)]:
+            self.let_go(listener)
             self._served.pop(listener).close()
         # Addresses before listeners; an address without a listener refuses, which is what a service without endpoints owes its clients.
         await self._addresses.keep({listener.address for listener in wanted if listener.address})
@@ -79,10 +97,17 @@ class Userspace:
                 continue
             service = Service(self, listener, rule, self._choice(rule.service))
             try:
-                await service.open()
+                bound = self._inherited.pop(listener, None) or _bound(listener)
+                await service.open(bound)
                 self._served[listener] = service
+                if self._keeping is not None:
+                    self._keeping.keep(listener, bound)
             except OSError as error:
                 faults.append(f"{listener.protocol} {listener.address}:{listener.port} of {rule.service}: {error}")
+        for listener, bound in self._inherited.items():
+            self.let_go(listener)
+            bound.close()
+        self._inherited.clear()
         used = {rule.service for rule in wanted.values()}
         for name in [each for each in self._choices if each not in used]:
             del self._choices[name]
@@ -90,11 +115,30 @@ class Userspace:
 
     async def close(self) -> None:
         """Everything ends, addresses go."""
+        await self._end()
+        await self._addresses.keep(set())
+
+    async def leave(self) -> None:
+        """This proxy ends, and another one comes: what is asked meanwhile waits for it, and what is being answered has a moment to end."""
+        for service in self._served.values():
+            service.close()
+        for _ in range(int(DRAIN_S / DRAIN_LOOK_S)):
+            if not self.counters.open:
+                break
+            await asyncio.sleep(DRAIN_LOOK_S)
+        await self._end()
+        if self._keeping is not None:
+            self._keeping.leave()
+
+    async def _end(self) -> None:
         for service in self._served.values():
             service.close()
         self._served.clear()
         await self._tasks.close()
-        await self._addresses.keep(set())
+
+    def let_go(self, listener: Listener) -> None:
+        if self._keeping is not None:
+            self._keeping.drop(listener)
 
     def _expanded(self, wanted: Mapping[Listener, Rule]) -> dict[Listener, Rule]:
         """Node ports at each address of the node."""
@@ -126,16 +170,14 @@ class Service:
         self._server: asyncio.Server | None = None
         self._flows: Flows | None = None
 
-    async def open(self) -> None:
-        """Raises OSError."""
-        loop = asyncio.get_running_loop()
-        if self.listener.protocol == "UDP":
-            self._flows = Flows(self._udp_order, self.choice)
-            await self._flows.open(self.listener.address, self.listener.port)
-            return
-        bound = _bound(self.listener)
+    async def open(self, bound: socket.socket) -> None:
+        """Answer what comes to this socket, which is closed if that fails. Raises OSError."""
         try:
-            self._server = await loop.create_server(lambda: Client(self), sock=bound, backlog=BACKLOG)
+            if self.listener.protocol == "UDP":
+                self._flows = Flows(self._udp_order, self.choice)
+                await self._flows.open(bound)
+            else:
+                self._server = await asyncio.get_running_loop().create_server(lambda: Client(self), sock=bound, backlog=BACKLOG)
         except BaseException:
             bound.close()
             raise
@@ -143,7 +185,7 @@ class Service:
     def change(self, rule: Rule) -> None:
         self.rule = rule
         if self._flows is not None:
-            self._flows.keep({*rule.targets, *rule.inside})
+            self._flows.keep({*rule.targets, *rule.inside, *rule.others})
 
     def close(self) -> None:
         """No new connections; those that stand live on."""
@@ -318,10 +360,12 @@ def reset(transport: asyncio.Transport) -> None:
 
 def _bound(listener: Listener) -> socket.socket:
     """Raises OSError."""
-    made = socket.socket(socket.AF_INET6 if ":" in listener.address else socket.AF_INET, socket.SOCK_STREAM)
+    kind = socket.SOCK_DGRAM if listener.protocol == "UDP" else socket.SOCK_STREAM
+    made = socket.socket(socket.AF_INET6 if ":" in listener.address else socket.AF_INET, kind)
     try:
         made.setblocking(False)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if listener.protocol != "UDP":
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((listener.address, listener.port))
     except BaseException:
         made.close()

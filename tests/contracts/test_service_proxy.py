@@ -25,8 +25,15 @@ VIP, NODE_PORT, POD_NETWORK = "10.96.7.7", 30080, "10.244.77.0/24"
 class Proxy:
     def __init__(self, mode: str, node: Machine) -> None:
         self.node = node
+        self.again(mode)
+
+    def again(self, mode: str) -> None:
+        """Another process; the one before is gone."""
+        if hasattr(self, "process"):
+            self.process.stdin.close()
+            self.process.stdout.close()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.proxy_child", node.name, mode, node.address, POD_NETWORK],
+            [sys.executable, "-m", "tests.support.proxy_child", self.node.name, mode, self.node.address, POD_NETWORK],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -45,7 +52,7 @@ class Proxy:
         self.process.stdout.close()
 
 
-@pytest.fixture(scope="module", params=["userspace", "nftables"])
+@pytest.fixture(scope="module", params=["userspace", "kept", "nftables"])
 def scene(request: pytest.FixtureRequest) -> Iterator[tuple[Proxy, Network]]:
     if request.param == "nftables" and shutil.which("nft") is None:
         pytest.skip("nftables (nft) is not installed")
@@ -174,6 +181,23 @@ def test_an_endpoint_that_is_dead_is_passed_over(scene, request):
         pytest.skip("the kernel does not try another endpoint: readiness is what keeps dead ones out")
     proxy.told(service(), slices=(slice_of(network.a, dead=("10.244.77.99",)),))
     assert asked(network.pod, VIP, 80, 10) == {"a"}
+
+
+def test_what_is_asked_while_the_proxy_is_away_waits_for_the_next_one(scene, request):
+    proxy, network = scene
+    if (mode := request.node.callspec.params["scene"]) == "userspace":
+        pytest.skip("without a keeper of its sockets a proxy that is away refuses")
+    proxy.told(service(), slices=(slice_of(network.a),))
+    proxy.process.kill()
+    proxy.process.wait()
+    with network.pod.connected(VIP, 80) as connection, network.pod.bare(socket.SOCK_DGRAM) as datagrams:
+        connection.sendall(b"hello\n")
+        datagrams.sendto(b"hello", (VIP, 53))
+        proxy.again(mode)
+        proxy.told(service(), slices=(slice_of(network.a),))
+        assert connection.makefile().readline() == "a hello\n"
+        datagrams.settimeout(3.0)
+        assert datagrams.recv(100) == b"a hello"
 
 
 def test_a_proxy_that_was_killed_is_taken_over_from_and_a_clean_stop_leaves_nothing(scene, request):

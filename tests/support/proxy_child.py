@@ -9,6 +9,7 @@ import sys
 
 from pyroute2 import netns
 
+from agents.proxy.keeping import Keeping
 from agents.proxy.link import Link
 from agents.proxy.nftables import Nftables
 from agents.proxy.rules import Locality, merged, rules_of, service_of
@@ -17,8 +18,10 @@ from apiserver.machinery.objects import key_of
 
 
 async def main(mode: str, node_address: str, cluster: str) -> None:
-    link = Link()
-    proxy = Userspace(link, [node_address], [cluster]) if mode == "userspace" else Nftables([node_address], [cluster])
+    link, keeping = Link(), Keeping() if mode == "kept" else None
+    proxy = Nftables([node_address], [cluster]) if mode == "nftables" else Userspace(link, [node_address], [cluster], keeping=keeping)
+    if isinstance(proxy, Userspace):
+        await proxy.inherit()
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         told = json.loads(line)
@@ -28,7 +31,9 @@ async def main(mode: str, node_address: str, cluster: str) -> None:
         }
         print(json.dumps(await proxy.sync(merged(rules))), flush=True)
     await proxy.close()
-    if mode == "userspace":
+    if keeping is not None:
+        keeping.end()
+    if mode != "nftables":
         await link.remove()
 
 

@@ -55,10 +55,11 @@ def test_it_announces_itself_and_withdraws():
             await asyncio.wait_for(publisher.published.wait(), 5)
             tasks.cancel()
         made = await api.get(SERVICES, NAME, NAMESPACE)
-        assert (made["spec"]["clusterIP"], made["spec"]["internalTrafficPolicy"]) == ("10.96.0.10", "Local")
+        assert (made["spec"]["clusterIP"], made["spec"]["trafficDistribution"]) == ("10.96.0.10", "PreferSameNode")
         (slice_,) = api.all(SLICES)
         assert slice_["endpoints"][0]["addresses"] == ["172.30.0.11"]
         assert slice_["endpoints"][0]["nodeName"] == "node-1"
+        assert slice_["endpoints"][0]["hints"] == {"forNodes": [{"name": "node-1"}]}
         assert slice_["metadata"]["ownerReferences"][0]["uid"] == "u-9"
         assert {(each["name"], each["protocol"]) for each in slice_["ports"]} == {("dns", "UDP"), ("dns-tcp", "TCP")}
         await publisher._publish()

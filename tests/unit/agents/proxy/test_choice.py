@@ -58,3 +58,12 @@ def test_not_more_clients_are_remembered_than_the_limit(monkeypatch):
         chosen.answered(STICKY, B, client)
     assert {chosen.order(STICKY, STICKY.targets, "x")[0] for _ in range(3)} == {A, B, C}
     assert {chosen.order(STICKY, STICKY.targets, "z")[0] for _ in range(3)} == {B}
+
+
+def test_those_farther_away_come_after_the_near_ones_and_never_for_who_may_not():
+    chosen, _ = made()
+    rule = Rule("d/s", Kind.CLUSTER_IP, (A,), others=(B, C))
+    assert chosen.order(rule, rule.targets, "c") == [A, B, C]
+    assert chosen.order(rule, (), "c") == []
+    chosen.silent(A)
+    assert chosen.order(rule, rule.targets, "c") == [B, C, A]

@@ -151,3 +151,14 @@ def test_sources_are_networks():
     assert may_use(rule, "10.1.2.3")
     assert not may_use(rule, "11.1.2.3")
     assert may_use(Rule("d/a", Kind.LOAD_BALANCER, ()), "11.1.2.3")
+
+
+def test_what_is_ready_farther_away_is_for_when_nothing_near_answers():
+    def others(endpoints, **spec):
+        found = rules_of(service(**spec), [slice_of(*endpoints)], HERE)[Listener(VIP, 80, "TCP")].others
+        return [int(target.address.rpartition(".")[2]) for target in found]
+
+    hinted = [endpoint(1, zones=("z1",)), endpoint(2, zones=("z2",)), endpoint(3, zones=("z2",), ready=False)]
+    assert others(hinted) == [2]
+    assert others([endpoint(1), endpoint(2)]) == []
+    assert others(hinted, internalTrafficPolicy="Local") == []
