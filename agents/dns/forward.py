@@ -10,6 +10,8 @@ from agents.dns import wire
 
 TIMEOUT_S = 2.0
 """For one server; the next is asked after that."""
+DOWN_S = 5.0
+"""A server that did not answer is not asked for so long: clients that ask for one name in five forms wait once, not five times."""
 AT_ONCE_MAX = 500
 """Questions under way; more are failed at once rather than kept waiting."""
 SERVERS_MAX = 3
@@ -36,6 +38,7 @@ class Forwarder:
         self._servers = [_place(each) for each in servers]
         self._identity = identity
         self._slots = asyncio.Semaphore(AT_ONCE_MAX)
+        self._down_until_s: dict[tuple[str, int], float] = {}
         self.asked = 0
         self.failed = 0
 
@@ -45,7 +48,8 @@ class Forwarder:
             self.failed += 1
             return wire.failure(question)
         async with self._slots:
-            for place in list(self._servers):
+            loop = asyncio.get_running_loop()
+            for place in [each for each in self._servers if self._down_until_s.get(each, 0.0) <= loop.time()]:
                 self.asked += 1
                 query = wire.query(question, self._identity())
                 try:
@@ -55,7 +59,10 @@ class Forwarder:
                     said = b""
                 answer = wire.forwarded(said, question, query) if said else None
                 if answer is not None:
+                    self._down_until_s.pop(place, None)
                     return answer
+                if not said:
+                    self._down_until_s[place] = loop.time() + DOWN_S
                 if len(self._servers) > 1 and self._servers[0] == place:
                     self._servers.append(self._servers.pop(0))
         self.failed += 1

@@ -18,6 +18,8 @@ IDLE_S = 60.0
 FLOWS_MAX = 4096
 """Per listener; the one that is silent longest ends for a new one."""
 DATAGRAM_BYTES_MAX = 65535
+UNANSWERED_MAX = 8
+"""A resolver asks for both families of addresses at once; who sends more without an answer is on his own."""
 READS_MAX = 64
 """Answers taken from one flow before others have their turn."""
 
@@ -29,8 +31,8 @@ class Flow(Struct):
     target: Target
     bound: socket.socket
     used_s: float
-    unanswered: bytes = b""
-    """The last datagram, if nothing has come back since: an endpoint that refuses it has not had it, and the next one gets it."""
+    unanswered: list[bytes] = []
+    """The datagrams since the last answer, at most UNANSWERED_MAX: an endpoint that refuses has had none of them, and the next one gets them."""
 
 
 class Flows(asyncio.DatagramProtocol):
@@ -73,7 +75,8 @@ class Flows(asyncio.DatagramProtocol):
             return
         self._flows[addr] = flow
         flow.used_s = asyncio.get_running_loop().time()
-        flow.unanswered = data
+        if len(flow.unanswered) < UNANSWERED_MAX:
+            flow.unanswered.append(data)
         try:
             flow.bound.send(data)
         except BlockingIOError:
@@ -113,7 +116,7 @@ class Flows(asyncio.DatagramProtocol):
                 self._fail(client)
                 return
             if (flow := self._flows.get(client)) is not None:
-                flow.unanswered = b""
+                flow.unanswered.clear()
             if self._transport is not None and not self._transport.is_closing():
                 self._transport.sendto(data, client)
 
@@ -124,8 +127,9 @@ class Flows(asyncio.DatagramProtocol):
         known = self._choice.is_silent(flow.target)
         self._choice.silent(flow.target)
         self._end(client)
-        if flow.unanswered and not known:
-            self.datagram_received(flow.unanswered, client)
+        if not known:
+            for data in flow.unanswered:
+                self.datagram_received(data, client)
 
     def _end(self, client: Any) -> None:
         flow = self._flows.pop(client)

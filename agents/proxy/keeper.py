@@ -16,7 +16,7 @@ import sys
 
 ADDRESS = "\0keelson-proxy"
 """An abstract address: each network namespace has its own, and it goes with its process."""
-IDLE_S = 60.0
+IDLE_S = 30.0
 KEY_BYTES_MAX = 200
 SOCKETS_MAX = 20_000
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import select
 import socket
 import subprocess
 import sys
@@ -121,12 +122,8 @@ class Keeping:
     def _is_lost(self) -> bool:
         if self._connection is None:
             return True
-        try:
-            return self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+        # It says nothing unasked: if there is something to read, it is its end.
+        return bool(select.select([self._connection], [], [], 0)[0])
 
     def _close(self) -> None:
         if self._connection is not None:

@@ -7,6 +7,7 @@ import dns.asyncquery
 import dns.message
 import dns.rcode
 
+from agents.dns import wire
 from agents.dns.forward import Forwarder, servers_of
 from agents.dns.server import Server
 from agents.dns.zone import Zone, records_of
@@ -68,6 +69,17 @@ def test_other_names_are_asked_of_others():
         assert (await ask("nobody.knows")).rcode() == dns.rcode.SERVFAIL
 
     scene(play, zone())
+
+
+def test_a_server_that_does_not_answer_is_left_alone_for_a_while():
+    async def run():
+        refusing = Forwarder(["127.0.0.1:1"])
+        question = wire.parse(dns.message.make_query("x.example.", "A").to_wire(), tcp=False)
+        for _ in range(3):
+            assert dns.message.from_wire(await refusing.ask(question, tcp=False)).rcode() == dns.rcode.SERVFAIL
+        assert (refusing.asked, refusing.failed) == (1, 3)
+
+    asyncio.run(run())
 
 
 def test_an_external_name_comes_with_what_it_leads_to():

@@ -45,8 +45,9 @@ def scene(play, *refusing):
         await flows.open(listening)
         with bound() as client:
 
-            async def ask(data):
-                client.sendto(data, place)
+            async def ask(*datagrams):
+                for data in datagrams:
+                    client.sendto(data, place)
                 async with asyncio.timeout(3):
                     return await loop.sock_recv(client, 100)
 
@@ -73,6 +74,16 @@ def test_a_datagram_that_was_refused_goes_to_the_next():
         assert len(flows) == 1
 
     scene(play, Target("127.0.0.1", free()), Target("127.0.0.1", free()))
+
+
+def test_all_that_was_refused_goes_to_the_next():
+    """A resolver sends its questions for both families at once, from one port."""
+
+    async def play(ask, flows, target):
+        answers = {await ask(b"one", b"two"), await ask()}
+        assert answers == {b"ONE", b"TWO"}
+
+    scene(play, Target("127.0.0.1", free()))
 
 
 def test_flows_to_others_than_the_wanted_end():
