@@ -165,6 +165,30 @@ NEW: list[tuple[str, dict[str, Any], str]] = [
         {"webhooks/0/clientConfig/url": "http://x"},
         "'https' is the only allowed URL scheme",
     ),
+    ("runtimeclasses.node.k8s.io", {"handler": "A_b"}, 'handler: Invalid value: "A_b": a lowercase RFC 1123 label'),
+    ("servicecidrs.networking.k8s.io", {"spec/cidrs": ["10.0.0.0/8", "11.0.0.0/8"]}, "may specify no more than one IP for each IP family"),
+    ("ipaddresses.networking.k8s.io", {"metadata/name": "x"}, 'metadata.name: Invalid value: "x": must be a valid IP address'),
+    (
+        "volumeattachments.storage.k8s.io",
+        {"spec/source": {}},
+        "spec.source: Required value: must specify one of inlineVolumeSpec and persistentVolumeName",
+    ),
+    ("resourceclaims.resource.k8s.io", {"spec/devices/requests/0/name": "A b"}, 'spec.devices.requests[0].name: Invalid value: "A b"'),
+    (
+        "flowschemas.flowcontrol.apiserver.k8s.io",
+        {"spec/matchingPrecedence": -1},
+        "spec.matchingPrecedence: Invalid value: -1: must be a positive value",
+    ),
+    (
+        "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
+        {"spec/limited": None},
+        "spec.limited: Required value: must not be empty when type is",
+    ),
+    (
+        "validatingadmissionpolicybindings.admissionregistration.k8s.io",
+        {"spec/validationActions": ["No"]},
+        'spec.validationActions[0]: Unsupported value: "No"',
+    ),
 ]
 
 
