@@ -173,9 +173,10 @@ class Kubelet:
 
     async def _follow_runtime(self) -> None:
         async for sandbox_id in self.shared.runtime.changes():
-            for each in await self.shared.runtime.sandboxes():
-                if each.id == sandbox_id and (worker := self.workers.get(each.config.uid)) is not None:
-                    worker.wake()
+            with contextlib.suppress(RuntimeRefused):  # every worker looks again by itself, and will be told why
+                for each in await self.shared.runtime.sandboxes():
+                    if each.id == sandbox_id and (worker := self.workers.get(each.config.uid)) is not None:
+                        worker.wake()
 
     async def _keep_house(self) -> None:
         while True:
@@ -213,7 +214,11 @@ class Kubelet:
             if memory["MemAvailable"] >= EVICTION_BYTES:
                 continue
             self._keeper.look.set()
-            victim = await self._victim()
+            try:
+                victim = await self._victim()
+            except RuntimeRefused as error:
+                log.error("nothing can be evicted", extra=fields(error=str(error)))
+                continue
             if victim is not None:
                 available = f"{memory['MemAvailable'] // 1024}Ki"
                 text = (

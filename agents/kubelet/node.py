@@ -10,7 +10,7 @@ from pathlib import Path
 from agents.kit.times import to_micro_text
 from agents.kubelet import machine
 from agents.kubelet.machine import Identity
-from agents.kubelet.runtime.base import Image, Runtime
+from agents.kubelet.runtime.base import Image, Runtime, RuntimeRefused
 from apiserver.client.errors import Unreachable
 from apiserver.client.rest import MERGE, STRATEGIC, Client
 from apiserver.machinery.objects import Object, labels_of, uid_of
@@ -35,6 +35,7 @@ class NodeKeeper:
         self.node: Object | None = None
         self.allocatable: dict[str, str] = {}
         self.memory_bytes = 0
+        self._runtime_fault = ""
         self._reported_s = 0.0
         self._reported: Object = {}
         self.look = asyncio.Event()
@@ -77,7 +78,7 @@ class NodeKeeper:
 
     def _status(self, old: Object) -> Object:
         conditions = {each["type"]: each for each in old.get("conditions") or ()}
-        return machine.status(self.identity, self._read(), self._images, self._not_ready(), conditions, time.time())
+        return machine.status(self.identity, self._read(), self._images, self._runtime_fault or self._not_ready(), conditions, time.time())
 
     _images: list[Image] = []  # noqa: RUF012 - replaced, never changed
 
@@ -89,6 +90,10 @@ class NodeKeeper:
             self.look.clear()
             try:
                 self._images = list(await self._runtime.images())
+                self._runtime_fault = ""
+            except RuntimeRefused as error:
+                self._runtime_fault = f"container runtime is down: {error}"
+            try:
                 known = self.node or await self._client.get(NODES, self.identity.name)
                 status = self._status(known.get("status") or {})
                 if _shape(status) != _shape(self._reported) or time.monotonic() - self._reported_s >= REPORT_S:

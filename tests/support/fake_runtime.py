@@ -23,6 +23,8 @@ class FakeRuntime:
         """Container names with the grace they were given."""
         self.executed: list[tuple[str, ...]] = []
         self.exit_code = 0
+        self.down = ""
+        """Why it does not answer."""
         self._changes: asyncio.Queue[str] = asyncio.Queue()
 
     def reopen(self) -> None:
@@ -101,6 +103,8 @@ class FakeRuntime:
         return ExecResult(self.exit_code, b"", b"said")
 
     async def images(self) -> Sequence[Image]:
+        if self.down:
+            raise RuntimeRefused(self.down)
         return list(self.known_images.values())
 
     async def image(self, reference: str) -> Image | None:

@@ -118,6 +118,27 @@ def test_a_node_registers_and_holds_its_lease(tmp_path: Path) -> None:
     assert world.api.all(LEASES)[0]["spec"]["holderIdentity"] == "node1"
 
 
+def test_a_node_whose_runtime_is_down_is_not_ready(tmp_path: Path) -> None:
+    def ready(world: World) -> Object:
+        (node,) = world.api.all(NODES)
+        return next(each for each in node["status"]["conditions"] if each["type"] == "Ready")  # type: ignore[no-any-return]
+
+    async def body(world: World, kubelet: Kubelet) -> None:
+        keeper = kubelet._keeper
+        async with Tasks("keeper") as tasks:
+            tasks.serve("status", keeper.keep_status())
+            world.runtime.down = "no such socket"
+            keeper.look.set()
+            await until(lambda: ready(world)["status"] == "False")
+            assert ready(world)["message"] == "container runtime is down: no such socket"
+            world.runtime.down = ""
+            keeper.look.set()
+            await until(lambda: ready(world)["status"] == "True")
+            tasks.cancel()
+
+    play(tmp_path, body)
+
+
 def test_a_pod_becomes_running_and_ready(tmp_path: Path) -> None:
     async def body(world: World, kubelet: Kubelet) -> None:
         world.make()
