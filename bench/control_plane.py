@@ -180,13 +180,16 @@ def run(objects: int, pods: int) -> ControlPlaneResults:
         folder = Path(temporary) / "data"
         ports = [",".join(map(str, free_ports(3))) for _ in range(2)]
         wanted = up.Wanted(3, *ports, port=free_block(PORTS))
+        child = None
         try:
             began_s = time.perf_counter()
-            cluster, _ = up.up(folder, wanted, WAIT_S, print)
+            cluster, child = up.up(folder, wanted, WAIT_S, print)
             figures = asyncio.run(measure(cluster, time.perf_counter() - began_s, objects, pods))
         finally:
             if made := clusters.load(folder):
                 down.stop(made)
+            if child is not None:
+                child.wait()
     return ControlPlaneResults(began, commit(), processor(), figures)
 
 

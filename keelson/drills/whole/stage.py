@@ -159,14 +159,17 @@ class Stage:
 def _launched(folder: Path, tell: Tell) -> Any:
     clients, peers = (",".join(map(str, free_ports(3))) for _ in range(2))
     wanted = up.Wanted(3, clients, peers, port=free_block(PORTS))
+    child = None
     try:
-        cluster, _ = up.up(folder, wanted, WAIT_S, tell)
+        cluster, child = up.up(folder, wanted, WAIT_S, tell)
         yield cluster
     finally:
         from keelson.launcher import cluster as clusters
 
         if (made := clusters.load(folder)) is not None and processes.find(made.folder, supervisor.NAME, supervisor.MODULE, str(made.folder)):
             down.stop(made)
+        if child is not None:
+            child.wait()
 
 
 @asynccontextmanager
