@@ -186,6 +186,23 @@ def test_what_a_container_may_not(opened: Opened, tmp_path: Path) -> None:
     run(opened, body)
 
 
+def test_a_volume_at_dev_uncovers_nothing(opened: Opened, tmp_path: Path) -> None:
+    if isinstance(opened(), CriRuntime):
+        pytest.skip("runc before 1.2.8 has this fault (CVE-2025-31133)")
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "volume" / "null").symlink_to("/proc/sys/kernel/core_pattern")
+    mounts = (Mount(str(tmp_path / "volume"), "/dev"),)
+
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            container = await runtime.create_container(sandbox, shell("cat /proc/keys; echo read; touch /proc/sys/x 2>&1", mounts=mounts))
+            await runtime.start_container(container)
+            await ended(runtime, container)
+            assert lines(tmp_path)[0][2] == "read", "a setting of the node instead of nothing"
+
+    run(opened, body)
+
+
 def test_mounts(opened: Opened, tmp_path: Path) -> None:
     volume = tmp_path / "volume"
     (volume / "inner").mkdir(parents=True)

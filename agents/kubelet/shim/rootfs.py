@@ -3,7 +3,8 @@
 1. The layers become a root by overlayfs (by copying, where the kernel or the disk beneath refuses overlayfs).
 2. Everything that comes from the node (volumes, /etc/hosts, devices) is taken up as detached mounts, before the old root goes away.
 3. pivot_root, and the old root is let go: from here on no path, whatever links the image holds, can name a file of the node.
-4. /proc, /sys, /dev are made; the detached mounts are attached.
+4. /proc, /sys, /dev are made, and covered where a container must not look or write; only then the detached mounts are attached: what covers
+   comes from the node, and no link in a volume or an image says what it is.
 
 All that is attached is mounted nodev: a device node that a container makes for itself opens nothing.
 """
@@ -35,6 +36,7 @@ def enter(config: dict[str, Any], folder: str) -> None:
     privileged = config["privileged"]
     trees = [(mount, _taken(mount)) for mount in config["mounts"]]
     devices = {} if privileged else {name: _device(name) for name in DEVICES if os.path.exists(f"/dev/{name}")}
+    covers = [] if privileged else [_device("null") for _ in MASKED_FILES]
     all_devices = kernel.open_tree(kernel.AT_FDCWD, "/dev") if privileged else -1
     sysfs = kernel.open_tree(kernel.AT_FDCWD, "/sys") if config["host_network"] else -1
     os.chdir(root)
@@ -48,10 +50,9 @@ def enter(config: dict[str, Any], folder: str) -> None:
         _attach(all_devices, "/dev", True)
     else:
         _dev(devices)
+        _mask(covers)
     for mount, (fd, is_folder) in trees:
         _attach(fd, mount["target"], is_folder)
-    if not privileged:
-        _mask()
     if config["readonly_root"]:
         kernel.mount("none", "/", "", kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NODEV)
 
@@ -183,10 +184,12 @@ def _dev(devices: dict[str, int]) -> None:
         os.symlink(target, f"/dev/{name}")
 
 
-def _mask() -> None:
-    for path in MASKED_FILES:
+def _mask(covers: list[int]) -> None:
+    """`covers`: the node's own /dev/null, detached, once for each masked file."""
+    for path, cover in zip(MASKED_FILES, covers, strict=True):
         if os.path.exists(path):
-            kernel.mount("/dev/null", path, "", kernel.MS_BIND)
+            kernel.move_mount(cover, path)
+        os.close(cover)
     for path in MASKED_FOLDERS:
         if os.path.exists(path):
             kernel.mount("tmpfs", path, "tmpfs", kernel.MS_RDONLY, "size=0")
