@@ -108,8 +108,11 @@ def _entry(root: int, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         if name == OPAQUE:
             os.setxattr(f"/proc/self/fd/{parent}", "trusted.overlay.opaque", b"y")
         elif name.startswith(WHITEOUT):
-            _clear(name.removeprefix(WHITEOUT), parent)
-            os.mknod(name.removeprefix(WHITEOUT), 0o020000, 0, dir_fd=parent)
+            gone = name.removeprefix(WHITEOUT)
+            if gone in ("", ".", ".."):
+                raise BadLayer(f"the name {member.name!r} leads out of it")
+            _clear(gone, parent)
+            os.mknod(gone, 0o020000, 0, dir_fd=parent)
         else:
             _make(root, tar, member, name, parent)
     finally:

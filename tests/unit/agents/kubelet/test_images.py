@@ -72,6 +72,17 @@ def test_names_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
 
 
 @ROOT
+@pytest.mark.parametrize("name", [".wh...", ".wh..", ".wh.", "a/.wh..."])
+def test_whiteouts_of_what_is_above_are_refused(tmp_path: Path, name: str) -> None:
+    layer = tmp_path / "layer"
+    layer.mkdir()
+    (tmp_path / "neighbour").write_text("stays")
+    with pytest.raises(unpack.BadLayer, match="leads out"):
+        unpack.layer(tar((name, tarfile.REGTYPE, "", "")), layer)
+    assert (tmp_path / "neighbour").read_text() == "stays"
+
+
+@ROOT
 def test_whiteouts(tmp_path: Path) -> None:
     unpack.layer(tar(("a/.wh.gone", tarfile.REGTYPE, "", ""), ("b/.wh..wh..opq", tarfile.REGTYPE, "", "")), tmp_path)
     gone = (tmp_path / "a" / "gone").lstat()
