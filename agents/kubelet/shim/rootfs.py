@@ -62,7 +62,7 @@ def _lay(config: dict[str, Any], folder: str, root: str) -> None:
     for each in (root, upper, work):
         os.makedirs(each, exist_ok=True)
     if os.path.exists(f"{folder}/copied"):
-        kernel.mount(root, root, "", kernel.MS_BIND)
+        _own_mount(root)
         return
     layers = config["layers"]
     # overlayfs takes a page of options: layers are named relative to the folder they lie in.
@@ -74,7 +74,13 @@ def _lay(config: dict[str, Any], folder: str, root: str) -> None:
         copy_layers([os.path.join(config["layers_folder"], layer) for layer in reversed(layers)], root)
         with open(f"{folder}/copied", "w"):
             pass
-        kernel.mount(root, root, "", kernel.MS_BIND)
+        _own_mount(root)
+
+
+def _own_mount(root: str) -> None:
+    """A bind mount looks at its flags only when it is made anew."""
+    kernel.mount(root, root, "", kernel.MS_BIND)
+    kernel.mount("none", root, "", kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_NODEV)
 
 
 def copy_layers(layers: list[str], root: str) -> None:
