@@ -33,7 +33,7 @@ from agents.kubelet.references import Remembered
 from agents.kubelet.runtime import base
 from agents.kubelet.runtime.base import Mount, Runtime, RuntimeRefused
 from agents.kubelet.status import FAILED, SUCCEEDED, Seen, Waiting, patch, pod_status
-from agents.kubelet.volumes import VolumeError, Volumes, hosts_file, mounts_of
+from agents.kubelet.volumes import VolumeError, Volumes, hosts_file, mounts_of, node_hosts_file
 from apiserver.client.errors import Unreachable
 from apiserver.client.rest import STRATEGIC, Client
 from apiserver.machinery.objects import Object, is_terminating, name_of, namespace_of, uid_of
@@ -367,11 +367,13 @@ class PodWorker:
         return found.id
 
     def _hosts_file(self) -> Path:
-        if pods.host_network(self.pod) and not self.pod["spec"].get("hostAliases"):
-            return Path("/etc/hosts")
+        """Never the node's own file: root in a container may write to what is mounted there."""
         path = self.shared.volumes.pod_folder(self.uid) / "etc-hosts"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(hosts_file(self.pod, recipe.hostname_of(self.pod), self.pod_ip))
+        if pods.host_network(self.pod):
+            path.write_text(node_hosts_file(self.pod, Path("/etc/hosts").read_text(errors="replace")))
+        else:
+            path.write_text(hosts_file(self.pod, recipe.hostname_of(self.pod), self.pod_ip))
         path.chmod(0o644)
         return path
 

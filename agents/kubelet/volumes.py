@@ -307,7 +307,15 @@ def hosts_file(pod: Object, hostname: str, pod_ip: str) -> str:
         lines.append(f"{pod_ip}\t{hostname}.{spec['subdomain']}.{namespace_of(pod)}.svc.cluster.local\t{hostname}")
     else:
         lines.append(f"{pod_ip}\t{hostname}")
-    if spec.get("hostAliases"):
-        lines += ["", "# Entries added by HostAliases."]
-        lines += [f"{each['ip']}\t" + "\t".join(each.get("hostnames") or ()) for each in spec["hostAliases"]]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + _aliases(pod)) + "\n"
+
+
+def node_hosts_file(pod: Object, node_hosts: str) -> str:
+    """/etc/hosts of a pod in the node's network: the node's, and what the pod adds."""
+    lines = ["# Kubernetes-managed hosts file (host network).", *node_hosts.splitlines()]
+    return "\n".join(lines + _aliases(pod)) + "\n"
+
+
+def _aliases(pod: Object) -> list[str]:
+    given = pod["spec"].get("hostAliases")
+    return ["", "# Entries added by HostAliases."] + [f"{each['ip']}\t" + "\t".join(each.get("hostnames") or ()) for each in given] if given else []
