@@ -10,6 +10,31 @@ from apiserver.machinery.objects import Object, labels_of, name_of
 from apiserver.machinery.quantity import parse
 from apiserver.machinery.selectors import EXISTS, GREATER, IN, LESS, MISSING, NOT_IN, requirement
 
+_SAFE_SYSCTLS = """
+kernel.shm_rmid_forced net.ipv4.ip_local_port_range net.ipv4.ip_local_reserved_ports net.ipv4.ip_unprivileged_port_start net.ipv4.ping_group_range
+net.ipv4.tcp_fin_timeout net.ipv4.tcp_keepalive_intvl net.ipv4.tcp_keepalive_probes net.ipv4.tcp_keepalive_time net.ipv4.tcp_rmem
+net.ipv4.tcp_syncookies net.ipv4.tcp_wmem
+"""
+SAFE_SYSCTLS = frozenset(_SAFE_SYSCTLS.split())
+"""What belongs to a pod's own namespaces. Any other setting is, or could be, the whole machine's (pkg/kubelet/sysctl/safe_sysctls.go)."""
+
+
+def forbidden_sysctl(pod: Object) -> tuple[str, str] | None:
+    """Reason and message, or None."""
+    spec = pod["spec"]
+    for each in (spec.get("securityContext") or {}).get("sysctls") or ():
+        name = str(each.get("name", ""))
+        why = ""
+        if name.replace("/", ".") not in SAFE_SYSCTLS:
+            why = "not allowlisted"
+        elif spec.get("hostNetwork") and name.startswith("net"):
+            why = "not allowed with host net enabled"
+        elif spec.get("hostIPC") and name.startswith("kernel"):
+            why = "not allowed with host ipc enabled"
+        if why:
+            return "SysctlForbidden", f'Pod was rejected: forbidden sysctl: "{name}" {why}'
+    return None
+
 
 def refusal(pod: Object, others: Sequence[Object], node: Object, allocatable: Mapping[str, str]) -> tuple[str, str] | None:
     """Reason and message, or None. `others`: the pods that the node has already."""

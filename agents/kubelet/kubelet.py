@@ -88,9 +88,11 @@ class Kubelet:
         if is_terminating(pod):
             worker.update(pod)
         phase = (pod.get("status") or {}).get("phase")
-        if phase not in (SUCCEEDED, FAILED) and not is_terminating(pod) and not self._known_to_runtime(pod) and self._keeper.node is not None:
-            others = [each.pod for each in self.workers.values() if not each.over and each.ending is None]
-            refused = admission.refusal(pod, others, self._keeper.node, self._keeper.allocatable)
+        if phase not in (SUCCEEDED, FAILED) and not is_terminating(pod) and not self._known_to_runtime(pod):
+            refused = admission.forbidden_sysctl(pod)
+            if refused is None and self._keeper.node is not None:
+                others = [each.pod for each in self.workers.values() if not each.over and each.ending is None]
+                refused = admission.refusal(pod, others, self._keeper.node, self._keeper.allocatable)
             if refused is not None:
                 self.shared.recorder.event(pod, "Warning", refused[0], refused[1].removeprefix("Pod was rejected: "))
                 worker.end(Ending(FAILED, *refused, grace_s=0.0, refused=True))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agents.kubelet import admission, payload, pods, recipe
+from agents.kubelet import admission, payload, pods, recipe, volumes
 from agents.kubelet.environment import ConfigError, Sources, environment, expand, field_value, formatted, resource_value
 from agents.kubelet.references import named_by
 from agents.kubelet.runtime.base import Image
@@ -200,3 +200,30 @@ def test_a_node_refuses_what_does_not_fit_or_belong() -> None:
     assert (admission.refusal(pod(affinity=affinity), [], NODE, room) or ("",))[0] == "NodeAffinity"
     ported = pod({"name": "a", "ports": [{"containerPort": 80, "hostPort": 80}]})
     assert (admission.refusal(ported, [ported], NODE, room) or ("",))[0] == "NodePorts"
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "why"),
+    [
+        ("kernel.core_pattern", {}, "not allowlisted"),
+        ("net/../vm/swappiness", {}, "not allowlisted"),
+        ("net.core.somaxconn", {}, "not allowlisted"),
+        ("net.ipv4.tcp_syncookies", {"hostNetwork": True}, "not allowed with host net enabled"),
+        ("kernel.shm_rmid_forced", {"hostIPC": True}, "not allowed with host ipc enabled"),
+    ],
+)
+def test_a_pod_sets_nothing_of_the_machine(name: str, more: Object, why: str) -> None:
+    asking = pod(securityContext={"sysctls": [{"name": name, "value": "1"}]}, **more)
+    assert admission.forbidden_sysctl(asking) == ("SysctlForbidden", f'Pod was rejected: forbidden sysctl: "{name}" {why}')
+
+
+def test_a_pod_sets_what_is_its_own() -> None:
+    own = [{"name": name, "value": "1"} for name in ("net.ipv4.ip_unprivileged_port_start", "kernel/shm_rmid_forced")]
+    assert admission.forbidden_sysctl(pod(securityContext={"sysctls": own})) is None
+    assert admission.forbidden_sysctl(pod()) is None
+
+
+def test_the_hosts_file_in_the_nodes_network_is_a_copy_with_additions() -> None:
+    aliased = pod(hostNetwork=True, hostAliases=[{"ip": "10.0.0.1", "hostnames": ["a", "b"]}])
+    text = volumes.node_hosts_file(aliased, "127.0.0.1\tlocalhost\n")
+    assert text.splitlines()[1:] == ["127.0.0.1\tlocalhost", "", "# Entries added by HostAliases.", "10.0.0.1\ta\tb"]
