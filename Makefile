@@ -29,13 +29,13 @@ help: ## This list
 ## A cluster on this machine
 
 .PHONY: up down status drill
-up: venv ## Start three members with TLS in the background; prints what etcdctl needs. ARGS="--members 5"
+up: venv ## The whole cluster in the background; prints what kubectl and etcdctl need. ARGS="--nodes 5", or --store-only
 	@$(BIN)/keelson up $(ARGS)
 
-down: venv ## Stop them; the data stays in ./data
+down: venv ## Stop it; the data stays in ./data
 	@$(BIN)/keelson down $(ARGS)
 
-status: venv ## What each member says of itself. ARGS=--watch for a live table
+status: venv ## Every process, and what each member of the store says of itself. ARGS=--watch for a live table of the members
 	@$(BIN)/keelson status $(ARGS)
 
 drill: venv ## Every failover drill on clusters of its own, with a report in build/drills. ARGS="--target both --trials 5", or --short
