@@ -198,6 +198,7 @@ class Autoscalers(Controller):
             self.recorder.event(hpa, WARNING, failure.reason, str(failure))
             return {**status, "desiredReplicas": status.get("desiredReplicas", 0), "conditions": said.all}
         said.say("AbleToScale", "True", "SucceededGetScale", "the HPA controller was able to get the target's current scale")
+        history.begin(scale.replicas, self.context.monotonic_s())
         wanted, reason = await self._wanted(hpa, scale, history, status, said)
         if wanted is None:
             wanted = scale.replicas

@@ -46,6 +46,11 @@ class History:
         self.changes: list[tuple[float, int]] = []
         """When, and by how many (negative: fewer)."""
 
+    def begin(self, replicas: int, now_s: float) -> None:
+        """The size in which a target is found counts as a recommendation: who has just come knows no better one, and takes nothing away at once."""
+        if not self.recommendations:
+            self.recommended(replicas, now_s)
+
     def recommended(self, replicas: int, now_s: float) -> None:
         self.recommendations = [each for each in self.recommendations if each[0] > now_s - PERIODS_KEPT_S]
         self.recommendations.append((now_s, replicas))

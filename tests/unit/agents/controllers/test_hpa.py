@@ -234,6 +234,24 @@ def test_a_deployment_grows_with_its_load_and_shrinks_late():
     run(work())
 
 
+def test_who_has_just_come_takes_no_pods_away_for_five_minutes():
+    async def work():
+        api = ScalingApi()
+        api.put(DEPLOYMENTS, deployment(replicas=2))
+        for name in ("a", "b"):
+            api.put(PODS, pod(name))
+        api.put(AUTOSCALERS, autoscaler())
+        api.metrics = {"items": [usage(name, "100m") for name in "ab"]}
+        async with running(api, Autoscalers):
+            await asyncio.sleep(290)
+            assert api.all(DEPLOYMENTS)[0]["spec"]["replicas"] == 2
+            assert conditions(api)["AbleToScale"] == ("True", "ScaleDownStabilized")
+            await asyncio.sleep(30)
+            assert api.all(DEPLOYMENTS)[0]["spec"]["replicas"] == 1
+
+    run(work())
+
+
 @pytest.mark.parametrize(
     ("spec", "type_", "reason"),
     [
