@@ -18,7 +18,7 @@ from apiserver.filters.deadline import REQUEST_TIMEOUT_S, deadline_s
 from apiserver.filters.request_info import Query, RequestInfo
 from apiserver.handlers import refusals, respond, verbs
 from apiserver.handlers.call import Call
-from apiserver.machinery.status import ApiError
+from apiserver.machinery.status import ApiError, bad_request
 from apiserver.request import Attributes, User
 from apiserver.storage.errors import translate
 from keelson.cogs.logs import fields
@@ -57,6 +57,9 @@ class Chain:
         except TimeoutError:
             told = "Timeout: request did not complete within the allotted timeout"
             response = respond.failure(ApiError("Timeout", told, details={"retryAfterSeconds": 1}))
+        except RecursionError:
+            log.warning("a request was nested too deeply", extra=fields(method=request.method, path=info.path))
+            response = respond.failure(bad_request("the object is nested too deeply"))
         except (ConnectionResetError, asyncio.CancelledError):
             if self._app.audit is not None:
                 self._app.audit.abandoned(request)

@@ -4,6 +4,7 @@ JSON is bounded by its size and its depth. YAML's aliases are refused, because t
 there is; its dates stay the text they are, and keys become text, as in sigs.k8s.io/yaml.
 """
 
+import asyncio
 import math
 from typing import Any
 
@@ -15,6 +16,7 @@ from apiserver.machinery.status import ApiError, bad_request
 from apiserver.registry import protobuf
 
 JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
+AT_ONCE_BYTES_MAX = 32 << 10
 DEPTH_MAX = 500
 """Deeper than any object that makes sense, and far from what the decoders' stacks take."""
 
@@ -32,7 +34,7 @@ def media_type(header: str) -> str:
     return header.partition(";")[0].strip().lower()
 
 
-def decode(body: bytes, content_type: str) -> tuple[Object, bytes | None]:
+async def decode(body: bytes, content_type: str) -> tuple[Object, bytes | None]:
     """The object, and its JSON if that is how it came. Raises ApiError: 400 for what is none, 415 for other media types."""
     kind = media_type(content_type) or JSON
     if not body:
@@ -40,7 +42,7 @@ def decode(body: bytes, content_type: str) -> tuple[Object, bytes | None]:
     if kind == JSON:
         return _object(from_json(body)), body
     if kind in (YAML, "application/x-yaml", "text/yaml"):
-        return _object(from_yaml(body)), None
+        return _object(await from_yaml(body)), None
     if kind == PROTOBUF:
         return protobuf.decode(body), None
     raise unsupported(content_type, [JSON, YAML, PROTOBUF])
@@ -62,8 +64,12 @@ def from_json(body: bytes) -> Any:
         raise bad_request(f"couldn't get version/kind; json parse error: {error}") from None
 
 
-def from_yaml(body: bytes) -> Any:
-    """Raises ApiError (400)."""
+async def from_yaml(body: bytes) -> Any:
+    """Raises ApiError (400). A megabyte takes a second: what is large is read beside the loop, which serves everybody else meanwhile."""
+    return _from_yaml(body) if len(body) <= AT_ONCE_BYTES_MAX else await asyncio.to_thread(_from_yaml, body)
+
+
+def _from_yaml(body: bytes) -> Any:
     try:
         _check_events(body)
         return _plain(yaml.load(body, Loader=_Loader))

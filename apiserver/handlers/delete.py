@@ -35,7 +35,7 @@ async def options(call: Call) -> Options:
     """From the body, or from the query where there is none. Raises ApiError."""
     body = await call.body()
     if body:
-        given, _ = decoding.decode(body, call.request.headers.get("Content-Type", ""))
+        given, _ = await decoding.decode(body, call.request.headers.get("Content-Type", ""))
         if given.get("kind", "DeleteOptions") != "DeleteOptions":
             raise ApiError("BadRequest", f"decoded object cannot be converted to DeleteOptions: {given.get('kind')}")
     else:

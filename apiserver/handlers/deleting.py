@@ -44,14 +44,18 @@ def options(given: Object) -> Options:
     grace_s = given.get("gracePeriodSeconds")
     if grace_s is not None and (not isinstance(grace_s, int) or isinstance(grace_s, bool)):
         raise bad_request("DeleteOptions.gracePeriodSeconds must be an integer")
-    preconditions = given.get("preconditions") or {}
+    preconditions, dry_run = given.get("preconditions") or {}, given.get("dryRun") or []
+    if not isinstance(preconditions, dict):
+        raise bad_request("DeleteOptions.preconditions must be an object")
+    if not isinstance(dry_run, list):
+        raise bad_request("DeleteOptions.dryRun must be an array")
     found = Options(
         grace_s=1 if grace_s is not None and grace_s < 0 else grace_s,
         propagation=str(given.get("propagationPolicy") or ""),
         orphan_dependents=given.get("orphanDependents"),
         uid=str(preconditions.get("uid") or ""),
         resource_version=str(preconditions.get("resourceVersion") or ""),
-        dry_run="All" in (given.get("dryRun") or ()),
+        dry_run="All" in dry_run,
     )
     causes: list[Cause] = []
     if found.propagation and found.orphan_dependents is not None:

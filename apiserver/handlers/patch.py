@@ -9,7 +9,7 @@ from aiohttp import web
 from apiserver.handlers import decoding, respond, update, writing
 from apiserver.handlers.call import Call
 from apiserver.machinery import fieldmanager, patches, strategic
-from apiserver.machinery.objects import Object, metadata
+from apiserver.machinery.objects import Object
 from apiserver.machinery.status import ApiError, bad_request, required
 
 JSON_PATCH = "application/json-patch+json"
@@ -33,7 +33,7 @@ async def patched(call: Call, how: update.Rules | None = None) -> tuple[Object, 
     if kind not in supported:
         raise decoding.unsupported(kind, supported)
     body = await call.body()
-    make = _apply(call, body) if kind == APPLY else _patched(call, kind, body)
+    make = await _apply(call, body) if kind == APPLY else _patched(call, kind, body)
     may_create = kind == APPLY and not call.info.subresource
     call.applies = kind == APPLY
     return await update.change(call, make, may_create=may_create, unconditional=True, how=how)
@@ -74,14 +74,14 @@ def _checked(call: Call, new: Any) -> Object:
     return new
 
 
-def _apply(call: Call, body: bytes) -> update.Make:
+async def _apply(call: Call, body: bytes) -> update.Make:
     """Server-side apply."""
     if not call.query.get("fieldManager"):
         cause = required("fieldManager", "is required for apply patch")
         from apiserver.machinery.status import invalid
 
         raise invalid("meta.k8s.io", "PatchOptions", "", [cause])
-    applied = decoding.from_json(body) if body.lstrip()[:1] == b"{" else decoding.from_yaml(body)
+    applied = decoding.from_json(body) if body.lstrip()[:1] == b"{" else await decoding.from_yaml(body)
     if not isinstance(applied, dict):
         raise bad_request("error decoding YAML: an object was expected")
     if "apiVersion" not in applied or "kind" not in applied:
@@ -90,7 +90,7 @@ def _apply(call: Call, body: bytes) -> update.Make:
         raise bad_request(
             f"the API version in the data ({applied['apiVersion']}) does not match the expected API version ({call.resource.api_version})"
         )
-    if metadata(applied).get("managedFields"):
+    if isinstance(applied.get("metadata"), dict) and applied["metadata"].get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
     _checked(call, writing.copied(applied))  # unknown fields and wrong types are told of the patch itself
     writing.admit_kind(applied, call.resource.api_version, call.resource.kind)

@@ -109,7 +109,7 @@ async def _patching(call: Call) -> Any:
     kind = decoding.media_type(call.request.headers.get("Content-Type", ""))
     body = await call.body()
     if kind == patch.APPLY:
-        applied = decoding.from_json(body) if body.lstrip()[:1] == b"{" else decoding.from_yaml(body)
+        applied = decoding.from_json(body) if body.lstrip()[:1] == b"{" else await decoding.from_yaml(body)
         return lambda before: _checked(call, patches.merge_patch(before, applied))
     document = decoding.from_json(body)
     if kind == patch.JSON_PATCH:

@@ -25,11 +25,15 @@ def copied(obj: Object) -> Object:
 
 async def body(call: Call) -> tuple[Object, bytes | None]:
     """The request's object, and its JSON if it was JSON. Raises ApiError."""
-    return decoding.decode(await call.body(), call.request.headers.get("Content-Type", ""))
+    return await decoding.decode(await call.body(), call.request.headers.get("Content-Type", ""))
 
 
 def admit_kind(obj: Object, api_version: str, kind: str) -> None:
     """The object says what it is, and it is what the path says; what it leaves out is filled in. Raises ApiError (400)."""
+    meta = obj.get("metadata")
+    if meta is not None and not isinstance(meta, dict):
+        raise bad_request(f'{kind} in version "{api_version.rpartition("/")[2]}" cannot be handled as a {kind}: metadata must be an object')
+    obj["metadata"] = {} if meta is None else meta
     given = obj.setdefault("apiVersion", api_version) or api_version
     its = obj.setdefault("kind", kind) or kind
     obj["apiVersion"], obj["kind"] = given, its
@@ -54,11 +58,6 @@ def field_validation(call: Call) -> str:
 
 def decoded(call: Call, obj: Object, checker: Checker | None, text: bytes | None = None) -> None:
     """Pruned, its types checked, and defaulted, in place. Raises ApiError."""
-    meta = obj.setdefault("metadata", {})
-    if meta is None:
-        meta = obj["metadata"] = {}
-    if not isinstance(meta, dict):
-        raise bad_request(f"{obj['kind']} cannot be handled: metadata must be an object")
     if checker is None:
         return
     call.warnings += checker.decode(obj, validation=field_validation(call), text=text)

@@ -1,5 +1,7 @@
 """Every verb through the whole server, over the store in memory."""
 
+from apiserver.handlers import decoding
+
 CM = "/api/v1/namespaces/default/configmaps"
 
 
@@ -79,6 +81,50 @@ def test_bodies_that_would_hurt(served):
         assert (await api.post(CM, b"\xff\xfe"))[0] == 400
         assert (await api.post(CM, b"k8s\x00\xff\xff\xff", "application/vnd.kubernetes.protobuf"))[0] == 400
         assert (await api.post(CM, b"a", "text/plain"))[0] == 415
+
+    served(test)
+
+
+def test_what_is_no_metadata_and_no_option_is_told(served):
+    async def test(api):
+        await api.post(CM, config_map("a"))
+        for wrong in (5, [], "a"):
+            for code, status in (
+                await api.post(CM, {"metadata": wrong}),
+                await api.put(f"{CM}/a", {"metadata": wrong}),
+                await api.patch(f"{CM}/a", {"metadata": wrong}),
+            ):
+                assert (code, status["message"].rpartition(": ")[2]) == (400, "metadata must be an object"), wrong
+        assert (await api.put(f"{CM}/a", {"metadata": None}))[0] == 200
+        for options in ({"preconditions": 5}, {"dryRun": 5}, {"dryRun": "All"}):
+            code, status = await api.delete(f"{CM}/a", options)
+            assert (code, status["reason"]) == (400, "BadRequest"), options
+        assert (await api.get(f"{CM}/a"))[0] == 200
+
+    served(test)
+
+
+def test_a_schema_deeper_than_the_stack_is_told(served):
+    async def test(api):
+        schema = {"type": "object"}
+        for _ in range(150):
+            schema = {"type": "object", "properties": {"a": schema}}
+        version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+        spec = {"group": "x.io", "scope": "Namespaced", "names": {"plural": "as", "kind": "A"}, "versions": [version]}
+        path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        code, status = await api.post(path, {"metadata": {"name": "as.x.io"}, "spec": spec})
+        assert (code, status["message"]) == (400, "the object is nested too deeply")
+
+    served(test)
+
+
+def test_much_yaml_is_read_too(served):
+    async def test(api):
+        text = "kind: ConfigMap\nmetadata: {name: a}\ndata:\n" + "".join(f"  key{number}: value\n" for number in range(4000))
+        assert len(text) > decoding.AT_ONCE_BYTES_MAX
+        code, made = await api.post(CM, text.encode(), "application/yaml")
+        assert (code, len(made["data"])) == (201, 4000)
+        assert (await api.post(CM, b"a: [\n" + b" " * decoding.AT_ONCE_BYTES_MAX, "application/yaml"))[0] == 400
 
     served(test)
 
