@@ -131,7 +131,8 @@ async def serve(running: Running) -> None:
     client = running.client
     identity = identity_of(arguments, arguments.node_ip or own_address(client.access.servers))
     folder = Path(arguments.root_dir)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o750)  # in it are the secrets and tokens of all pods, readable for whoever gets there
     runtime = runtime_of(arguments, identity.name, folder)
     await runtime.open()
     informers = running.informers
