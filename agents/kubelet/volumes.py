@@ -285,17 +285,34 @@ def mounts_of(pod: Object, container: Object, places: dict[str, Path], known: di
 
 
 def _make_subpath(place: Path, subpath: str, group: int | None) -> None:
-    """A folder where there is nothing; nothing is made through a link, which could lead anywhere."""
-    current = place
-    for part in Path(subpath).parts:
-        current = current / part
-        if current.is_symlink():
-            return
-        if not current.exists():
-            current.mkdir()
-            current.chmod(0o755 if group is None else 0o2775)
-            if group is not None:
-                os.chown(current, -1, group)
+    """A folder where there is nothing; nothing is made through a link, which could lead anywhere. Each step begins at the descriptor of the one
+    before it: a container that has the volume already may put links in the way at any moment. Raises ConfigError."""
+    current = -1
+    try:
+        current = os.open(place, os.O_PATH | os.O_CLOEXEC)
+        for part in Path(subpath).parts:
+            before, current = current, _step(current, part, group)
+            os.close(before)
+            if stat.S_ISLNK(os.fstat(current).st_mode):
+                return
+    except OSError as error:
+        raise ConfigError(f"failed to create subPath directory {subpath!r}: {error.strerror}") from None
+    finally:
+        if current >= 0:
+            os.close(current)
+
+
+def _step(folder: int, name: str, group: int | None) -> int:
+    """What has that name in the folder, made if it is missing: a link is the link itself. Raises OSError."""
+    try:
+        return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    except FileNotFoundError:
+        os.mkdir(name, dir_fd=folder)
+    made = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    if group is not None:
+        os.fchown(made, -1, group)
+    os.fchmod(made, 0o755 if group is None else 0o2775)
+    return made
 
 
 def hosts_file(pod: Object, hostname: str, pod_ip: str) -> str:

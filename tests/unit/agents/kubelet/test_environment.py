@@ -1,6 +1,7 @@
 """Environments, downward API, files of volumes, what containers are told, and what a node refuses."""
 
 import base64
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +228,28 @@ def test_the_hosts_file_in_the_nodes_network_is_a_copy_with_additions() -> None:
     aliased = pod(hostNetwork=True, hostAliases=[{"ip": "10.0.0.1", "hostnames": ["a", "b"]}])
     text = volumes.node_hosts_file(aliased, "127.0.0.1\tlocalhost\n")
     assert text.splitlines()[1:] == ["127.0.0.1\tlocalhost", "", "# Entries added by HostAliases.", "10.0.0.1\ta\tb"]
+
+
+def mounted(place: Path, subpath: str) -> str:
+    volume = {"name": "v", "emptyDir": {}}
+    container = {"name": "a", "volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": subpath}]}
+    (found,) = volumes.mounts_of(pod(container, volumes=[volume]), container, {"v": place}, {})
+    return found.subpath
+
+
+def test_a_subpath_is_made_in_its_volume_and_nowhere_else(tmp_path: Path) -> None:
+    place, outside = tmp_path / "volume", tmp_path / "outside"
+    place.mkdir()
+    outside.mkdir()
+    (place / "trap").symlink_to(outside)
+    (place / "file").write_text("")
+    assert mounted(place, "a/b") == "a/b"
+    assert stat.S_IMODE((place / "a" / "b").stat().st_mode) == 0o755
+    assert mounted(place, "file") == "file"
+    assert mounted(place, "trap/c") == "trap/c", "what it names is for the container to find, inside of the volume"
+    assert list(outside.iterdir()) == []
+    for wrong in ("../outside", "/etc", "a/../../outside"):
+        with pytest.raises(ConfigError, match="must not be absolute"):
+            mounted(place, wrong)
+    with pytest.raises(ConfigError, match="failed to create subPath directory 'file/x': Not a directory"):
+        mounted(place, "file/x")
