@@ -26,7 +26,7 @@ from certs.profiles import CLIENT, PEER, SERVER
 from certs.revocation import list_path
 from keelson.launcher import control_plane
 from keelson.launcher.control_plane import ControlPlane
-from keelson.launcher.programs import Program
+from keelson.launcher.programs import STORE, Program
 
 HOST = "127.0.0.1"
 MEMBERS_MAX = 9
@@ -97,7 +97,7 @@ class Cluster(Struct, frozen=True):
 
     def programs(self) -> list[Program]:
         """Everything that is to run, members first."""
-        members = [Program(member.name, tuple(self.command(member)), self.data_flag(member.name)) for member in self.members]
+        members = [Program(member.name, tuple(self.command(member)), self.data_flag(member.name), stop_stage=STORE) for member in self.members]
         if self.control_plane is None:
             return members
         certs = self.certs

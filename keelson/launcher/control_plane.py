@@ -22,7 +22,7 @@ from certs.control_plane import ADMIN
 from certs.control_plane import ControlPlane as Certificates
 from keelson.launcher import audit_policy
 from keelson.launcher.network import Network
-from keelson.launcher.programs import Program
+from keelson.launcher.programs import AGENTS, API, Program
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 6443
@@ -163,7 +163,7 @@ def _api_server(files: Files, plan: ControlPlane, number: int, store_urls: str, 
         f"--audit-log-maxsize={AUDIT_LOG_MB}",
         "--audit-log-maxbackup=1",
     ]
-    return Program(name, (sys.executable, "-m", "apiserver.main", *flags), mark)
+    return Program(name, (sys.executable, "-m", "apiserver.main", *flags), mark, stop_stage=API)
 
 
 def _balancer(files: Files, plan: ControlPlane, number: int) -> Program:
@@ -172,12 +172,12 @@ def _balancer(files: Files, plan: ControlPlane, number: int) -> Program:
     authority = f"--certificate-authority={files.certificates.ca}"
     listen = [f"--listen={address}:{plan.port}" for address in plan.addresses]
     backends = [f"--backend={HOST}:{port}" for port in plan.api_server_ports]
-    return Program(name, (sys.executable, "-m", "keelson.launcher.balancer", mark, authority, *listen, *backends), mark)
+    return Program(name, (sys.executable, "-m", "keelson.launcher.balancer", mark, authority, *listen, *backends), mark, stop_stage=API)
 
 
 def _agent(files: Files, name: str, module: str, *flags: str, namespace: str = "") -> Program:
     mark = f"--kubeconfig={files.kubeconfig(name)}"
-    return Program(name, (sys.executable, "-m", module, mark, *flags), mark, namespace)
+    return Program(name, (sys.executable, "-m", module, mark, *flags), mark, namespace, stop_stage=AGENTS)
 
 
 def _node(folder: Path, files: Files, plan: ControlPlane, number: int) -> list[Program]:

@@ -12,8 +12,8 @@ from keelson.launcher.processes import Identity
 from keelson.launcher.supervise import Policy
 
 GRACE_S = Policy().stop_timeout_s
-SUPERVISOR_GRACE_S = GRACE_S + 5
-"""The supervisor needs as long as its slowest member, and a little."""
+SUPERVISOR_GRACE_S = 3 * GRACE_S + 5
+"""The supervisor needs as long as the slowest of each stage (agents, API, store), and a little."""
 
 
 def stop(cluster: Cluster) -> list[str]:

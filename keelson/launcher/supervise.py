@@ -3,7 +3,7 @@
 Rules:
 * a member that dies is started again: soon at first, later and later if it keeps dying, from the start once it has run for a while;
 * a member that ends by itself with status 0 has left the cluster (etcd ends so when it was removed): it stays away;
-* asked to stop, every member gets SIGTERM, and SIGKILL once its time is over; nothing is started any more.
+* asked to stop, every member gets SIGTERM, stage by stage, and SIGKILL once its time is over; nothing is started any more.
 """
 
 from collections.abc import Mapping
@@ -56,9 +56,10 @@ class Watched(Struct):
 class Supervision:
     """The members by name, and what is to be done about them."""
 
-    def __init__(self, members: Mapping[str, float], policy: Policy | None = None) -> None:
-        """`members`: after how many seconds each is started for the first time."""
+    def __init__(self, members: Mapping[str, float], policy: Policy | None = None, stop_stages: Mapping[str, int] | None = None) -> None:
+        """`members`: after how many seconds each is started for the first time. `stop_stages`: who is not in it stops in stage 0."""
         self.policy = policy or Policy()
+        self._stop_stages = dict(stop_stages or {})
         self.members = {name: Watched() for name in members}
         self._first_start_s = dict(members)
         self.stopping = False
@@ -73,8 +74,9 @@ class Supervision:
         for name in list(self._first_start_s):
             self.members[name].due_s = now_s + self._first_start_s.pop(name)
         actions: list[Action] = []
+        stage = min((self._stage(name) for name, member in self.members.items() if member.phase is not Phase.GONE), default=0)
         for name, member in self.members.items():
-            if self.stopping and member.phase is Phase.RUNNING:
+            if self.stopping and member.phase is Phase.RUNNING and self._stage(name) == stage:
                 member.phase, member.due_s = Phase.STOPPING, now_s + self.policy.stop_timeout_s
                 actions.append(AskToStop(name))
             elif member.phase is Phase.WAITING and now_s >= member.due_s:
@@ -84,6 +86,9 @@ class Supervision:
                 member.phase = Phase.KILLED
                 actions.append(Kill(name))
         return actions
+
+    def _stage(self, name: str) -> int:
+        return self._stop_stages.get(name, 0)
 
     def next_deadline_s(self) -> float | None:
         """When `decide` has something to do again if nothing happens before."""

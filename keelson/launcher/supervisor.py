@@ -56,7 +56,10 @@ class Supervisor:
         self.cluster = cluster
         self.attached = attached
         self._programs = {program.name: program for program in cluster.programs()}
-        self.supervision = Supervision({program.name: program.first_start_s for program in cluster.programs()})
+        self.supervision = Supervision(
+            {program.name: program.first_start_s for program in self._programs.values()},
+            stop_stages={program.name: program.stop_stage for program in self._programs.values()},
+        )
         self._running: dict[str, Process] = {}
         self._last_end: dict[str, str] = {}
         self._selector = selectors.DefaultSelector()

@@ -101,6 +101,23 @@ def test_stopping_asks_each_once_and_kills_who_takes_too_long() -> None:
     assert sup.finished
 
 
+def test_stopping_goes_stage_by_stage() -> None:
+    sup = Supervision(dict.fromkeys(["store", "api", "agent", "left"], 0.0), POLICY, {"store": 2, "api": 1})
+    for action in sup.decide(0):
+        sup.started(action.member, 0)
+    sup.exited("left", 0, 50)
+    sup.stop()
+    assert sup.decide(100) == [AskToStop("agent")]
+    assert sup.decide(115) == [Kill("agent")]
+    assert sup.decide(116) == []
+    sup.exited("agent", -9, 117)
+    assert sup.decide(117) == [AskToStop("api")]
+    sup.exited("store", -9, 118)
+    assert sup.decide(118) == []
+    sup.exited("api", 0, 119)
+    assert sup.finished
+
+
 def test_stopping_starts_nobody_any_more() -> None:
     sup = running("m1", "m2")
     sup.exited("m1", -9, 10)
