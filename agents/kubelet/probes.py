@@ -121,7 +121,7 @@ class Asker:
         except TimeoutError:
             return False, f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)'
         except aiohttp.ClientConnectorError as error:
-            return False, f'Get "{url}": dial tcp {host}:{port}: connect: {(error.os_error.strerror or str(error.os_error)).lower()}'
+            return False, f'Get "{url}": {base.not_connected(f"{host}:{port}", error.os_error)}'
         except (aiohttp.ClientError, OSError) as error:
             return False, f'Get "{url}": {error or type(error).__name__}'
 
@@ -147,7 +147,7 @@ class Asker:
         except TimeoutError:
             return False, f"dial tcp {host}:{port}: i/o timeout"
         except OSError as error:
-            return False, f"dial tcp {host}:{port}: connect: {(error.strerror or str(error)).lower()}"
+            return False, base.not_connected(f"{host}:{port}", error)
 
     async def hook(self, action: Object, target: Target) -> str:
         """Empty, or why it failed. Takes as long as it takes: the caller has the deadline."""

@@ -4,6 +4,7 @@ Every implementation owes the same behaviour (tests/contracts/test_runtime.py): 
 opened again finds what an earlier one left running, and logs are written in the CRI's format.
 """
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
@@ -20,6 +21,12 @@ class RuntimeRefused(Exception):
 
 class ImageMissing(RuntimeRefused):
     """No such image in the local store."""
+
+
+def not_connected(address: str, error: OSError, network: str = "tcp") -> str:
+    """As Go's net package says it. asyncio puts words of its own in the place of the system's, so those are asked for by number."""
+    why = os.strerror(error.errno) if error.errno else str(error)
+    return f"dial {network} {address}: connect: {why.lower()}"
 
 
 class Mount(Struct, frozen=True):

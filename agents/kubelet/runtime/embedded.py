@@ -498,7 +498,7 @@ class EmbeddedRuntime:
             await asyncio.get_running_loop().sock_connect(made, ("127.0.0.1", port))
         except OSError as error:
             made.close()
-            raise RuntimeRefused(f"dial tcp4 127.0.0.1:{port}: connect: {(error.strerror or str(error)).lower()}") from None
+            raise RuntimeRefused(base.not_connected(f"127.0.0.1:{port}", error, "tcp4")) from None
         return sessions.SocketPipe(made)
 
     # --- images -------------------------------------------------------------------------------------------------------
