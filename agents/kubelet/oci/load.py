@@ -56,6 +56,8 @@ def load(store: Store, path: Path, name: str = "") -> list[str]:
                 return _layout(store, source, name)
             if _has(source, "manifest.json"):
                 return _docker(store, source, name)
+    except tarfile.ReadError:
+        raise BadImage(f"{path} is no image archive: neither tar nor gzip, or cut short") from None
     except (tarfile.TarError, OSError, EOFError) as error:
         raise BadImage(f"{path}: {error}") from None
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -509,7 +509,7 @@ class EmbeddedRuntime:
         except InvalidReference as error:
             raise RuntimeRefused(str(error)) from None
         if found is None:
-            raise ImageMissing(f'failed to resolve reference "{reference}": not found in the local image store')
+            raise ImageMissing(f'failed to resolve reference "{reference}": not found in the local image store (keelson image load)')
         return found
 
     async def images(self) -> Sequence[base.Image]:

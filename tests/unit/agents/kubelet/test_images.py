@@ -166,6 +166,14 @@ def test_zstd_is_refused_by_name(tmp_path: Path) -> None:
         load.load(Store(tmp_path / "store"), path)
 
 
+def test_what_is_no_archive_is_said_in_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("# Not an image\n" * 100)
+    with pytest.raises(BadImage) as refused:
+        load.load(Store(tmp_path / "store"), path)
+    assert str(refused.value) == f"{path} is no image archive: neither tar nor gzip, or cut short"
+
+
 def test_addresses_are_given_in_turn_and_kept(tmp_path: Path) -> None:
     addresses = Addresses(tmp_path, "10.0.0.0/29")
     given = [addresses.allocate(f"s{each}") for each in range(5)]
