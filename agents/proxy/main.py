@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -78,7 +79,8 @@ async def _clean() -> None:
 async def work(running: Running) -> None:
     arguments = running.arguments
     node = arguments.hostname_override or socket.gethostname().lower()
-    table = Table(running.informers, node)
+    servers = frozenset(filter(None, (urlsplit(server).hostname for server in running.client.access.servers)))
+    table = Table(running.informers, node, servers)
     link = Link()
     keeping = Keeping()
     userspace = Userspace(link, arguments.nodeport_addresses, arguments.cluster_cidr, keeping=keeping)

@@ -32,6 +32,8 @@ class Locality(Struct, frozen=True):
 
     node: str
     zone: str = ""
+    reserved: frozenset[str] = frozenset()
+    """Addresses that no service gets, whatever it asks for: the API servers'. A node that took one for its own would never hear of its mistake."""
 
 
 class Listener(Struct, frozen=True, order=True):
@@ -106,6 +108,8 @@ def rules_of(service: Object, slices: Iterable[Object], locality: Locality) -> d
             continue
         named = f"{namespace_of(service)}/{name_of(service)}" + (f":{port['name']}" if port.get("name") else "")
         for address, kind, own_port in _addresses(service, port):
+            if kind in (Kind.EXTERNAL_IP, Kind.LOAD_BALANCER) and not _may_be_taken(address, locality):
+                continue
             endpoints = _endpoints(slices, port.get("name") or "", protocol, locality, ":" in address)
             everywhere = _chosen(endpoints, locality, local=False)
             if kind is Kind.CLUSTER_IP:
@@ -167,6 +171,12 @@ def _addresses(service: Object, port: Object) -> Iterable[tuple[str, Kind, int]]
                 yield ingress["ip"], Kind.LOAD_BALANCER, port["port"]
     if spec.get("type") in ("NodePort", "LoadBalancer") and port.get("nodePort"):
         yield "", Kind.NODE_PORT, port["nodePort"]
+
+
+def _may_be_taken(address: str, locality: Locality) -> bool:
+    found = ip_address(address)
+    special = found.is_loopback or found.is_unspecified or found.is_link_local or found.is_multicast
+    return not special and str(found) not in locality.reserved
 
 
 def _affinity_s(spec: Object) -> int:

@@ -19,7 +19,7 @@ BY_SERVICE = "service"
 class Table:
     """`changed` is set whenever `rules` may say something else than before."""
 
-    def __init__(self, informers: Informers, node: str) -> None:
+    def __init__(self, informers: Informers, node: str, reserved: frozenset[str] = frozenset()) -> None:
         self._node = node
         self.services: Informer = informers.of(SERVICES)
         self.slices: Informer = informers.of(SLICES, label_selector=SERVICE_NAME)
@@ -28,7 +28,7 @@ class Table:
         self.changed = asyncio.Event()
         self._dirty: set[str] = set()
         self._by_service: dict[str, Rules] = {}
-        self._locality = Locality(node)
+        self._locality = Locality(node, reserved=reserved)
         wake = self._wake
         self.services.handle(add=lambda each: wake(key_of(each)), update=lambda _, each: wake(key_of(each)), delete=lambda each: wake(key_of(each)))
         self.slices.handle(add=self._slice, update=self._slice_changed, delete=self._slice)
@@ -81,7 +81,7 @@ class Table:
         """Another zone: hints mean something else for every service. Other addresses: node ports stand elsewhere."""
         if name_of(node) != self._node:
             return
-        locality = Locality(self._node, labels_of(node).get(ZONE, ""))
+        locality = Locality(self._node, labels_of(node).get(ZONE, ""), self._locality.reserved)
         if locality != self._locality:
             self._locality = locality
             self._dirty.update(key_of(each) for each in self.services.all())

@@ -66,6 +66,20 @@ def address(value: Any, path: str) -> list[Cause]:
     return []
 
 
+def outside_address(value: Any, path: str) -> list[Cause]:
+    """One that can be another machine's (ValidateNonSpecialIP)."""
+    if wrong := address(value, path):
+        return wrong
+    found = ipaddress.ip_address(value)
+    special = {
+        "unspecified (0.0.0.0)": found.is_unspecified,
+        "in the loopback range (127.0.0.0/8, ::1/128)": found.is_loopback,
+        "in the link-local range (169.254.0.0/16, fe80::/10)": found.is_link_local,
+        "in the link-local multicast range (224.0.0.0/24, ff02::/10)": found.is_multicast,
+    }
+    return [invalid_value(path, value, f"may not be {what}") for what, is_it in special.items() if is_it]
+
+
 def network(value: Any, path: str) -> list[Cause]:
     try:
         if "/" in str(value):

@@ -16,6 +16,7 @@ from apiserver.registry.strategies.checks import (
     needed,
     network,
     one_of,
+    outside_address,
     port,
     port_or_name,
     too_many,
@@ -187,7 +188,7 @@ class ServiceStrategy(Strategy):
             if one != HEADLESS:
                 found += address(one, f"spec.clusterIPs[{index}]")
         for index, one in enumerate(spec.get("externalIPs") or ()):
-            found += address(one, f"spec.externalIPs[{index}]")
+            found += outside_address(one, f"spec.externalIPs[{index}]")
         if spec.get("type") == "LoadBalancer":
             for index, one in enumerate(spec.get("loadBalancerSourceRanges") or ()):
                 found += network(one, f"spec.loadBalancerSourceRanges[{index}]")

@@ -51,6 +51,12 @@ def test_services_that_are_not_for_us(left_alone):
     assert rules_of(left_alone, [slice_of(endpoint(1))], HERE) == {}
 
 
+def test_no_service_gets_an_api_servers_address_or_a_special_one():
+    here = Locality("node-1", reserved=frozenset({"172.30.0.1"}))
+    asking = service(type="LoadBalancer", externalIPs=["172.30.0.1", "127.0.0.1", "0.0.0.0", "169.254.1.1", "192.0.2.1"], ingress=["172.30.0.1"])
+    assert {each.address for each in rules_of(asking, [slice_of(endpoint(1))], here)} == {VIP, "192.0.2.1"}
+
+
 def test_every_address_of_a_service_is_answered():
     balanced = service(
         type="LoadBalancer",

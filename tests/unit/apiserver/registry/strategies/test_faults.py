@@ -125,6 +125,7 @@ NEW: list[tuple[str, dict[str, Any], str]] = [
         {"spec/type": "ClusterIP", "spec/ports/0/nodePort": 30000},
         "spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'",
     ),
+    ("services", {"spec/externalIPs": ["127.0.0.1"]}, 'spec.externalIPs[0]: Invalid value: "127.0.0.1": may not be in the loopback range'),
     ("services", {"spec/clusterIPs": ["10.x"]}, 'spec.clusterIPs[0]: Invalid value: "10.x": must be a valid IP address'),
     ("services", {"spec/type": "ExternalName"}, "spec.externalName: Required value"),
     ("endpoints", {"subsets/0/addresses/0/ip": "127.0.0.1"}, "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
