@@ -153,12 +153,23 @@ class Cluster(Struct, frozen=True):
     def export_lines(self) -> list[str]:
         """For a shell's `eval`: the variables, and the folder of kvctl if the shell does not find it."""
         lines = [f"export {name}={shlex.quote(value)}" for name, value in self.client_environment().items()]
-        own = Path(sys.executable).parent
-        if shutil.which("kvctl") is None and (own / "kvctl").exists():
-            lines.append(f"export PATH={shlex.quote(str(own))}:$PATH")
+        if (own := _unknown_to_the_shell("kvctl")) is not None:
+            lines.append(f"export PATH={shlex.quote(str(own.parent))}:$PATH")
         if self.control_plane is not None:
             lines.append(control_plane.export_line(self.folder))
         return lines
+
+
+def env_command() -> str:
+    """`keelson env`, as a shell understands it that has not taken its lines yet."""
+    own = _unknown_to_the_shell("keelson")
+    return "keelson env" if own is None else f"{shlex.quote(str(own))} env"
+
+
+def _unknown_to_the_shell(command: str) -> Path | None:
+    """The command beside this Python, if the shell does not find one of that name."""
+    own = Path(sys.executable).with_name(command)
+    return own if shutil.which(command) is None and own.exists() else None
 
 
 def certs_folder(folder: Path) -> Path:

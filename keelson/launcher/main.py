@@ -118,7 +118,7 @@ def _welcome(cluster: Cluster) -> str:
             "",
             *cluster.export_lines(),
             "",
-            output.paint('Paste the lines above, or: eval "$(keelson env)". Then, for example:', output.DIM, colour),
+            output.paint(f'Paste the lines above, or: eval "$({clusters.env_command()})". Then, for example:', output.DIM, colour),
             *(f"  {command:<{wide}}{output.paint('# ' + why, output.DIM, colour) if why else ''}".rstrip() for command, why in steps),
         ]
     )

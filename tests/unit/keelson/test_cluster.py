@@ -64,6 +64,16 @@ def test_export_lines_survive_odd_folders(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(lines) == 5
 
 
+def test_a_command_is_named_with_its_folder_where_the_shell_does_not_find_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "my bin").mkdir()
+    (tmp_path / "my bin/keelson").touch()
+    monkeypatch.setattr(clusters.sys, "executable", str(tmp_path / "my bin/python"))
+    monkeypatch.setattr(clusters.shutil, "which", lambda name: None)
+    assert clusters.env_command() == f"'{tmp_path}/my bin/keelson' env"
+    monkeypatch.setattr(clusters.shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert clusters.env_command() == "keelson env"
+
+
 def test_a_cluster_is_kept_and_found_again(tmp_path: Path) -> None:
     assert clusters.load(tmp_path) is None
     cluster = Cluster(tmp_path, ClusterSpec((MemberSpec("m1", 1, 2),), insecure=True, token="t"))
