@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from apiserver.machinery import quantity
+from apiserver.machinery.effective import add, effective
 
 Amounts = dict[str, int]
 """Resource name to amount: cpu in thousandths, others in units (bytes, pieces)."""
@@ -29,36 +30,11 @@ def amounts(raw: Mapping[str, Any] | None) -> Amounts:
     return {name: amount(name, str(text)) for name, text in raw.items()} if raw else {}
 
 
-def add(total: Amounts, more: Mapping[str, int]) -> None:
-    for name, value in more.items():
-        total[name] = total.get(name, 0) + value
-
-
-def raise_to(total: Amounts, other: Mapping[str, int]) -> None:
-    for name, value in other.items():
-        if value > total.get(name, 0):
-            total[name] = value
-
-
 def pod_requests(spec: Mapping[str, Any], *, nonzero: bool = False) -> Amounts:
     """What a pod asks of its node (component-helpers/resource PodRequests): the larger of its containers' sum and of what it needs while an init
     container runs, sidecars (init containers that are restarted) counted from their start on; the pod's own requests, where it has some, instead;
     overhead on top. `nonzero` puts the defaults above in the place of missing CPU and memory requests of containers."""
-    total: Amounts = {}
-    for container in spec.get("containers") or ():
-        add(total, _of_container(container, nonzero))
-    sidecars: Amounts = {}
-    peak: Amounts = {}
-    for container in spec.get("initContainers") or ():
-        asked = _of_container(container, nonzero)
-        if container.get("restartPolicy") == "Always":
-            add(total, asked)
-            add(sidecars, asked)
-            raise_to(peak, sidecars)
-        else:
-            add(asked, sidecars)
-            raise_to(peak, asked)
-    raise_to(total, peak)
+    total = effective(spec, lambda container: _of_container(container, nonzero))
     if own := amounts((spec.get("resources") or {}).get("requests")):
         total.update(own)
     if spec.get("overhead"):

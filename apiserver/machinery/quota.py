@@ -6,6 +6,7 @@ Amounts are exact (`Quantity`), names are those of `spec.hard`.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from apiserver.machinery.effective import add, effective
 from apiserver.machinery.objects import Object
 from apiserver.machinery.quantity import Quantity, parse
 
@@ -101,41 +102,16 @@ def pod_amounts(pod: Object, field: str) -> Usage:
     """The larger of the containers' sum and of what is needed while an init container runs, sidecars counted from their start on; the pod's own
     amounts, where it has some, instead; overhead on top."""
     spec = pod.get("spec") or {}
-    total: Usage = {}
-    for container in spec.get("containers") or ():
-        _add(total, _amounts(container, field))
-    sidecars: Usage = {}
-    peak: Usage = {}
-    for container in spec.get("initContainers") or ():
-        asked = _amounts(container, field)
-        if container.get("restartPolicy") == "Always":
-            _add(total, asked)
-            _add(sidecars, asked)
-            _raise_to(peak, sidecars)
-        else:
-            _add(asked, sidecars)
-            _raise_to(peak, asked)
-    _raise_to(total, peak)
+    total = effective(spec, lambda container: _amounts(container, field))
     total.update(_amounts(spec, field))
     if field == "requests" or total:
         overhead = {name: parse(value) for name, value in (spec.get("overhead") or {}).items()}
-        _add(total, {name: amount for name, amount in overhead.items() if field == "requests" or name in total})
+        add(total, {name: amount for name, amount in overhead.items() if field == "requests" or name in total})
     return total
 
 
 def _amounts(holder: Mapping[str, Any], field: str) -> Usage:
     return {name: parse(value) for name, value in ((holder.get("resources") or {}).get(field) or {}).items()}
-
-
-def _add(total: Usage, more: Usage) -> None:
-    for name, amount in more.items():
-        total[name] = total[name] + amount if name in total else amount
-
-
-def _raise_to(total: Usage, other: Usage) -> None:
-    for name, amount in other.items():
-        if name not in total or total[name] < amount:
-            total[name] = amount
 
 
 # --- services and claims ----------------------------------------------------------------------------------------------
