@@ -164,7 +164,15 @@ def _applied(
             owned = fieldset.union(owned, each.fields)
         merged = fieldwalk.prune(merged, last.fields, owned, node)
     compared = fieldwalk.compare(base, merged, node)
-    if compared.is_same and last is not None and last.fields == wanted and last.api_version == entry.api_version and live is not None:
+    # A set in another order is the same set to its owners, and another value to its readers.
+    if (
+        compared.is_same
+        and merged == base
+        and last is not None
+        and last.fields == wanted
+        and last.api_version == entry.api_version
+        and live is not None
+    ):
         return live
     changed = fieldset.union(compared.modified, compared.added)
     conflicts = [(each, found) for each in others if (found := fieldset.intersection(each.fields, changed))]

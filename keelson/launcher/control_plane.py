@@ -3,6 +3,7 @@
 Everything of it lies in the cluster's folder:
 
     kube/                 certificates and keys (see certs.control_plane), one kubeconfig for each program, admin.kubeconfig for the user
+    volumes/              directories of persistent volumes (storage class local-path)
     nodes/NAME/           what a node keeps: its pods, volumes, images, logs
 
 Programs that reach the API server are given all API servers, so that they outlive the loss of one; people and their tools are given the one address
@@ -118,6 +119,7 @@ def programs(folder: Path, plan: ControlPlane, store_urls: str, store_files: tup
                 f"--service-account-private-key-file={certificates.service_account_key}",
                 f"--cluster-signing-cert-file={certificates.ca}",
                 f"--cluster-signing-key-file={certificates.ca_key}",
+                f"--local-path-root={folder / 'volumes'}",
             ),
         ),
         ("cloud", "agents.cloud.main", plan.cloud_controller_managers, (f"--load-balancer-range={plan.network.balancers}",)),

@@ -74,10 +74,24 @@ def may_be_made() -> bool:
     return os.geteuid() == 0
 
 
-def free_number() -> int | None:
-    """The lowest number that no cluster on this machine has."""
-    taken = {entry.name for entry in Path("/sys/class/net").iterdir()}
-    return next((number for number in range(NUMBER_MAX) if f"keelson{number}" not in taken), None)
+def claim() -> int | None:
+    """The lowest number that no cluster on this machine has, taken by making its bridge: of several that ask at once, one gets it. None if there is
+    none left. What was claimed is given back by `remove`."""
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    with IPRoute() as host:
+        for number in range(NUMBER_MAX):
+            bridge = Network(number, 0).bridge
+            if _link(host, bridge) is None:
+                try:
+                    host.link("add", ifname=bridge, kind="bridge")
+                except NetlinkError as error:
+                    if error.code != errno.EEXIST:
+                        raise
+                else:
+                    return number
+    return None
 
 
 def ensure(network: Network) -> None:

@@ -2,11 +2,11 @@
 
 Rules:
 * a member that dies is started again: soon at first, later and later if it keeps dying, from the start once it has run for a while;
-* a member that ends by itself with status 0 has left the cluster (etcd ends so when it was removed): it stays away;
+* a member that ends by itself with status 0 has left the cluster (etcd ends so when it was removed): it stays away; other programs do not leave;
 * asked to stop, every member gets SIGTERM, stage by stage, and SIGKILL once its time is over; nothing is started any more.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 
 from msgspec import Struct
@@ -56,12 +56,16 @@ class Watched(Struct):
 class Supervision:
     """The members by name, and what is to be done about them."""
 
-    def __init__(self, members: Mapping[str, float], policy: Policy | None = None, stop_stages: Mapping[str, int] | None = None) -> None:
-        """`members`: after how many seconds each is started for the first time. `stop_stages`: who is not in it stops in stage 0."""
+    def __init__(
+        self, members: Mapping[str, float], policy: Policy | None = None, stop_stages: Mapping[str, int] | None = None, faithful: Collection[str] = ()
+    ) -> None:
+        """`members`: after how many seconds each is started for the first time. `stop_stages`: who is not in it stops in stage 0. `faithful`: those
+        that are started again however they ended."""
         self.policy = policy or Policy()
         self._stop_stages = dict(stop_stages or {})
         self.members = {name: Watched() for name in members}
         self._first_start_s = dict(members)
+        self._faithful = frozenset(faithful)
         self.stopping = False
 
     @property
@@ -103,7 +107,7 @@ class Supervision:
     def exited(self, name: str, status: int | None, now_s: float) -> float | None:
         """The process ended, or could not be started; after how many seconds it is started again, None if it is not."""
         member = self.members[name]
-        if self.stopping or status == 0:
+        if self.stopping or (status == 0 and name not in self._faithful):
             member.phase = Phase.GONE
             return None
         if now_s - member.started_s >= self.policy.steady_s:

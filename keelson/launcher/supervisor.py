@@ -29,6 +29,7 @@ from keelson.launcher import cluster as clusters
 from keelson.launcher import network, processes
 from keelson.launcher.cluster import Cluster
 from keelson.launcher.processes import Identity, Record
+from keelson.launcher.programs import STORE
 from keelson.launcher.supervise import Action, AskToStop, Kill, Start, Supervision
 
 NAME = "supervisor"
@@ -59,6 +60,7 @@ class Supervisor:
         self.supervision = Supervision(
             {program.name: program.first_start_s for program in self._programs.values()},
             stop_stages={program.name: program.stop_stage for program in self._programs.values()},
+            faithful=[program.name for program in self._programs.values() if program.stop_stage != STORE],
         )
         self._running: dict[str, Process] = {}
         self._last_end: dict[str, str] = {}

@@ -65,6 +65,8 @@ def up(folder: Path, wanted: Wanted, wait_s: float, tell: Tell, attached: bool =
             return cluster, None
         check_ports(cluster)
         clusters.member_program()
+        if clusters.load(folder) is None:
+            cluster = with_number(cluster)
         if not cluster.spec.insecure:
             make_certificates(cluster, tell)
         clusters.save(cluster)
@@ -133,13 +135,23 @@ def plan_control_plane(wanted: Wanted) -> ControlPlane:
     nodes = ControlPlane().nodes if nodes is None else nodes
     if not 0 <= nodes <= network.NODES_MAX:
         raise Refused(f"a cluster here has at most {network.NODES_MAX} nodes, not {nodes}")
-    number = network.free_number() if nodes else 0
-    if number is None:
-        raise Refused(f"there are {network.NUMBER_MAX} clusters with nodes on this machine already")
     port = control_plane.DEFAULT_PORT if wanted.port is None else wanted.port
     if not 1 <= port <= clusters.PORT_MAX - control_plane.PORTS:
         raise Refused(f"API port {port} is not between 1 and {clusters.PORT_MAX - control_plane.PORTS}")
-    return ControlPlane(number, port, nodes=nodes)
+    return ControlPlane(0, port, nodes=nodes)
+
+
+def with_number(cluster: Cluster) -> Cluster:
+    """A new cluster with nodes has a number among those on this machine, and the networks that go with it. Raises Refused."""
+    plan = cluster.control_plane
+    if plan is None or not plan.nodes:
+        return cluster
+    number = network.claim()
+    if number is None:
+        raise Refused(f"there are {network.NUMBER_MAX} clusters with nodes on this machine already")
+    numbered = Cluster(cluster.folder, msgspec.structs.replace(cluster.spec, control_plane=msgspec.structs.replace(plan, number=number)))
+    clusters.save(numbered)  # from now on `down` gives the number back
+    return numbered
 
 
 def check_ports(cluster: Cluster) -> None:

@@ -99,6 +99,11 @@ def test_force_takes_what_was_changed_from_all_others(live: dict[str, Any] | Non
         assert applied(live, config, manager, force=True) == applied(live, config, manager)
 
 
+def test_a_set_that_is_applied_in_another_order_has_it() -> None:
+    live = applied(applied(None, {"marks": ["a", "b"]}, "ann"), {"marks": ["b", "a"]}, "ann")
+    assert bare(live) == {"marks": ["b", "a"]}
+
+
 @given(st.dictionaries(st.sampled_from(sorted(FIELDS)), MANAGERS, max_size=5), st.data())
 def test_managers_of_different_fields_never_conflict(owners: dict[str, str], data: st.DataObject) -> None:
     live: dict[str, Any] | None = None

@@ -209,7 +209,8 @@ class CriRuntime:
             status.image_ref,
             STATES[status.state],
             status.created_at,
-            status.started_at,
+            # containerd notes the start when the call for it returns: a container may have ended before.
+            min(status.started_at, status.finished_at or status.started_at),
             status.finished_at,
             status.exit_code,
             status.reason,

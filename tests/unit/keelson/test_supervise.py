@@ -186,3 +186,12 @@ def test_a_first_start_may_wait_and_a_restart_does_not_wait_again() -> None:
     supervision.started("agent", 11.2)
     assert supervision.exited("agent", 1, 11.3) == 0.1
     assert supervision.decide(11.5) == [Start("agent")]
+
+
+def test_a_member_may_leave_and_other_programs_may_not() -> None:
+    supervision = Supervision({"m1": 0.0, "agent": 0.0}, faithful=["agent"])
+    supervision.decide(0)
+    for name in ("m1", "agent"):
+        supervision.started(name, 0)
+    assert supervision.exited("m1", 0, 1) is None
+    assert supervision.exited("agent", 0, 1) == 0.1
