@@ -12,6 +12,7 @@ import contextlib
 import os
 import select
 import socket
+import struct
 import sys
 
 ADDRESS = "\0keelson-proxy"
@@ -37,6 +38,16 @@ def receive(connection: socket.socket) -> tuple[bytes, int | None]:
     return message, numbers[0] if numbers else None
 
 
+def is_of_the_node(connection: socket.socket) -> bool:
+    """Whether the other side is a process of our own user and process namespace: in a node's network there are pods, too, whose root is root."""
+    process, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    try:
+        its, own = (os.stat(f"/proc/{each}/ns/pid") for each in (process, "self"))  # noqa: PTH116 - small, as said above
+    except OSError:
+        return False
+    return user == os.geteuid() and its.st_ino == own.st_ino
+
+
 def main(address: str = ADDRESS, idle_s: float = IDLE_S) -> int:
     """`address` may begin with `@` for an abstract one, as it can stand on a command line."""
     address = f"\0{address[1:]}" if address.startswith("@") else address
@@ -51,6 +62,8 @@ def main(address: str = ADDRESS, idle_s: float = IDLE_S) -> int:
             connection, _ = listening.accept()
             with connection:
                 try:
+                    if not is_of_the_node(connection):
+                        continue
                     if not _serve(connection, kept):
                         break
                 except OSError:

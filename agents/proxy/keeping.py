@@ -93,6 +93,8 @@ class Keeping:
             connection.settimeout(ANSWER_S)
             try:
                 connection.connect(self._address)
+                if not keeper.is_of_the_node(connection):
+                    raise PermissionError("a process of a pod has the keeper's address")
             except OSError as error:
                 connection.close()
                 if time.monotonic() > deadline_s:
