@@ -1,9 +1,11 @@
 """Waiting for the control plane: each API server ready, then each node Ready, told as it comes."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
+from keelson.launcher import processes
 from keelson.launcher.cluster import Cluster
 from keelson.launcher.control_plane import files_of
 
@@ -68,10 +70,11 @@ async def missing_now(cluster: Cluster) -> dict[str, str]:
     if not plan.nodes:
         return missing
     async with Client(_only(access, *(f"https://127.0.0.1:{port}" for port in plan.api_server_ports)), timeout_s=ASK_TIMEOUT_S) as client:
-        ready = await _nodes(client) if len(missing) < plan.api_servers else {}
+        nodes = await _nodes(client) if len(missing) < plan.api_servers else {}
     for name in plan.node_names:
-        if (state := ready.get(name, "not registered")) != "Ready":
-            missing[name] = state
+        why = "not registered" if name not in nodes else why_not_ready(nodes[name], _kubelet_since_s(cluster, name))
+        if why is not None:
+            missing[name] = why
     return missing
 
 
@@ -86,8 +89,14 @@ async def _readiness(client: Any) -> str | None:
     return None if code == 200 else body[:500].decode(errors="replace")
 
 
-async def _nodes(client: Any) -> dict[str, str]:
-    """Of each registered node, Ready or why it is not."""
+def _kubelet_since_s(cluster: Cluster, node: str) -> float | None:
+    """When the kubelet of `node` was started, by the wall clock; None if it does not run."""
+    identity = processes.running(cluster.folder, f"kubelet-{node}")
+    return None if identity is None else time.time() - processes.running_for_s(identity)
+
+
+async def _nodes(client: Any) -> dict[str, dict[str, Any]]:
+    """Those that are registered, by name."""
     from apiserver.client.errors import Unreachable
     from apiserver.machinery.resources import resource
     from apiserver.machinery.status import ApiError
@@ -96,13 +105,22 @@ async def _nodes(client: Any) -> dict[str, str]:
         listed = await client.list(resource("nodes"))
     except (Unreachable, ApiError):
         return {}
-    return {item["metadata"]["name"]: _state(item) for item in listed.get("items") or ()}
+    return {item["metadata"]["name"]: item for item in listed.get("items") or ()}
 
 
-def _state(node: dict[str, Any]) -> str:
+def why_not_ready(node: dict[str, Any], kubelet_since_s: float | None) -> str | None:
+    """None if it is ready, and its kubelet has said so since it was started at `kubelet_since_s`: what the kubelet of an earlier run said stays
+    in the store. None there: no kubelet runs."""
+    from agents.kit.times import to_seconds
+
+    if kubelet_since_s is None:
+        return "its kubelet does not run"
     for condition in (node.get("status") or {}).get("conditions") or ():
         if condition["type"] == "Ready":
-            return "Ready" if condition["status"] == "True" else str(condition.get("message") or "not ready")
+            if condition["status"] != "True":
+                return str(condition.get("message") or "not ready")
+            # Heartbeats are told in whole seconds.
+            return None if to_seconds(condition.get("lastHeartbeatTime")) >= int(kubelet_since_s) else "its kubelet has not reported yet"
     return "no Ready condition yet"
 
 
