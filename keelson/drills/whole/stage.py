@@ -16,7 +16,7 @@ from apiserver.client.rest import Client
 from apiserver.machinery.objects import Object, uid_of
 from apiserver.machinery.resources import resource
 from keelson.drills.ports import free_ports
-from keelson.launcher import arrival, down, network, nodes, processes, supervisor, up
+from keelson.launcher import arrival, down, network, nodes, processes, up
 from keelson.launcher.cluster import Cluster, Refused
 from keelson.launcher.control_plane import PORTS, ControlPlane, files_of
 from keelson.launcher.ports import is_free
@@ -166,8 +166,8 @@ def _launched(folder: Path, tell: Tell) -> Any:
     finally:
         from keelson.launcher import cluster as clusters
 
-        if (made := clusters.load(folder)) is not None and processes.find(made.folder, supervisor.NAME, supervisor.MODULE, str(made.folder)):
-            down.stop(made)
+        if (made := clusters.load(folder)) is not None:
+            down.stop(made)  # whoever supervises it, or nobody
         if child is not None:
             child.wait()
 
