@@ -24,6 +24,7 @@ from apiserver.client import kubeconfig
 from apiserver.client.rest import Client
 from apiserver.machinery.objects import Object
 from apiserver.machinery.resources import resource
+from bench.load import scheduler
 from bench.machine import commit, processor
 from keelson.drills.ports import free_ports
 from keelson.drills.whole.stage import free_block
@@ -56,9 +57,18 @@ class ControlPlaneResults(Struct, frozen=True):
     figures: list[Measured]
 
 
+def decisions() -> list[Measured]:
+    """The scheduler's decisions alone, in this process: see bench.load.scheduler."""
+    told = {"plain": "requests only", "service": "pods of a service, spread by the system's defaults", "zones": "spread over zones, hard"}
+    return [
+        Measured(f"scheduler's decisions on 1,000 simulated nodes, {kind}", scheduler.pods_per_second(kind, 1000, 2000), "a second", how)
+        for kind, how in told.items()
+    ]
+
+
 async def measure(cluster: Cluster, started_s: float, objects: int, pods: int) -> list[Measured]:
     """Everything that is measured on a running cluster."""
-    figures = [Measured("start: from nothing to three Ready nodes", started_s, "s", "certificates and networks included, images built before")]
+    figures = [Measured("start: from nothing to three Ready nodes", started_s, "s", "certificates, images and networks included")]
     figures += memory(cluster, "idle")
     async with Client(kubeconfig.load(files_of(cluster.folder).admin), user_agent="bench") as client:
         await client.create(resource("namespaces"), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
@@ -190,7 +200,7 @@ def run(objects: int, pods: int) -> ControlPlaneResults:
                 down.stop(made)
             if child is not None:
                 child.wait()
-    return ControlPlaneResults(began, commit(), processor(), figures)
+    return ControlPlaneResults(began, commit(), processor(), figures + decisions())
 
 
 def main() -> None:
