@@ -11,6 +11,7 @@ through netlink, needs root, and is removed again by `remove`; both are harmless
 import contextlib
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -180,7 +181,7 @@ def _switch(network: Network, node: int, state: str) -> None:
 
 
 def enter(namespace: str) -> None:
-    """Put this process (with one thread) into a network namespace: for the moment between fork and exec."""
+    """Put this thread into a network namespace: for the moment between fork and exec, or for a thread that ends there."""
     import ctypes
 
     handle = os.open(NAMESPACES / namespace, os.O_RDONLY | os.O_CLOEXEC)
@@ -193,19 +194,21 @@ def enter(namespace: str) -> None:
 
 
 def _forward_inside(namespace: str) -> None:
-    """Let packets for pods through. /proc/sys/net is that of the namespace of whoever opens it, so a child goes there."""
-    child = os.fork()
-    if child == 0:
-        status = 1
+    """Let packets for pods through. /proc/sys/net is that of the namespace of the thread that opens it: one goes there, and ends there."""
+    failed: list[OSError] = []
+
+    def go() -> None:
         try:
             enter(namespace)
             Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
-            status = 0
-        finally:
-            os._exit(status)
-    _, ended = os.waitpid(child, 0)
-    if ended:
-        raise OSError(errno.EPERM, "packets cannot be forwarded", namespace)
+        except OSError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=go, name=f"into {namespace}")
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
 
 
 def _link(where: object, name: str) -> int | None:
