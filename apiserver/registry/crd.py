@@ -196,8 +196,9 @@ def store_version(crd: Object) -> None:
     status = crd.setdefault("status", {})
     stored = status.setdefault("storedVersions", [])
     for each in versions_of(crd):
-        if each.get("storage") and each.get("name") not in stored:
-            stored.append(each["name"])
+        name = each.get("name")  # validation comes later, and may find that there is none
+        if each.get("storage") and name and name not in stored:
+            stored.append(name)
 
 
 # --- conditions ---------------------------------------------------------------------------------------------------------
