@@ -227,11 +227,16 @@ class Half(asyncio.Protocol):
         for half in (self, other):
             assert half.other is not None
             for data in half._early:
-                half.other.transport.write(data)
+                half.other.send(data)
             half._early.clear()
             if half.ended:
                 half.other.finish()
             half.transport.resume_reading()
+
+    def send(self, data: bytes) -> None:
+        """To nobody, if this side is gone and the other has not heard of it yet."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
 
     def finish(self) -> None:
         """No more will be sent here."""
@@ -244,7 +249,7 @@ class Half(asyncio.Protocol):
         if self.other is None:
             self._early.append(data)
         else:
-            self.other.transport.write(data)
+            self.other.send(data)
 
     def eof_received(self) -> bool:
         """False closes this side: when both directions have ended nothing keeps it open."""
@@ -255,7 +260,7 @@ class Half(asyncio.Protocol):
         return not self.other.ended
 
     def pause_writing(self) -> None:
-        if self.other is not None:
+        if self.other is not None and not self.other.transport.is_closing():
             self.other.transport.pause_reading()
 
     def resume_writing(self) -> None:

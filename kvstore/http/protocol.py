@@ -243,4 +243,5 @@ class Http2(asyncio.Protocol):
         out = self.connection.out
         data = b"".join(out) if len(out) > 1 else out[0]
         out.clear()
-        self._transport.write(data)
+        if not self._transport.is_closing():  # what was answered in the turn in which the client left finds nobody
+            self._transport.write(data)

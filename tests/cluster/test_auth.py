@@ -103,6 +103,7 @@ def test_who_was_away_and_got_the_whole_state_guards_at_once(guarded: Cluster) -
     away = next(member for member in guarded if member is not leader)
     away.kill()
     asked = at(leader)
+    missed = asked.ask(pb.StatusRequest(), root).message.raftIndex + 1
     for request in (
         pb.AuthUserAddRequest(name="bob", password="bob-pw"),
         pb.AuthUserGrantRoleRequest(user="bob", role="r"),
@@ -111,6 +112,7 @@ def test_who_was_away_and_got_the_whole_state_guards_at_once(guarded: Cluster) -
         assert asked.ask(request, root).code == OK
     for number in range(400):  # more than the log keeps
         assert asked.ask(pb.PutRequest(key=b"a%d" % number, value=b"x" * 100), root).code == OK
+    leader.wait_log_cut(missed)
     away.start()
     away.wait_ready()
     assert "applied snapshot" in away.log()

@@ -73,12 +73,16 @@ def test_a_member_that_was_away_until_it_needs_a_snapshot(tmp_path: Path, files:
     with Cluster(kind, tmp_path, 3, files, kind.short_log(snapshot_count=100, catch_up_entries=20)) as cluster:
         away = cluster.followers()[0]
         away.kill()
-        wire = Wire(cluster.leader().endpoint, files)
+        leader = cluster.leader()
+        wire = Wire(leader.endpoint, files)
+        missed = wire.ask(pb.StatusRequest()).raftIndex + 1
         for number in range(600):
             wire.ask(pb.PutRequest(key=b"away/%d" % (number % 50), value=b"%d" % number * 100))
         wire.ask(pb.LeaseGrantRequest(ID=77, TTL=1000))
         wire.ask(pb.PutRequest(key=b"away/leased", lease=77))
         wire.close()
+        if kind.name == kinds.KEELSON:
+            leader.wait_log_cut(missed)
         with Load(cluster.alive(), clients=2) as load:
             away.start()
             away.wait_ready()

@@ -9,6 +9,7 @@ Three nets catch a process that a test forgets: the context manager, an exit han
 import atexit
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -49,6 +50,9 @@ def wait_until(probe: Callable[[], T], timeout_s: float, what: str, pause_s: flo
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s} s: {what}")
         time.sleep(pause_s)
+
+
+_LOG_CUT = re.compile(r'"msg":"compacted Raft logs","compact-index":(\d+)')
 
 
 class Member:
@@ -205,6 +209,10 @@ class Member:
         with self.log_path.open("rb") as log:
             log.seek(self._log_start)
             return log.read().decode(errors="replace")
+
+    def wait_log_cut(self, index: int) -> None:
+        """Until its Raft log has forgotten the entry of that index: who was away since then needs a snapshot. Of Keelson only."""
+        wait_until(lambda: any(int(cut) >= index for cut in _LOG_CUT.findall(self.log())), READY_TIMEOUT_S, f"{self.name} has cut its log at {index}")
 
     def log_tail(self, lines: int = 30) -> str:
         return "\n".join(self.log().splitlines()[-lines:])

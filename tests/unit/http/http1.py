@@ -24,6 +24,9 @@ class Transport(asyncio.Transport):
         assert not self.closed and not self.eof_written, data
         self.written += data
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
     def is_closing(self) -> bool:
         return self.closed
 
