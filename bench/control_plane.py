@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from apiserver.client import kubeconfig
 from apiserver.client.rest import Client
+from apiserver.machinery.conditions import is_true
 from apiserver.machinery.objects import Object
 from apiserver.machinery.resources import resource
 from bench.load import scheduler
@@ -112,8 +113,7 @@ async def _start(client: Client, name: str) -> None:
     made = await client.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}, NAMESPACE)
     version = made["metadata"]["resourceVersion"]
     async for event in client.watch(PODS, NAMESPACE, resource_version=version, field_selector=f"metadata.name={name}"):
-        conditions = (event.object.get("status") or {}).get("conditions") or ()
-        if any(each["type"] == "Ready" and each["status"] == "True" for each in conditions):
+        if is_true(event.object, "Ready"):
             return
 
 

@@ -6,6 +6,7 @@ A node that is NotReady and whose machine is gone is deleted (controllers/nodeli
 from agents.cloud.provider import Instance, Provider
 from agents.kit.actions import NORMAL, Action, Delete, Event, Update
 from agents.kit.controller import Context, Controller
+from apiserver.machinery.conditions import is_true
 from apiserver.machinery.objects import Object, labels_of, name_of, uid_of
 from apiserver.machinery.resources import resource
 
@@ -29,14 +30,10 @@ def initialized(node: Object, instance: Instance) -> Object | None:
     return {**node, "metadata": {**node["metadata"], "labels": {**labels_of(node), **wanted}}, "spec": made_spec}
 
 
-def is_ready(node: Object) -> bool:
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in (node.get("status") or {}).get("conditions") or ())
-
-
 def decided(node: Object, instance: Instance | None) -> list[Action]:
     """What is to be done about a node whose machine is `instance`."""
     if instance is None:
-        if is_ready(node):
+        if is_true(node, "Ready"):
             return []
         told = Event(node, NORMAL, "DeletingNode", f"Deleting node {name_of(node)} because it does not exist in the cloud provider")
         return [told, Delete(NODES, "", name_of(node), uid_of(node))]

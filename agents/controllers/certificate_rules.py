@@ -16,6 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from msgspec import Struct
 
 from agents.kit.times import created_s, to_seconds
+from apiserver.machinery.conditions import condition
 from apiserver.machinery.objects import Object
 
 CLIENT = "kubernetes.io/kube-apiserver-client"
@@ -149,7 +150,7 @@ def recognized(csr: Object, request: x509.CertificateSigningRequest) -> tuple[st
 
 
 def condition_of(csr: Object, type_: str) -> Object | None:
-    return next((each for each in (csr.get("status") or {}).get("conditions") or () if each.get("type") == type_), None)
+    return condition(csr.get("status") or {}, type_)
 
 
 def to_be_signed(csr: Object) -> bool:

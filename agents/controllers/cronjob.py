@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct, field
 
-from agents.controllers.conditions import condition, is_true
 from agents.controllers.job import JOBS
 from agents.controllers.schedule import Schedule, parse
 from agents.kit.actions import NORMAL, WARNING, Action, Create, Delete, Event, Requeue, UpdateStatus
@@ -20,6 +19,7 @@ from agents.kit.events import reference_to
 from agents.kit.indexer import CONTROLLER
 from agents.kit.owners import owner_reference
 from agents.kit.times import created_s, to_seconds, to_text
+from apiserver.machinery.conditions import condition, is_true
 from apiserver.machinery.objects import Object, annotations_of, controller_of, is_terminating, name_of, namespace_of, uid_of
 from apiserver.machinery.resources import resource
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from msgspec import Struct, field
 
 from agents.controllers import progress, rollout
-from agents.controllers.conditions import condition
 from agents.controllers.pods import PODS, is_finished
 from agents.controllers.replicaset import REPLICA_SETS
 from agents.kit.actions import NORMAL, WARNING, Action, Create, Delete, Event, Patch, Requeue, Update, UpdateStatus
@@ -20,6 +19,7 @@ from agents.kit.indexer import CONTROLLER
 from agents.kit.owners import claim, owner_reference, settle
 from agents.kit.selection import is_empty, matcher, matches
 from agents.kit.times import to_text
+from apiserver.machinery.conditions import condition
 from apiserver.machinery.objects import Object, annotations_of, controller_of, is_terminating, labels_of, name_of, namespace_of, uid_of
 from apiserver.machinery.resources import resource
 from apiserver.machinery.status import ApiError

@@ -6,12 +6,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from agents.controllers.conditions import with_condition
 from agents.controllers.pods import PODS, is_ready
 from agents.kit.actions import NORMAL, WARNING, Action, Event, Requeue, UpdateStatus
 from agents.kit.controller import Controller
 from agents.kit.selection import matches
 from agents.kit.times import to_seconds, to_text
+from apiserver.machinery.conditions import with_condition
 from apiserver.machinery.objects import Object, controller_of, is_terminating, labels_of, name_of, namespace_of
 from apiserver.machinery.resources import resource
 

@@ -13,7 +13,6 @@ import msgspec
 from msgspec import Struct
 
 from agents.controllers import hpa_metrics as metrics
-from agents.controllers.conditions import with_condition
 from agents.controllers.hpa_limits import History, Limited, with_behavior, without_behavior
 from agents.controllers.hpa_metrics import Failure, Proposal, Sample, Timing, Tolerances
 from agents.controllers.pods import PODS
@@ -22,6 +21,7 @@ from agents.kit.controller import Context, Controller
 from agents.kit.flags import Flags, duration_s
 from agents.kit.times import to_seconds, to_text
 from apiserver.client.errors import Unreachable
+from apiserver.machinery.conditions import with_condition
 from apiserver.machinery.objects import Object, labels_of, name_of, namespace_of
 from apiserver.machinery.quantity import Quantity, parse
 from apiserver.machinery.resources import Resource, built_in, resource

@@ -9,8 +9,8 @@ from math import ceil
 
 from msgspec import Struct
 
-from agents.controllers.conditions import condition
 from agents.kit.times import to_seconds
+from apiserver.machinery.conditions import condition
 from apiserver.machinery.objects import Object, is_terminating, name_of
 from apiserver.machinery.quantity import parse
 

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct, field
 
 from agents.controllers import jobstate
-from agents.controllers.conditions import condition, is_true, with_condition
 from agents.controllers.jobstate import FINALIZER, INDEX, INDEX_FAILURES, has_failed, has_succeeded, index_of, is_indexed, is_tracked
 from agents.controllers.pods import PODS, from_template, is_finished, is_ready, rank_for_deletion
 from agents.kit.actions import NORMAL, WARNING, Action, Create, Delete, Event, Patch, Requeue, SlowStart, Together, UpdateStatus
@@ -22,6 +21,7 @@ from agents.kit.indexer import CONTROLLER
 from agents.kit.owners import claim, settle
 from agents.kit.selection import matcher, matches
 from agents.kit.times import to_seconds, to_text
+from apiserver.machinery.conditions import condition, is_true, with_condition
 from apiserver.machinery.objects import Object, controller_of, is_terminating, key_of, labels_of, name_of, namespace_of, uid_of
 from apiserver.machinery.resources import resource
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from agents.controllers.conditions import condition
 from agents.controllers.pods import phase
 from agents.kit.times import created_s, to_seconds
+from apiserver.machinery.conditions import condition
 from apiserver.machinery.objects import Object, annotations_of, is_terminating, labels_of, name_of, namespace_of
 
 FINALIZER = "batch.kubernetes.io/job-tracking"

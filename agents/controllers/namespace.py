@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from agents.controllers.conditions import with_condition
 from agents.kit import discovery
 from agents.kit.actions import UpdateStatus
 from agents.kit.controller import Controller
 from agents.kit.times import to_seconds, to_text
+from apiserver.machinery.conditions import with_condition
 from apiserver.machinery.objects import Object, is_terminating, name_of
 from apiserver.machinery.resources import Resource, resource
 from apiserver.machinery.status import ApiError

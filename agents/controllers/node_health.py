@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from agents.controllers.conditions import condition
+from apiserver.machinery.conditions import condition
 from apiserver.machinery.objects import Object
 
 NOT_READY = "node.kubernetes.io/not-ready"

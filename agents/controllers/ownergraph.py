@@ -74,13 +74,7 @@ class Graph:
         if node is None:
             return work
         for owner_uid in node.owners:
-            owner = self.nodes.get(owner_uid)
-            if owner is None:
-                continue
-            owner.dependents.discard(uid)
-            if owner.foreground:
-                work.delete.add(owner_uid)
-            self._forget_if_unneeded(owner)
+            self._leave(owner_uid, uid, work)
         work.delete |= node.dependents
         if node.dependents:
             # It stays as a virtual node, so that what still names it finds it, and is looked at once more should it fail now.
@@ -98,6 +92,16 @@ class Graph:
     def of_resource(self, resource: Resource) -> Iterable[Node]:
         return [node for node in self.nodes.values() if node.identity.resource == resource]
 
+    def _leave(self, owner_uid: str, uid: str, work: Work) -> None:
+        """An owner has one dependent less."""
+        owner = self.nodes.get(owner_uid)
+        if owner is None:
+            return
+        owner.dependents.discard(uid)
+        if owner.foreground:
+            work.delete.add(owner_uid)
+        self._forget_if_unneeded(owner)
+
     def _connect(self, node: Node, before: Mapping[str, Object], work: Work) -> None:
         uid = node.identity.uid
         for owner_uid, reference in node.owners.items():
@@ -114,13 +118,7 @@ class Graph:
             if owner.foreground and before.get(owner_uid, {}).get("blockOwnerDeletion") and not reference.get("blockOwnerDeletion"):
                 work.delete.add(owner_uid)
         for owner_uid in before.keys() - node.owners.keys():
-            owner = self.nodes.get(owner_uid)
-            if owner is None:
-                continue
-            owner.dependents.discard(uid)
-            if owner.foreground:
-                work.delete.add(owner_uid)
-            self._forget_if_unneeded(owner)
+            self._leave(owner_uid, uid, work)
         if before.keys() - node.owners.keys() or (before and node.owners != before):
             work.delete.add(uid)  # the owner that kept it may be the one that left
 

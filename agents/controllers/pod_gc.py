@@ -16,6 +16,7 @@ from agents.kit.performer import Performer
 from agents.kit.times import created_s, to_text
 from apiserver.client.errors import Unreachable
 from apiserver.client.rest import Client
+from apiserver.machinery.conditions import is_true
 from apiserver.machinery.objects import Object, is_terminating, key_of, name_of, namespace_of, uid_of
 from apiserver.machinery.resources import resource
 from apiserver.machinery.status import ApiError
@@ -74,9 +75,8 @@ def out_of_service(pods: Iterable[Object], nodes: Mapping[str, Object], now: str
         node = nodes.get((pod.get("spec") or {}).get("nodeName") or "")
         if node is None or not is_terminating(pod):
             continue
-        ready = next((each.get("status") for each in (node.get("status") or {}).get("conditions") or () if each.get("type") == "Ready"), "")
         tainted = any(each.get("key") == OUT_OF_SERVICE for each in (node.get("spec") or {}).get("taints") or ())
-        if tainted and ready != "True":
+        if tainted and not is_true(node, "Ready"):
             actions += [*failed(pod, "PodGC: node is out of service", now), deleted_now(pod)]
     return actions
 

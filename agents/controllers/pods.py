@@ -4,9 +4,9 @@ import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from agents.controllers.conditions import condition
 from agents.kit.owners import owner_reference
 from agents.kit.times import created_s, to_seconds
+from apiserver.machinery.conditions import condition, is_true
 from apiserver.machinery.objects import Object, annotations_of, is_terminating, name_of, namespace_of
 from apiserver.machinery.resources import Resource, resource
 
@@ -29,8 +29,7 @@ def is_active(pod: Object) -> bool:
 
 
 def is_ready(pod: Object) -> bool:
-    found = condition(pod.get("status") or {}, "Ready")
-    return found is not None and found.get("status") == "True"
+    return is_true(pod, "Ready")
 
 
 def ready_since_s(pod: Object) -> float:

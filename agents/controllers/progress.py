@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 
 from agents.controllers import rollout
-from agents.controllers.conditions import condition, without
 from agents.kit.times import to_seconds, to_text
+from apiserver.machinery.conditions import condition, without
 from apiserver.machinery.objects import Object, name_of
 
 NO_DEADLINE = 2**31 - 1

@@ -11,7 +11,6 @@ from typing import Any
 from msgspec import Struct
 
 from agents.controllers import pods as pod_rules
-from agents.controllers.conditions import condition, with_condition, without
 from agents.controllers.pods import PODS, is_active, is_available, is_ready
 from agents.kit.actions import Action, Create, Delete, Requeue, SlowStart, Together, UpdateStatus
 from agents.kit.controller import Controller
@@ -20,6 +19,7 @@ from agents.kit.owners import claim, settle
 from agents.kit.selection import equals, matches
 from agents.kit.times import to_text
 from apiserver.client.errors import Unreachable
+from apiserver.machinery.conditions import condition, with_condition, without
 from apiserver.machinery.objects import Object, controller_of, is_terminating, key_of, labels_of, name_of, namespace_of, uid_of
 from apiserver.machinery.resources import Resource, resource
 from apiserver.machinery.status import ApiError

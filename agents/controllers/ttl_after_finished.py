@@ -1,9 +1,9 @@
 """Jobs go some time after their end, if they say so: ttlSecondsAfterFinished (pkg/controller/ttlafterfinished)."""
 
-from agents.controllers.conditions import condition
 from agents.controllers.job import JOBS, is_done
 from agents.kit.controller import Controller
 from agents.kit.times import to_seconds
+from apiserver.machinery.conditions import condition
 from apiserver.machinery.objects import Object, is_terminating, key_of, name_of, namespace_of, uid_of
 
 

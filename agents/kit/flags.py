@@ -2,23 +2,17 @@
 lists."""
 
 import argparse
-import re
 from typing import Any, NoReturn
 
-UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|us|µs|ns|h|m|s)")
+from apiserver.machinery.timestamps import parse_duration
 
 
 def duration_s(text: str) -> float:
     """Go's time.ParseDuration in seconds: 15s, 1m30s, 500ms, 0."""
-    if text == "0":
-        return 0.0
-    sign = -1.0 if text.startswith("-") else 1.0
-    rest = text[1:] if text[:1] in ("+", "-") else text
-    parts = _PART.findall(rest)
-    if not parts or "".join(number + unit for number, unit in parts) != rest:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration: 15s, 1m30s, 500ms are")
-    return sign * sum(float(number) * UNITS_S[unit] for number, unit in parts)
+    try:
+        return parse_duration(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration: 15s, 1m30s, 500ms are") from None
 
 
 def switch(text: str) -> bool:

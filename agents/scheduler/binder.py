@@ -8,6 +8,7 @@ from agents.kit.times import to_text
 from agents.scheduler.podinfo import PodInfo
 from agents.scheduler.preemption import BY_SCHEDULER
 from apiserver.client.rest import MERGE, STRATEGIC, Client
+from apiserver.machinery.conditions import condition
 from apiserver.machinery.objects import Object
 from apiserver.machinery.resources import resource
 from apiserver.machinery.status import ApiError
@@ -32,7 +33,7 @@ def condition_patch(pod: Object, reason: str, message: str, now_s: float, nomina
     nomination as it is, empty clears it."""
     status = pod.get("status") or {}
     patch: dict[str, Any] = {}
-    before = next((each for each in status.get("conditions") or () if each.get("type") == "PodScheduled"), None)
+    before = condition(status, "PodScheduled")
     wanted = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message[:TRUNCATED_AT]}
     if before is None or any(before.get(key) != value for key, value in wanted.items()):
         turned = before is None or before.get("status") != "False"
@@ -45,14 +46,14 @@ def condition_patch(pod: Object, reason: str, message: str, now_s: float, nomina
 
 def victim_patch(scheduler_name: str, now_s: float) -> Object:
     """The condition DisruptionTarget of a pod that has to go."""
-    condition = {
+    target = {
         "type": "DisruptionTarget",
         "status": "True",
         "reason": BY_SCHEDULER,
         "message": f"{scheduler_name}: preempting to accommodate a higher priority pod",
         "lastTransitionTime": to_text(now_s),
     }
-    return {"status": {"conditions": [condition]}}
+    return {"status": {"conditions": [target]}}
 
 
 class Binder:

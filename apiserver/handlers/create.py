@@ -7,7 +7,7 @@ from aiohttp import web
 from apiserver.handlers import metadata as meta_rules
 from apiserver.handlers import refusals, respond, writing
 from apiserver.handlers.call import Call
-from apiserver.machinery.objects import Object, metadata, name_of
+from apiserver.machinery.objects import Object, copied, metadata, name_of
 from apiserver.machinery.status import ApiError, already_exists
 from apiserver.storage.keys import key
 from apiserver.storage.objects import Row
@@ -36,7 +36,7 @@ async def store_new(call: Call, obj: Object) -> Object:
     app = call.app
     generated = bool(metadata(obj).get("generateName")) and not name_of(obj)
     for attempt in range(GENERATE_TRIES_MAX):
-        fresh = writing.copied(obj) if generated else obj
+        fresh = copied(obj) if generated else obj
         row, name = await _try(call, fresh)
         if row is not None:
             return row.obj

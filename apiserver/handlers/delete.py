@@ -10,7 +10,7 @@ from apiserver.handlers import decoding, deleting, respond, writing
 from apiserver.handlers.call import Call
 from apiserver.handlers.deleting import Options
 from apiserver.handlers.list import listed
-from apiserver.machinery.objects import Object, metadata, name_of, namespace_of, uid_of
+from apiserver.machinery.objects import Object, copied, metadata, name_of, namespace_of, uid_of
 from apiserver.machinery.status import ApiError, conflict, success
 from apiserver.storage.keys import key
 from apiserver.storage.objects import Removed
@@ -59,7 +59,7 @@ async def delete_one(call: Call, name: str, asked: Options, namespace: str = "")
         if current is None:
             raise call.not_found(name)
         _check(call, current, asked)
-        old = served.in_version(writing.copied(current))
+        old = served.in_version(copied(current))
         write = writing.write_of(call, "DELETE", None, old, name=name, options=asked.document())
         write.namespace = namespace_of(current)
         write.dry_run = asked.dry_run

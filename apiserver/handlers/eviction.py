@@ -12,6 +12,7 @@ from aiohttp import web
 from apiserver.handlers import delete, deleting, refusals, respond, writing
 from apiserver.handlers.call import Call
 from apiserver.handlers.deleting import TIME, Options
+from apiserver.machinery.conditions import is_true
 from apiserver.machinery.objects import Object, is_terminating, labels_of, metadata, name_of, resource_version_of
 from apiserver.machinery.selectors import from_label_selector
 from apiserver.machinery.status import ApiError, Cause, bad_request, forbidden, success
@@ -67,7 +68,7 @@ async def _take_from_budget(call: Call, pod: Object, *, dry_run: bool) -> str:
         told = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
         raise ApiError("InternalError", told)
     status = budgets[0].get("status") or {}
-    if may_go_unready(pod, budgets[0]) and not _ready(pod) and status.get("currentHealthy", 0) >= 0:
+    if may_go_unready(pod, budgets[0]) and not is_true(pod, "Ready") and status.get("currentHealthy", 0) >= 0:
         return resource_version_of(pod)
     now = app.clock()
 
@@ -93,13 +94,9 @@ def covers(budget: Object, pod: Object) -> bool:
     return not selector.is_everything and selector.matches(labels_of(pod))
 
 
-def _ready(pod: Object) -> bool:
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in (pod.get("status") or {}).get("conditions") or ())
-
-
 def may_go_unready(pod: Object, budget: Object) -> bool:
     """Whether a pod that is not ready may go without costing anything: it does not count towards the healthy ones."""
-    if _ready(pod):
+    if is_true(pod, "Ready"):
         return False
     if (budget.get("spec") or {}).get("unhealthyPodEvictionPolicy") == "AlwaysAllow":
         return True

@@ -9,7 +9,7 @@ from aiohttp import web
 from apiserver.handlers import decoding, respond, update, writing
 from apiserver.handlers.call import Call
 from apiserver.machinery import fieldmanager, patches, strategic
-from apiserver.machinery.objects import Object
+from apiserver.machinery.objects import Object, copied
 from apiserver.machinery.status import ApiError, bad_request, required
 
 JSON_PATCH = "application/json-patch+json"
@@ -92,7 +92,7 @@ async def _apply(call: Call, body: bytes) -> update.Make:
         )
     if isinstance(applied.get("metadata"), dict) and applied["metadata"].get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
-    _checked(call, writing.copied(applied))  # unknown fields and wrong types are told of the patch itself
+    _checked(call, copied(applied))  # unknown fields and wrong types are told of the patch itself
     writing.admit_kind(applied, call.resource.api_version, call.resource.kind)
     update.check_name(call, applied)
     if call.served.checker is not None:

@@ -9,7 +9,7 @@ from aiohttp import web
 from apiserver.handlers import decoding, patch, refusals, respond, update, writing
 from apiserver.handlers.call import Call
 from apiserver.machinery import patches, schema, selectors, strategic
-from apiserver.machinery.objects import Object, metadata
+from apiserver.machinery.objects import Object, copied, metadata
 from apiserver.machinery.status import ApiError, invalid, invalid_value
 from apiserver.registry import schemas
 from apiserver.registry.registry import Path, Scale
@@ -98,7 +98,7 @@ def _replacing(call: Call, where: Scale, ask: Any) -> update.Make:
 def _checked(call: Call, asked: Any, text: bytes | None = None) -> Object:
     if not isinstance(asked, dict):
         raise ApiError("BadRequest", "a Scale was expected")
-    obj = writing.copied(asked)
+    obj = copied(asked)
     writing.admit_kind(obj, API_VERSION, KIND)
     update.check_name(call, obj)
     writing.decoded(call, obj, schemas.check_kind("autoscaling", "v1", KIND), text)

@@ -10,7 +10,7 @@ from apiserver.handlers import create, respond, writing
 from apiserver.handlers import metadata as meta_rules
 from apiserver.handlers.call import Call
 from apiserver.handlers.deleting import is_held
-from apiserver.machinery.objects import Object, is_terminating, metadata, name_of
+from apiserver.machinery.objects import Object, copied, is_terminating, metadata, name_of
 from apiserver.machinery.status import ApiError, Cause, bad_request, invalid, invalid_value
 from apiserver.registry.registry import Served
 from apiserver.request import Attributes
@@ -32,7 +32,7 @@ async def update(call: Call, how: Rules | None = None) -> web.StreamResponse:
     writing.decoded(call, given, call.served.checker, text)
 
     async def make(_: Object | None) -> Object:
-        return writing.copied(given)
+        return copied(given)
 
     stored, created = await change(call, make, may_create=call.served.strategy.create_on_update and not call.info.subresource, how=how)
     return respond.one(call, call.served.in_version(stored), 201 if created else 200)
@@ -78,8 +78,8 @@ async def change(
             if not may_create:
                 raise call.not_found()
             raise _Absent
-        old = served.in_version(writing.copied(current))
-        new = await make(writing.copied(old))
+        old = served.in_version(copied(current))
+        new = await make(copied(old))
         check_version(call, new, old, unconditional=unconditional)
         new = await _prepared(call, new, old, how)
         stored = served.stored(new)

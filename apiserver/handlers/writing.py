@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
 from apiserver.handlers import decoding
 from apiserver.handlers.call import Call
 from apiserver.machinery.objects import Object, metadata, name_of
@@ -15,12 +13,6 @@ from apiserver.registry.registry import Checker, Served
 from apiserver.request import Write
 
 VALIDATIONS = ("Strict", "Warn", "Ignore")
-
-
-def copied(obj: Object) -> Object:
-    """A copy of JSON, several times as fast as copy.deepcopy."""
-    found: Object = msgspec.json.decode(msgspec.json.encode(obj))
-    return found
 
 
 async def body(call: Call) -> tuple[Object, bytes | None]:

@@ -1,8 +1,17 @@
 """API objects are JSON as it came: dicts, lists, strings, numbers. Whoever is handed one from a cache must not change it (`copy.deepcopy` first)."""
 
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 Object = dict[str, Any]
+Json = TypeVar("Json")
+
+
+def copied(value: Json) -> Json:
+    """A deep copy of JSON, several times as fast as copy.deepcopy."""
+    made: Json = msgspec.json.decode(msgspec.json.encode(value))
+    return made
 
 
 def metadata(obj: Object) -> Object:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from apiserver.machinery import strategic
-from apiserver.machinery.objects import Object
+from apiserver.machinery.objects import Object, copied
 from apiserver.machinery.status import ApiError, bad_request
 
 OPERATIONS_MAX = 10_000
@@ -20,11 +20,6 @@ POINTER_MAX_PARTS = 1000
 
 REJECTED = "the server rejected our request due to an error in our request"
 strategic_patch = strategic.strategic_patch
-
-
-def copied(value: Any) -> Any:
-    """A deep copy of JSON, several times as fast as copy.deepcopy."""
-    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def rejected(why: str) -> ApiError:

@@ -160,13 +160,7 @@ def check_ports(cluster: Cluster) -> None:
         if processes.find(cluster.folder, member.name, cluster.data_flag(member.name)):
             continue
         for port, option in ((member.client_port, "--client-port"), (member.peer_port, "--peer-port")):
-            try:
-                free = ports.is_free(port)
-            except PermissionError:
-                raise Refused(f"port {port} of {member.name} is not allowed to this user: choose another with {option}") from None
-            if not free:
-                who = ports.holder(port) or "another process"
-                raise Refused(f"port {port} of {member.name} is in use by {who}: stop it, or choose other ports with {option}")
+            want_free(port, member.name, option, "choose other ports with")
     if cluster.control_plane is not None:
         check_api_ports(cluster, cluster.control_plane)
 
@@ -176,13 +170,18 @@ def check_api_ports(cluster: Cluster, plan: ControlPlane) -> None:
     if any(processes.find(cluster.folder, program.name, program.mark) for program in cluster.programs()):
         return
     for port in range(plan.port, plan.port + control_plane.PORTS):
-        try:
-            free = ports.is_free(port)
-        except PermissionError:
-            raise Refused(f"port {port} is not allowed to this user: choose another with --api-port") from None
-        if not free:
-            who = ports.holder(port) or "another process"
-            raise Refused(f"port {port} of the control plane is in use by {who}: stop it, or choose another with --api-port")
+        want_free(port, "the control plane", "--api-port", "choose another with")
+
+
+def want_free(port: int, whose: str, option: str, otherwise: str) -> None:
+    """Raises Refused, naming port and holder."""
+    try:
+        free = ports.is_free(port)
+    except PermissionError:
+        raise Refused(f"port {port} of {whose} is not allowed to this user: choose another with {option}") from None
+    if not free:
+        who = ports.holder(port) or "another process"
+        raise Refused(f"port {port} of {whose} is in use by {who}: stop it, or {otherwise} {option}")
 
 
 def make_certificates(cluster: Cluster, tell: Tell) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from apiserver.machinery.conditions import is_true
 from apiserver.machinery.objects import Object, controller_of, is_terminating, key_of, labels_of, name_of, namespace_of, uid_of
 
 World = dict[str, Sequence[Object]]
@@ -15,7 +16,7 @@ def replica_counts(world: World) -> list[str]:
         wanted = deployment["spec"]["replicas"]
         sets = [each for each in world["replicasets"] if _owner_uid(each) == uid_of(deployment) and each["spec"]["replicas"]]
         pods = [pod for each in sets for pod in world["pods"] if _owner_uid(pod) == uid_of(each) and not is_terminating(pod)]
-        ready = sum(is_ready(pod) for pod in pods)
+        ready = sum(is_true(pod, "Ready") for pod in pods)
         if (len(pods), ready, len(sets)) != (wanted, wanted, min(wanted, 1)):
             wrong.append(f"{key_of(deployment)} wants {wanted} pods: {len(pods)} there, {ready} ready, of {len(sets)} replica sets")
     return wrong
@@ -43,7 +44,10 @@ def endpoints_are_ready_pods(world: World) -> list[str]:
         expected = {
             pod["status"]["podIP"]
             for pod in world["pods"]
-            if namespace_of(pod) == namespace_of(service) and selector.items() <= labels_of(pod).items() and is_ready(pod) and not is_terminating(pod)
+            if namespace_of(pod) == namespace_of(service)
+            and selector.items() <= labels_of(pod).items()
+            and is_true(pod, "Ready")
+            and not is_terminating(pod)
         }
         found = {
             address
@@ -75,10 +79,6 @@ CHECKS: tuple[Callable[[World], list[str]], ...] = (replica_counts, no_orphans, 
 
 def broken(world: World) -> list[str]:
     return [text for check in CHECKS for text in check(world)]
-
-
-def is_ready(pod: Object) -> bool:
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in (pod.get("status") or {}).get("conditions") or ())
 
 
 def _owner_uid(obj: Object) -> str:

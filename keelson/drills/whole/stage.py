@@ -13,6 +13,7 @@ from typing import Any
 
 from apiserver.client import kubeconfig
 from apiserver.client.rest import Client
+from apiserver.machinery.conditions import is_true
 from apiserver.machinery.objects import Object, uid_of
 from apiserver.machinery.resources import resource
 from keelson.drills.ports import free_ports
@@ -228,8 +229,7 @@ def manifests() -> list[tuple[str, Object]]:
 def _is_ready(pod: Object) -> bool:
     if (pod.get("metadata") or {}).get("deletionTimestamp"):
         return False
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return is_true(pod, "Ready")
 
 
 def free_block(count: int) -> int:

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from agents.controllers import rollout
-from agents.controllers.conditions import condition
 from agents.controllers.deployment import DEPLOYMENTS, Deployments, reconcile
 from agents.controllers.replicaset import REPLICA_SETS, ReplicaSets
 from agents.kit.actions import Create
+from apiserver.machinery.conditions import condition
 from apiserver.machinery.objects import annotations_of, name_of
 from tests.support.controllers import EPOCH_S, running
 from tests.support.fake_api import FakeApi

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from agents.controllers import jobstate
-from agents.controllers.conditions import condition
 from agents.controllers.job import JOBS, Jobs, reconcile
 from agents.kit.actions import Requeue
 from agents.kit.times import to_text
+from apiserver.machinery.conditions import condition
 from apiserver.machinery.objects import name_of
 from tests.support.controllers import EPOCH_S, now_s, running
 from tests.support.fake_api import FakeApi, conflict
