@@ -190,7 +190,7 @@ class Security:
         issuer = self._config.service_account_issuer
 
         async def configuration(request: web.BaseRequest) -> web.StreamResponse:
-            if request.path.rstrip("/") != "/.well-known/openid-configuration":
+            if request.path.rstrip("/") != discovery.CONFIGURATION_PATH:
                 raise no_such()
             return respond.json(discovery.configuration(issuer, f"https://{request.host}{discovery.JWKS_PATH}", public_keys))
 
@@ -198,7 +198,7 @@ class Security:
             if request.path.rstrip("/") != discovery.JWKS_PATH:
                 raise no_such()
             body = respond.encode(discovery.key_set(public_keys))
-            return respond.raw(body, content_type="application/jwk-set+json")
+            return respond.raw(body, content_type=discovery.JWKS_TYPE)
 
         self._app.pages[".well-known"] = configuration
         self._app.pages["openid"] = key_set

@@ -35,7 +35,6 @@ class Node(Struct):
     terminating: bool = False
     foreground: bool = False
     """Terminating, and waits for dependents that block it."""
-    orphaning: bool = False
 
 
 class Work(Struct):
@@ -126,7 +125,6 @@ class Graph:
         finalizers = obj["metadata"].get("finalizers") or ()
         node.terminating = is_terminating(obj)
         if node.terminating and ORPHAN in finalizers:
-            node.orphaning = True
             work.orphan.add(node.identity.uid)
         elif node.terminating and FOREGROUND in finalizers and not node.foreground:
             node.foreground = True

@@ -62,10 +62,6 @@ def from_template(template: Object, owner: Object, owner_resource: Resource, *, 
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": copy.deepcopy(template.get("spec") or {})}
 
 
-GENERATED_NAME_BYTES_MAX = 58
-"""A generated name is cut so that five characters fit into a label's 63."""
-
-
 def prefix_of(owner_name: str) -> str:
     return f"{owner_name}-"
 

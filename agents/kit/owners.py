@@ -26,11 +26,6 @@ def owner_reference(owner: Object, resource: Resource) -> Object:
     }
 
 
-def is_controlled_by(obj: Object, owner: Object) -> bool:
-    reference = controller_of(obj)
-    return reference is not None and reference["uid"] == uid_of(owner)
-
-
 class Claim(Struct, frozen=True):
     owned: list[Object]
     adopt: list[Object]

@@ -113,7 +113,6 @@ class PodWorker:
         self._probers: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._tasks = TaskSet(f"pod {namespace_of(pod)}/{name_of(pod)}")
         self._retry_s = RETRY_FIRST_S
-        self._told_mount = ""
 
     @property
     def uid(self) -> str:

@@ -23,7 +23,6 @@ class Metrics:
         self.sli: dict[tuple[str, ...], Histogram] = {}
         self.preemption_attempts = 0
         self.victims = Histogram(VICTIMS_BOUNDS)
-        self.binding_failures = 0
 
     def attempt(self, result: str, profile: str, duration_s: float) -> None:
         key = (result, profile)

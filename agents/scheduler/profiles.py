@@ -68,7 +68,6 @@ POINTS = {
 }
 """Names of the extension points in a configuration file, and of the methods."""
 
-PLUGINS_MAX = 100
 PROFILES_MAX = 100
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from agents.scheduler.counts import Counts, Question
 from agents.scheduler.nodeinfo import REGION, ZONE, NodeInfo
 from agents.scheduler.podinfo import PodInfo, is_finished
-from apiserver.machinery.objects import Object, key_of, labels_of, name_of, namespace_of, resource_version_of
+from apiserver.machinery.objects import Object, key_of, labels_of, name_of, namespace_of
 
 LISTED = (
     "namespaces",
@@ -206,9 +206,3 @@ class Snapshot:
     def namespace_labels(self, namespace: str) -> Mapping[str, str]:
         found = self.listed["namespaces"].get(namespace)
         return {} if found is None else labels_of(found)
-
-
-def is_newer(one: Object, other: Object) -> bool:
-    """By resource version, where both have one that is a number."""
-    mine, theirs = resource_version_of(one), resource_version_of(other)
-    return mine.isdigit() and theirs.isdigit() and int(mine) > int(theirs)

@@ -22,7 +22,6 @@ from apiserver.machinery.objects import Object
 from apiserver.request import Write
 
 ANSWER_BYTES_MAX = 3 << 20
-PATCH_BYTES_MAX = 3 << 20
 TIMEOUT_S, TIMEOUT_MAX_S = 10, 30
 CONTEXTS_MAX = 256
 API = "admission.k8s.io/v1"

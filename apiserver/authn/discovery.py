@@ -8,7 +8,6 @@ from apiserver.authn import keys
 CONFIGURATION_PATH = "/.well-known/openid-configuration"
 JWKS_PATH = "/openid/v1/jwks"
 JWKS_TYPE = "application/jwk-set+json"
-CACHE = "public, max-age=3600"
 
 
 def configuration(issuer: str, jwks_uri: str, public_keys: Sequence[keys.PublicKey]) -> dict[str, Any]:

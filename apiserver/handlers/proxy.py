@@ -25,8 +25,6 @@ from apiserver.streams.remotecommand import either
 HOP_BY_HOP = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"}
 OURS = {"authorization", "host", "content-length", "x-remote-user", "x-remote-group", "x-remote-uid"}
 """Headers of a request that are meant for this server."""
-HEAD_BYTES_MAX = 1 << 16
-"""The head of an answer to an upgrade."""
 
 
 class Target(Struct, frozen=True):

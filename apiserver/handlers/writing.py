@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from apiserver.handlers import decoding
 from apiserver.handlers.call import Call
 from apiserver.machinery.objects import Object, metadata, name_of
@@ -120,6 +118,3 @@ def stale(call: Call, name: str) -> ApiError:
     from apiserver.machinery.status import conflict
 
     return conflict(call.resource.group, call.resource.plural, name)
-
-
-Finish = Callable[[], Awaitable[None]]

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 LABEL_MAX = 63
 SUBDOMAIN_MAX = 253
 PORT_NAME_MAX = 15
-ANNOTATIONS_TOTAL_MAX_BYTES = 256 * 1024
 
 DNS1123_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 DNS1123_SUBDOMAIN = rf"{DNS1123_LABEL}(\.{DNS1123_LABEL})*"
@@ -18,7 +17,6 @@ QUALIFIED_NAME = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 LABEL_VALUE = f"({QUALIFIED_NAME})?"
 CONFIG_KEY = "[-._a-zA-Z0-9]+"
 ENV_NAME = "[-._a-zA-Z][-._a-zA-Z0-9]*"
-C_IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
 PERCENT = "[0-9]+%"
 HEADER_NAME = "[-A-Za-z0-9]+"
 WILDCARD_SUBDOMAIN = rf"\*\.{DNS1123_SUBDOMAIN}"
@@ -30,7 +28,6 @@ _qualified_name = re.compile(QUALIFIED_NAME)
 _label_value = re.compile(LABEL_VALUE)
 _config_key = re.compile(CONFIG_KEY)
 _env_name = re.compile(ENV_NAME)
-_c_identifier = re.compile(C_IDENTIFIER)
 _percent = re.compile(PERCENT)
 _header_name = re.compile(HEADER_NAME)
 _wildcard_subdomain = re.compile(WILDCARD_SUBDOMAIN)
@@ -156,13 +153,6 @@ def env_name(value: str) -> list[str]:
     if any(not 32 <= ord(each) < 127 or each == "=" for each in value):
         faults.append("a valid environment variable name must consist only of printable ASCII characters other than '='")
     return faults
-
-
-def c_identifier(value: str) -> list[str]:
-    if _c_identifier.fullmatch(value):
-        return []
-    rule = "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_'"
-    return [regex_text(rule, C_IDENTIFIER, "my_name", "MY_NAME", "MyName")]
 
 
 def percent(value: str) -> list[str]:

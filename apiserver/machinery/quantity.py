@@ -26,7 +26,6 @@ _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 
 FORMAT_TEXT = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 SUFFIX_TEXT = "unable to parse quantity's suffix"
-NUMERIC_TEXT = "unable to parse numeric part of quantity"
 
 
 class Format(Enum):

@@ -36,11 +36,6 @@ def shown_micro(moment: datetime) -> str:
     return f"{shown(moment)[:-1]}.{moment.microsecond:06d}Z"
 
 
-def from_seconds(seconds: float) -> datetime:
-    """A clock's reading (seconds since 1970) as a time."""
-    return datetime.fromtimestamp(seconds, UTC)
-
-
 def parse_duration(text: str) -> float:
     """Go's durations (`1h30m`, `1.5s`, `300ms`, `0`) in seconds. Raises ValueError."""
     rest = text[1:] if text[:1] in ("-", "+") else text

@@ -95,10 +95,6 @@ def more(found: Sequence[str], count: int, limit: int = 3) -> str:
     return f"{text} + {count - limit} more..." if count > limit else text
 
 
-def default_cells(obj: Object, now: datetime) -> list[Any]:
-    return [name_of(obj), age(obj, now)]
-
-
 def creation_cells(obj: Object, now: datetime) -> list[Any]:
     return [name_of(obj), at(obj, "metadata.creationTimestamp", "")]
 

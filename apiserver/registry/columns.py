@@ -11,7 +11,6 @@ from apiserver.registry.column import DEFAULT, NONE, UNKNOWN, UNSET, Printer, ag
 from apiserver.registry.config_columns import CONFIG
 
 Rest = Callable[[Object, datetime], list[Any]]
-LOAD_BALANCER_WIDTH_WIDE = 10_000
 TEMPLATE_WIDE = "Containers, Images, Selector"
 
 

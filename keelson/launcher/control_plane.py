@@ -29,7 +29,6 @@ HOST = "127.0.0.1"
 DEFAULT_PORT = 6443
 PORTS = 32
 """How many ports from the first one belong to a cluster."""
-KUBELET_PORT = 10250
 AUDIT_LOG_MB = 50
 """One old log is kept beside the present one."""
 API_FIRST_START_S, AGENTS_FIRST_START_S = 0.3, 1.2

@@ -12,7 +12,6 @@ from agents.kubelet.runtime.base import STDERR, STDOUT
 from agents.kubelet.runtime.shims import Connection, ShimGone, readable, settle
 
 CHUNK_BYTES = 32 << 10
-QUEUE_CHUNKS_MAX = 8
 
 
 class FdSession:

@@ -10,7 +10,6 @@ from apiserver.registry.strategies.checks import NEGATIVE
 
 STANDARD = ("cpu", "memory", "ephemeral-storage")
 HUGE_PAGES = "hugepages-"
-NOT_STANDARD = "must be a standard resource type or fully qualified"
 NOT_OF_CONTAINERS = "must be a standard resource for containers"
 
 
