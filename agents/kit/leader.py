@@ -3,10 +3,12 @@
 The holder renews its lease every `retry_s`; others wait until a lease has not changed for its whole duration *by their own clock*: they compare
 what they saw
 when, never the times written in it, so that clocks may differ. A holder that could not renew for `deadline_s` stops at once: `deadline_s` is shorter
-than `lease_s`, so it has stopped before another one starts. A clean stop gives the lease back, and the next one takes it at its next look.
+than `lease_s`, so it has stopped before another one starts. A clean stop gives the lease back; who waits watches the lease besides looking at it, and
+takes it at that moment.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable
@@ -17,10 +19,12 @@ from agents.kit.performer import Recorder
 from agents.kit.times import to_micro_text
 from apiserver.client.errors import Unreachable
 from apiserver.client.rest import Client
+from apiserver.client.watch import ADDED, DELETED, MODIFIED, WatchEvent
 from apiserver.machinery.objects import Object
 from apiserver.machinery.resources import resource
 from apiserver.machinery.status import ApiError
 from keelson.cogs.logs import fields
+from keelson.cogs.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +69,11 @@ def may_take(seen: Seen, identity: str, now_s: float) -> bool:
     """Whether the lease is free for us: ours, nobody's, or unchanged for longer than it is good for."""
     holder = seen.spec.get("holderIdentity") or ""
     return holder in ("", identity) or seen.at_s + float(seen.spec.get("leaseDurationSeconds") or 0) <= now_s
+
+
+def is_free(event: WatchEvent) -> bool:
+    """Whether the lease that this tells of has no holder now."""
+    return event.type == DELETED or (event.type in (ADDED, MODIFIED) and not (event.object.get("spec") or {}).get("holderIdentity"))
 
 
 def taken(spec: Object, identity: str, lease_s: float, now: str) -> Object:
@@ -112,10 +121,17 @@ class Elector:
     async def acquire(self) -> None:
         """Return when the lease is ours."""
         log.info("attempting to acquire leader lease", extra=fields(lease=self._called))
-        while True:
-            if await self._try():
-                break
-            await asyncio.sleep(self._terms.retry_s * (1 + JITTER * self._chance.random()))
+        given_back = asyncio.Event()
+        async with Tasks("lease") as tasks:
+            tasks.start("watch", self._watch(given_back))
+            while True:
+                given_back.clear()
+                if await self._try():
+                    break
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._terms.retry_s * (1 + JITTER * self._chance.random())):
+                        await given_back.wait()
+            tasks.cancel()
         self.leading = True
         log.info("successfully acquired lease", extra=fields(lease=self._called, identity=self._identity))
 
@@ -153,6 +169,22 @@ class Elector:
             self._tell("stopped leading")
         except (ApiError, Unreachable) as error:
             log.warning("the lease was not released", extra=fields(lease=self._called, error=str(error)))
+
+    async def _watch(self, given_back: asyncio.Event) -> None:
+        """Tell when nobody has the lease any more. Whoever may not watch it only looks, as often as the terms say."""
+        while True:
+            watching = self._client.watch(LEASES, self._terms.namespace, field_selector=f"metadata.name={self._terms.name}")
+            try:
+                async with contextlib.aclosing(watching) as events:
+                    async for event in events:
+                        if is_free(event):
+                            given_back.set()
+            except ApiError as error:
+                if error.code in (401, 403):
+                    return
+            except Unreachable:
+                pass
+            await asyncio.sleep(self._terms.retry_s)
 
     @property
     def _called(self) -> str:

@@ -7,7 +7,7 @@
 
     async def serve(running: Running) -> None: ...     # until cancelled; only while this instance leads
 
-SIGTERM and SIGINT stop it as it started, backwards: the work ends, waiting events are written, the lease is given back, and the process answers 0.
+SIGTERM and SIGINT stop it as it started, backwards: the work ends, the lease is given back, waiting events are written, and the process answers 0.
 A lost lease ends the process with 1, at once.
 """
 
@@ -125,8 +125,8 @@ class Agent:
             async with client, serving(self.pages, self._address(arguments)):
                 log.info("started", extra=fields(program=self.name, pid=os.getpid(), servers=",".join(client.access.servers)))
                 code = await self._until_stopped(running, elector if terms.enabled else None, asked, work)
-                await _briefly(broadcaster.drain())
                 await _briefly(elector.release())
+                await _briefly(broadcaster.drain())
         log.info("stopped", extra=fields(program=self.name))
         return code
 

@@ -7,6 +7,7 @@ import pytest
 
 from agents.kit.leader import LEASES, Elector, LostLeadership, Terms
 from apiserver.client.errors import Unreachable
+from apiserver.machinery import status
 from tests.support.fake_api import FakeApi
 from tests.support.recorder import ListRecorder
 from tests.support.virtual_loop import run
@@ -58,6 +59,42 @@ def test_a_clean_stop_gives_the_lease_back_at_once():
         begun_s = asyncio.get_running_loop().time()
         await second.acquire()
         assert asyncio.get_running_loop().time() == begun_s
+
+    run(work())
+
+
+def test_who_waits_takes_a_lease_that_is_given_back_at_that_moment():
+    async def work():
+        api = FakeApi()
+        first, second = elector(api, "first"), elector(api, "second")
+        await first.acquire()
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(second.acquire())
+            await asyncio.sleep(5.3)
+            assert not waiting.done()
+            await first.release()
+            released_s = asyncio.get_running_loop().time()
+            await waiting
+        assert asyncio.get_running_loop().time() == released_s
+        assert lease(api)["holderIdentity"] == "second"
+
+    run(work())
+
+
+def test_who_may_not_watch_the_lease_looks_at_it():
+    async def work():
+        api = FakeApi()
+        first, second = elector(api, "first"), elector(api, "second")
+        await first.acquire()
+        api.fail("watch", LEASES.qualified, status.forbidden("coordination.k8s.io", "leases", "", "no"))
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(second.acquire())
+            await asyncio.sleep(5.3)
+            await first.release()
+            released_s = asyncio.get_running_loop().time()
+            await waiting
+        assert 0 < asyncio.get_running_loop().time() - released_s <= 2 * 2.2
+        assert api.counted()["watch", LEASES.qualified] == 1
 
     run(work())
 
