@@ -24,6 +24,7 @@ from apiserver.authz.rbac import Rbac
 from apiserver.authz.reviews import AccessReviews
 from apiserver.authz.union import AlwaysAllow, Union
 from apiserver.config import Config, ConfigurationError
+from apiserver.config_files import Unusable
 from apiserver.filters import audit_policy
 from apiserver.filters.audit import IMPERSONATOR, Auditor, LogFile
 from apiserver.filters.authenticate import authenticate
@@ -60,7 +61,7 @@ class Security:
         try:
             issuer, public_keys = self._keys()
             self.authenticator = self._authenticator(public_keys)
-        except (keys.Unusable, tokens.Unusable, OSError) as error:
+        except (Unusable, OSError) as error:
             raise ConfigurationError(str(error)) from None
         self._install(issuer, public_keys)
         self._audit_log = self._audit()
@@ -136,7 +137,7 @@ class Security:
         try:
             policy = audit_policy.read(Path(config.audit_policy_file))
             found = LogFile(config.audit_log_path, config.audit_log_maxsize_mb, config.audit_log_maxbackup)
-        except (audit_policy.Unusable, OSError) as error:
+        except (Unusable, OSError) as error:
             raise ConfigurationError(f"--audit-policy-file, --audit-log-path: {error}") from None
         self._app.audit = Auditor(policy, found.write, self._app.clock)
         return found
@@ -233,5 +234,5 @@ def transformers(config: Config, registry: Registry) -> Mapping[str, Transformer
         return {}
     try:
         return encryption.transformers(encryption.read(Path(config.encryption_provider_config)), registry)
-    except (encryption.Unusable, OSError) as error:
+    except (Unusable, OSError) as error:
         raise ConfigurationError(f"--encryption-provider-config: {error}") from None

@@ -14,15 +14,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from apiserver.config_files import Unusable, content
+
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 RSA_BITS_MIN = 2048
-
-
-class Unusable(ValueError):
-    """A file holds no key that tokens can be signed or checked with; the text names the file."""
 
 
 def algorithm_of(key: PublicKey) -> str:
@@ -43,7 +41,7 @@ def id_of(key: PublicKey) -> str:
 def read_private(path: Path) -> PrivateKey:
     """Raises Unusable or OSError."""
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        key = serialization.load_pem_private_key(content(path), password=None)
     except (ValueError, TypeError) as error:
         raise Unusable(f"{path} holds no private key that can be read without a password: {error}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
@@ -56,7 +54,7 @@ def read_public(paths: Iterable[Path]) -> list[PublicKey]:
     """Every key of every file: public keys, certificates, or private keys (of which the public half is taken). Raises Unusable or OSError."""
     found: list[PublicKey] = []
     for path in paths:
-        blocks = _blocks(path.read_bytes())
+        blocks = _blocks(content(path))
         if not blocks:
             raise Unusable(f"{path} holds no key in PEM form")
         for block in blocks:

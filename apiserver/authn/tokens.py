@@ -9,11 +9,13 @@ import binascii
 import csv
 import hashlib
 import hmac
+import io
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from apiserver.config_files import Unusable, text
 from apiserver.machinery.objects import Object, is_terminating
 from apiserver.request import Reader, User
 
@@ -21,26 +23,18 @@ BOOTSTRAP = re.compile(r"\A([a-z0-9]{6})\.([a-z0-9]{16})\Z")
 BOOTSTRAP_TYPE = "bootstrap.kubernetes.io/token"
 BOOTSTRAP_GROUP = "system:bootstrappers"
 BOOTSTRAP_EXTRA_GROUP = re.compile(r"\Asystem:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]\Z")
-FILE_BYTES_MAX = 1024 * 1024
-
-
-class Unusable(ValueError):
-    """The token file is not as it should be; the text names file and line."""
 
 
 def read_file(path: Path) -> dict[bytes, User]:
     """Users by the hash of their token, so that looking one up takes no time that depends on how much of it is right. Raises Unusable, OSError."""
-    if path.stat().st_size > FILE_BYTES_MAX:
-        raise Unusable(f"{path} has more than {FILE_BYTES_MAX} bytes")
     found: dict[bytes, User] = {}
-    with path.open(newline="", encoding="utf-8") as lines:
-        for number, record in enumerate(csv.reader(lines, skipinitialspace=True), 1):
-            if not record or not any(record):
-                continue
-            if len(record) < 3 or not record[0] or not record[1]:
-                raise Unusable(f'{path} line {number}: expected token,user,uid and optionally "group1,group2"')
-            groups = tuple(each for each in record[3].split(",") if each) if len(record) > 3 else ()
-            found[_digest(record[0])] = User(record[1], groups, record[2])
+    for number, record in enumerate(csv.reader(io.StringIO(text(path), newline=""), skipinitialspace=True), 1):
+        if not record or not any(record):
+            continue
+        if len(record) < 3 or not record[0] or not record[1]:
+            raise Unusable(f'{path} line {number}: expected token,user,uid and optionally "group1,group2"')
+        groups = tuple(each for each in record[3].split(",") if each) if len(record) > 3 else ()
+        found[_digest(record[0])] = User(record[1], groups, record[2])
     return found
 
 

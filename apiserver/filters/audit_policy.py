@@ -3,19 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from apiserver.config_files import Unusable, document
 from apiserver.filters.request_info import RequestInfo
 from apiserver.request import User
 
 LEVELS = ("None", "Metadata", "Request", "RequestResponse")
 STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
-FILE_BYTES_MAX = 1024 * 1024
 FIELDS = ("level", "users", "userGroups", "verbs", "resources", "namespaces", "nonResourceURLs", "omitStages", "omitManagedFields")
-
-
-class Unusable(ValueError):
-    """The policy cannot be carried out; the text names file and rule."""
 
 
 class Policy:
@@ -36,21 +30,13 @@ class Policy:
 
 def read(path: Path) -> Policy:
     """Raises Unusable, OSError."""
-    content = path.read_bytes()
-    if len(content) > FILE_BYTES_MAX:
-        raise Unusable(f"{path} has more than {FILE_BYTES_MAX} bytes")
-    try:
-        document = yaml.safe_load(content)
-    except yaml.YAMLError as error:
-        raise Unusable(f"{path} is no YAML: {getattr(error, 'problem', None) or 'unreadable'}") from None
-    if not isinstance(document, dict) or document.get("kind") != "Policy" or document.get("apiVersion") != "audit.k8s.io/v1":
-        raise Unusable(f"{path}: expected kind Policy of audit.k8s.io/v1")
-    rules = document.get("rules")
+    policy = document(path, "Policy", ("audit.k8s.io/v1",))
+    rules = policy.get("rules")
     if not isinstance(rules, list) or not rules:
         raise Unusable(f"{path}: expected at least one rule")
     for number, rule in enumerate(rules):
         _check(rule, f"{path}: rules[{number}]")
-    return Policy(rules, _stages(document.get("omitStages"), str(path)), bool(document.get("omitManagedFields")))
+    return Policy(rules, _stages(policy.get("omitStages"), str(path)), bool(policy.get("omitManagedFields")))
 
 
 def _check(rule: Any, where: str) -> None:

@@ -13,21 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from apiserver.config_files import Unusable, document
 from apiserver.registry.registry import Registry, Served
 from apiserver.storage.transform import PLAIN, Transformer
 
 MARK = b"k8s:enc:"
 NONCE_BYTES = 12
 KEY_BYTES = (16, 24, 32)
-FILE_BYTES_MAX = 1024 * 1024
-
-
-class Unusable(ValueError):
-    """The configuration cannot be carried out; the text names file and fault, never a key."""
 
 
 class AesGcm:
@@ -94,17 +89,8 @@ Entry = tuple[tuple[str, ...], Providers]
 
 def read(path: Path, random: Callable[[int], bytes] = os.urandom) -> list[Entry]:
     """Resources and their providers, in the file's order. Raises Unusable, OSError."""
-    content = path.read_bytes()
-    if len(content) > FILE_BYTES_MAX:
-        raise Unusable(f"{path} has more than {FILE_BYTES_MAX} bytes")
-    try:
-        document = yaml.safe_load(content)
-    except yaml.YAMLError as error:
-        raise Unusable(f"{path} is no YAML: {getattr(error, 'problem', None) or 'unreadable'}") from None
-    if not isinstance(document, dict) or document.get("kind") != "EncryptionConfiguration":
-        raise Unusable(f"{path}: expected kind EncryptionConfiguration of apiserver.config.k8s.io/v1")
     entries: list[Entry] = []
-    for number, each in enumerate(document.get("resources") or ()):
+    for number, each in enumerate(document(path, "EncryptionConfiguration", ("apiserver.config.k8s.io/v1",)).get("resources") or ()):
         where = f"{path}: resources[{number}]"
         names = each.get("resources") if isinstance(each, dict) else None
         if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from apiserver.authn.chain import Authenticator, Shown
-from apiserver.authn.tokens import BootstrapTokens, StaticTokens, Unusable, read_file
+from apiserver.authn.tokens import BootstrapTokens, StaticTokens, read_file
+from apiserver.config_files import Unusable
 from apiserver.machinery.status import ApiError
 from apiserver.request import ANONYMOUS, User
 from tests.unit.apiserver.cluster import Cluster

@@ -14,6 +14,7 @@ from apiserver.authn import keys
 from apiserver.authn.chain import Authenticator, Shown, authenticated
 from apiserver.authn.discovery import configuration, key_set
 from apiserver.authn.service_accounts import CREDENTIAL_ID, Bound, Issuer, Verifier
+from apiserver.config_files import Unusable
 from apiserver.machinery.status import ApiError
 from apiserver.request import ANONYMOUS, User
 from tests.unit.apiserver.cluster import Cluster
@@ -189,7 +190,7 @@ def test_weak_keys_are_refused(tmp_path):
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     path.write_bytes(pem)
-    with pytest.raises(keys.Unusable, match=r"weak\.key"):
+    with pytest.raises(Unusable, match=r"weak\.key"):
         keys.read_private(path)
-    with pytest.raises(keys.Unusable, match=r"weak\.key"):
+    with pytest.raises(Unusable, match=r"weak\.key"):
         keys.read_public([path])

@@ -9,9 +9,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
+from apiserver.config_files import Unusable
 from apiserver.filters import audit_policy, request_info
 from apiserver.filters.audit import BODY, IMPERSONATOR, Auditor, LogFile
-from apiserver.filters.audit_policy import Policy, Unusable
+from apiserver.filters.audit_policy import Policy
 from apiserver.request import User
 
 ANN = User("ann", ("dev",))

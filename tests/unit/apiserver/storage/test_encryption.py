@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from apiserver.config_files import Unusable
 from apiserver.machinery.resources import resource
 from apiserver.registry.registry import Registry, Served
-from apiserver.storage.encryption import AesGcm, Identity, Providers, Unusable, read, transformers
+from apiserver.storage.encryption import AesGcm, Identity, Providers, read, transformers
 from apiserver.storage.transform import PLAIN
 
 KEY = b"/registry/secrets/ns/s"
