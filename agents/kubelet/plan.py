@@ -2,6 +2,7 @@
 
 Init containers run one after the other, each to its end; one with restartPolicy Always (a sidecar) only has to have started, and runs on until the
 pod's containers are done. A container that ended starts again if the pod's restartPolicy says so, after a pause that doubles from 10 s to 300 s.
+One that was created and never started is what a kubelet has left that was killed in between: it is as good as none.
 """
 
 from collections.abc import Mapping
@@ -80,7 +81,8 @@ def plan(pod: Object, observed: Observed) -> Plan:
     if _plan_inits(found, inits, current, observed, policy, begun):
         _plan_mains(found, mains, current, observed, policy)
     for each in pods.ephemeral_containers(pod):
-        if begun and each["name"] not in current and not found.done:
+        seen = current.get(each["name"])
+        if begun and (seen is None or seen.state == base.CREATED) and not found.done:
             found.start.append(each["name"])
     if found.done:
         found.start, found.waiting = [], {}
@@ -97,7 +99,7 @@ def _plan_inits(found: Plan, inits: list[Object], current: Mapping[str, base.Con
     for each in inits:
         name, seen = each["name"], current.get(each["name"])
         if pods.is_sidecar(each):
-            if seen is None or seen.state == base.EXITED:
+            if seen is None or seen.state in (base.EXITED, base.CREATED):
                 _start(found, name, seen, observed)
                 if not begun:
                     return False
@@ -108,7 +110,7 @@ def _plan_inits(found: Plan, inits: list[Object], current: Mapping[str, base.Con
             continue
         if begun:
             continue  # they are over; what has become of them does not matter any more
-        if seen is None:
+        if seen is None or seen.state == base.CREATED:
             found.start.append(name)
             return False
         if seen.state != base.EXITED:
@@ -132,6 +134,8 @@ def _plan_mains(found: Plan, mains: list[Object], current: Mapping[str, base.Con
                 over += 1
             else:
                 found.start.append(name)
+        elif seen.state == base.CREATED:
+            found.start.append(name)
         elif seen.state == base.EXITED:
             if restarts(policy, each, seen):
                 _start(found, name, seen, observed)

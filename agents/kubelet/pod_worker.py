@@ -109,6 +109,7 @@ class PodWorker:
         self._started: set[str] = set()
         self._ready: set[str] = set()
         """Containers, by id: startup probe passed, readiness good."""
+        self._recall(pod)
         self._unhealthy: dict[str, str] = {}
         self._probers: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._tasks = TaskSet(f"pod {namespace_of(pod)}/{name_of(pod)}")
@@ -117,6 +118,15 @@ class PodWorker:
     @property
     def uid(self) -> str:
         return uid_of(self.pod)
+
+    def _recall(self, pod: Object) -> None:
+        """What the kubelet before us knew of containers that run on: a restart of the kubelet alone makes no container unready."""
+        for each in pods.told_statuses(pod):
+            container_id = str(each.get("containerID") or "").rpartition("://")[2]
+            if each.get("started"):
+                self._started.add(container_id)
+            if each.get("ready"):
+                self._ready.add(container_id)
 
     # --- what others tell ---------------------------------------------------------------------------------------------
 
@@ -301,6 +311,9 @@ class PodWorker:
         container = pods.container_named(self.pod, name)
         assert container is not None, "the plan names containers of the pod"
         before = history.get(name) or []
+        if before and before[-1].state == base.CREATED:
+            await self.shared.runtime.remove_container(before[-1].id)
+            before = before[:-1]
         attempt = before[-1].attempt + 1 if before else 0
         try:
             await self._begin(container, attempt, sandbox_id, places)
@@ -441,6 +454,8 @@ class PodWorker:
             if READINESS not in probes and container_id in self._started:
                 self._ready.add(container_id)
             for kind, probe in probes.items():
+                if kind == STARTUP and container_id in self._started:
+                    continue  # it has passed
                 if (container_id, kind) not in self._probers:
                     age_s = max(time.time() - seen.started_ns / 1e9, 0)
                     prober = Prober(

@@ -32,6 +32,13 @@ def container_named(pod: Object, name: str) -> Object | None:
     return next((each for each in every_container(pod) if each["name"] == name), None)
 
 
+def told_statuses(pod: Object) -> Iterator[Object]:
+    """Of every container, as the API server has it."""
+    status = pod.get("status") or {}
+    for field in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
+        yield from status.get(field) or ()
+
+
 def is_sidecar(container: Object) -> bool:
     """An init container that runs as long as the pod."""
     return container.get("restartPolicy") == "Always"

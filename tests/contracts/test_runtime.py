@@ -311,6 +311,60 @@ def test_a_runtime_opened_again_finds_what_runs(opened: Opened, tmp_path: Path) 
     asyncio.run(whole())
 
 
+def test_what_a_kubelet_left_that_was_killed_on_the_way(opened: Opened, tmp_path: Path) -> None:
+    """A container that was created only is gone without a trace once it is removed; one of whose start nobody heard runs, and can be stopped."""
+
+    async def whole() -> None:
+        first = opened()
+        await first.open()
+        sandbox = await first.run_sandbox(SandboxConfig("web", "default", "uid-1", log_folder=str(tmp_path / "logs"), cgroup="pod1"))
+        created = await first.create_container(sandbox, shell("sleep 60"))
+        unheard = await first.create_container(sandbox, shell("sleep 60", "unheard"))
+        second = opened()
+        await second.open()
+        await first.start_container(unheard)
+        await first.close()
+        try:
+            assert (await seen(second, created)).state == base.CREATED
+            await second.remove_container(created)
+            assert [each.id for each in await second.containers()] == [unheard]
+            await second.stop_container(unheard, 0)
+            assert (await seen(second, unheard)).state == base.EXITED
+        finally:
+            await second.remove_sandbox(sandbox)
+            await second.close()
+
+    asyncio.run(whole())
+
+
+def test_a_sandbox_whose_network_never_came_is_not_ready(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def runtime() -> EmbeddedRuntime:
+        return EmbeddedRuntime(tmp_path / "runtime", store, pod_range=POD_RANGE, cgroup_root=CGROUP, bridge="cnikeelson")
+
+    async def killed(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    async def whole() -> None:
+        first = runtime()
+        await first.open()
+        monkeypatch.setattr(first, "_connect_network", killed)
+        monkeypatch.setattr(first, "_discard", killed)  # a process that is killed cleans nothing up
+        with pytest.raises(KeyboardInterrupt):
+            await first.run_sandbox(SandboxConfig("web", "default", "uid-1", log_folder=str(tmp_path / "logs"), cgroup="pod1"))
+        await first.close()
+        second = runtime()
+        await second.open()
+        try:
+            (left,) = await second.sandboxes()
+            assert left.state == base.SANDBOX_NOT_READY
+            await second.remove_sandbox(left.id)
+            assert not await second.sandboxes()
+        finally:
+            await second.close()
+
+    asyncio.run(whole())
+
+
 def test_stopping(opened: Opened, tmp_path: Path) -> None:
     async def body(runtime: Runtime) -> None:
         async with pod(runtime, tmp_path) as sandbox:

@@ -96,7 +96,9 @@ class EmbeddedRuntime:
         except (OSError, ValueError, KeyError):
             shutil.rmtree(folder, ignore_errors=True)
             return
-        alive = shims.running_pid(folder) != 0 and not (folder / "stopped").exists()
+        # A kubelet that was killed while it connected the network has left a sandbox that will never have one.
+        whole = config.host_network or "ip" in recorded
+        alive = shims.running_pid(folder) != 0 and whole and not (folder / "stopped").exists()
         state = base.SANDBOX_READY if alive else base.SANDBOX_NOT_READY
         self._sandboxes[folder.name] = base.Sandbox(folder.name, config, state, recorded["created_ns"], recorded.get("ip", ""))
         for each in (folder / "containers").iterdir():
@@ -178,10 +180,12 @@ class EmbeddedRuntime:
         def told(answer: dict[str, Any]) -> None:
             if "exited" in answer:
                 self._note_exit(answer["exited"])
-            else:  # watching has begun: what ended before is on disk
+            else:  # watching has begun: what began or ended before is on disk
                 for each in self._of_sandbox(sandbox_id):
                     if (folder / "containers" / each.id / "exit.json").exists():
                         self._note_exit(each.id)
+                    elif each.state == base.CREATED:
+                        self._containers[each.id] = _read_container(sandbox_id, folder / "containers" / each.id, True) or each
 
         await shims.watch(folder, told)
         self._note_gone(sandbox_id)
@@ -368,10 +372,10 @@ class EmbeddedRuntime:
         container = self._containers.get(container_id)
         if container is None or container.state == base.EXITED:
             return
-        if container.state == base.CREATED:
-            write_file(
-                f"{self._container_folder(container)}/exit.json", {"code": 137, "finished_ns": time.time_ns(), "reason": "Error", "message": ""}
-            )
+        if container.state == base.CREATED and not await self._began_unseen(container):
+            end = self._container_folder(container) / "exit.json"
+            if not end.exists():
+                write_file(str(end), {"code": 137, "finished_ns": time.time_ns(), "reason": "Error", "message": ""})
             self._note_exit(container_id)
             return
         folder = self._sandbox_folder(container.sandbox_id)
@@ -386,6 +390,13 @@ class EmbeddedRuntime:
                     await self._ended[container_id].wait()
                     return
         raise RuntimeRefused(f"container {container_id} could not be killed")
+
+    async def _began_unseen(self, container: base.Container) -> bool:
+        """Whether a container that we know as created runs: a kubelet asked for its start and was killed before it heard of it."""
+        with contextlib.suppress(RuntimeRefused):  # the shim does one thing after the other: after its answer the start is over
+            await shims.ask(self._sandbox_folder(container.sandbox_id), {"do": "signal", "id": container.id, "signal": 0})
+            return True
+        return False
 
     async def remove_container(self, container_id: str) -> None:
         container = self._containers.get(container_id)

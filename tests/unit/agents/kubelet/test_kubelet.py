@@ -19,6 +19,7 @@ from agents.kubelet.pod_worker import PODS, Node, Shared
 from agents.kubelet.probes import Asker
 from agents.kubelet.recipe import Dns
 from agents.kubelet.references import Remembered
+from agents.kubelet.runtime.base import CREATED
 from agents.kubelet.volumes import Volumes
 from apiserver.machinery.objects import Object
 from apiserver.machinery.resources import resource
@@ -100,6 +101,10 @@ def play(tmp_path: Path, body: Callable[[World, Kubelet], Awaitable[None]]) -> W
 
     asyncio.run(whole())
     return world
+
+
+def is_ready(world: World) -> Callable[[], bool]:
+    return lambda: any(each["ready"] for each in world.status().get("containerStatuses") or ())
 
 
 def is_phase(world: World, phase: str, name: str = "web") -> Callable[[], bool]:
@@ -211,6 +216,51 @@ def test_a_kubelet_that_starts_again_finds_its_pods(tmp_path: Path) -> None:
 
     asyncio.run(again())
     assert len(world.runtime.known_sandboxes) == 1
+
+
+def test_a_kubelet_that_starts_again_makes_no_container_unready(tmp_path: Path) -> None:
+    probe = {"exec": {"command": ["check"]}, "periodSeconds": 1}
+
+    async def body(world: World, kubelet: Kubelet) -> None:
+        world.make({"containers": [{"name": "main", "image": IMAGE, "readinessProbe": probe, "startupProbe": probe}]})
+        await until(is_ready(world))
+
+    world = play(tmp_path, body)
+    world.runtime.executed.clear()
+    told: list[bool] = []
+
+    async def again() -> None:
+        async with world.kubelet():
+            while not world.runtime.executed:
+                told.append(is_ready(world)())
+                await asyncio.sleep(0.002)
+            world.runtime.exit_code = 1
+            await until(lambda: not is_ready(world)())
+
+    asyncio.run(again())
+    assert all(told)
+
+
+def test_a_container_that_the_kubelet_before_only_created_is_made_anew(tmp_path: Path) -> None:
+    async def killed(container_id: str) -> None:
+        raise asyncio.CancelledError
+
+    async def body(world: World, kubelet: Kubelet) -> None:
+        world.runtime.start_container, real = killed, world.runtime.start_container  # type: ignore[method-assign]
+        world.make()
+        await until(lambda: bool(world.runtime.known))
+        world.runtime.start_container = real  # type: ignore[method-assign]
+
+    world = play(tmp_path, body)
+    assert world.runtime.newest("main").state == CREATED
+
+    async def again() -> None:
+        async with world.kubelet():
+            await until(is_phase(world, "Running"))
+
+    asyncio.run(again())
+    assert [each.attempt for each in world.runtime.known.values()] == [0]
+    assert world.status()["containerStatuses"][0]["restartCount"] == 0
 
 
 def test_what_no_pod_owns_is_removed(tmp_path: Path) -> None:

@@ -33,7 +33,14 @@ def test_a_sandbox_that_is_gone_is_made_anew_only_for_what_would_start_again() -
 def test_all_containers_start_together() -> None:
     assert planned(pod(A, B)).start == ["a", "b"]
     assert planned(pod(A, B), [seen("a")]).start == ["b"]
-    assert planned(pod(A, B), [seen("a"), seen("b", CREATED)]) == Plan()
+    assert planned(pod(A, B), [seen("a"), seen("b")]) == Plan()
+
+
+def test_a_container_that_was_created_and_never_started_is_as_good_as_none() -> None:
+    assert planned(pod(A, B), [seen("a"), seen("b", CREATED)]).start == ["b"]
+    assert planned(pod(A, restartPolicy="Never"), [seen("a", CREATED)]).start == ["a"]
+    assert planned(pod(A, inits=(SIDECAR, {"name": "i1"})), [seen("side", CREATED)]).start == ["side"]
+    assert planned(pod(A, inits=({"name": "i1"}, {"name": "i2"})), [seen("i1", EXITED), seen("i2", CREATED)]).start == ["i2"]
 
 
 def test_init_containers_one_after_the_other() -> None:
