@@ -5,6 +5,7 @@ found by their records, and by their command line if a record is missing, and st
 """
 
 import signal
+from pathlib import Path
 
 from keelson.launcher import network, nodes, processes, supervisor
 from keelson.launcher.cluster import Cluster
@@ -28,6 +29,12 @@ def stop(cluster: Cluster) -> list[str]:
     if cluster.control_plane is not None and network.may_be_made():
         nodes.clear(cluster.folder, cluster.control_plane)
     return was_running
+
+
+def forget(folder: Path) -> None:
+    """For a folder without a cluster: a start that was killed early has perhaps claimed a number, and nothing else."""
+    if network.may_be_made():
+        network.remove(network.mark_of(folder))
 
 
 def _running(cluster: Cluster) -> dict[str, Identity]:

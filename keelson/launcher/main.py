@@ -139,6 +139,7 @@ def down_command(folder: Path) -> None:
     with _one_line_errors():
         cluster = clusters.load(folder)
         if cluster is None:
+            down.forget(folder)
             click.echo(f"nothing is running in {folder}")
             return
         with up.launch_lock(folder, tell):

@@ -6,10 +6,14 @@
 
 The host reaches pods by their node's address, and service addresses by that of the first node, whose proxy answers on them. Everything is made
 through netlink, needs root, and is removed again by `remove`; both are harmless if it was done before.
+
+Whoever has the bridge of a number has the number, with all its addresses and namespaces. A bridge says whose it is, as its alias: it gets its name
+when it has its mark, so that there is none without; and it goes last. A cluster that is down has no bridge: another one may take its number.
 """
 
 import contextlib
 import errno
+import hashlib
 import os
 import threading
 from collections.abc import Iterator
@@ -21,6 +25,13 @@ NAMESPACES = Path("/run/netns")
 NUMBER_MAX = 50
 """Clusters with nodes on one machine at once: each takes a number, and the ranges that go with it."""
 NODES_MAX = 50
+PREFIX = "keelson"
+MARK_MAX = 255
+"""Characters of an alias, says the kernel."""
+
+
+class Taken(Exception):
+    """Somebody else has the number; the text says who."""
 
 
 class Network(Struct, frozen=True):
@@ -28,10 +39,11 @@ class Network(Struct, frozen=True):
 
     number: int
     nodes: int
+    prefix: str = PREFIX
 
     @property
     def bridge(self) -> str:
-        return f"keelson{self.number}"
+        return f"{self.prefix}{self.number}"
 
     @property
     def gateway(self) -> str:
@@ -75,42 +87,63 @@ def may_be_made() -> bool:
     return os.geteuid() == 0
 
 
-def claim() -> int | None:
-    """The lowest number that no cluster on this machine has, taken by making its bridge: of several that ask at once, one gets it. None if there is
-    none left. What was claimed is given back by `remove`."""
+def mark_of(folder: Path) -> str:
+    """How a bridge tells that it is of the cluster in this folder."""
+    text = str(folder.resolve())
+    if len(text) <= MARK_MAX:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return f"{text[: MARK_MAX - len(digest) - 1]} {digest}"
+
+
+def owner(network: Network) -> str | None:
+    """The mark of the bridge; empty if it has none (we have not made it), None if there is no bridge."""
     from pyroute2 import IPRoute
-    from pyroute2.netlink.exceptions import NetlinkError
 
     with IPRoute() as host:
+        return _links(host).get(network.bridge)
+
+
+def claim(mark: str, prefix: str = PREFIX) -> int | None:
+    """The number that has this mark already, else the lowest that nobody on this machine has; None if there is none left. Of several that ask at once
+    each gets its own. What was claimed is given back by `remove`."""
+    from pyroute2 import IPRoute
+
+    with IPRoute() as host:
+        links = _links(host)
+        if own := _marked(links, mark, prefix):
+            return own[0]
         for number in range(NUMBER_MAX):
-            bridge = Network(number, 0).bridge
-            if _link(host, bridge) is None:
-                try:
-                    host.link("add", ifname=bridge, kind="bridge")
-                except NetlinkError as error:
-                    if error.code != errno.EEXIST:
-                        raise
-                else:
-                    return number
+            network = Network(number, 0, prefix)
+            # Namespaces without a bridge are of somebody whose bridge was taken away by hand.
+            if network.bridge not in links and not _namespaces(network) and _make_bridge(host, network, mark):
+                return number
     return None
 
 
-def ensure(network: Network) -> None:
-    """Make what is missing of it."""
-    from pyroute2 import IPRoute, netns  # only here: it takes longer to import than most commands need
+def take(network: Network, mark: str) -> None:
+    """Have this number, or go on having it. Raises Taken."""
+    from pyroute2 import IPRoute
 
     with IPRoute() as host:
+        if network.bridge not in _links(host):
+            _make_bridge(host, network, mark)
+        if (has := _links(host).get(network.bridge)) != mark:
+            raise Taken(f"the cluster in {has}" if has else f"an interface {network.bridge} that is not of keelson's making")
+
+
+def ensure(network: Network, mark: str) -> None:
+    """Make what is missing of it. Raises Taken."""
+    from pyroute2 import IPRoute  # only here: it takes longer to import than most commands need
+
+    take(network, mark)
+    with IPRoute() as host:
         bridge = _link(host, network.bridge)
-        if bridge is None:
-            host.link("add", ifname=network.bridge, kind="bridge")
-            bridge = _link(host, network.bridge)
         with _already():
             host.addr("add", index=bridge, address=network.gateway, prefixlen=24)
         host.link("set", index=bridge, state="up")
         for node in range(1, network.nodes + 1):
-            namespace = network.namespace(node)
-            if namespace not in netns.listnetns():
-                netns.create(namespace)
+            _make_namespace(network.namespace(node))
             _connect(host, bridge, network, node)
             with _already():
                 host.route("add", dst=network.pods_of(node), gateway=network.address(node))
@@ -119,6 +152,42 @@ def ensure(network: Network) -> None:
                 with _already():
                     host.route("add", dst=reached, gateway=network.address(1))
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+
+
+def _make_bridge(host: object, network: Network, mark: str) -> bool:
+    """Whether it is ours now: somebody else may have made one of that name since we looked."""
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    assert isinstance(host, IPRoute)
+    nameless = _nameless(mark, network.prefix)
+    with _already():
+        host.link("add", ifname=nameless, kind="bridge")
+    index = _link(host, nameless)
+    host.link("set", index=index, ifalias=mark)
+    try:
+        host.link("set", index=index, ifname=network.bridge)
+    except NetlinkError as error:
+        host.link("del", index=index)
+        if error.code != errno.EEXIST:
+            raise
+        return False
+    return True
+
+
+def _nameless(mark: str, prefix: str) -> str:
+    """A bridge before it has its number. Of its owner alone, who starts once at a time: one that is there was left by a start that was killed."""
+    return f"{prefix[:3]}-{hashlib.sha256(mark.encode()).hexdigest()[:11]}"
+
+
+def _make_namespace(name: str) -> None:
+    from pyroute2 import netns
+
+    place = NAMESPACES / name
+    if place.exists() and not os.path.ismount(place):
+        place.unlink()  # whoever made it was killed between its two steps
+    if not place.exists():
+        netns.create(name)
 
 
 def _connect(host: object, bridge: int | None, network: Network, node: int) -> None:
@@ -130,8 +199,7 @@ def _connect(host: object, bridge: int | None, network: Network, node: int) -> N
     namespace = network.namespace(node)
     if _link(host, outer) is None:
         host.link("add", ifname=outer, kind="veth", peer={"ifname": "eth0", "net_ns_fd": namespace})
-        index = _link(host, outer)
-        host.link("set", index=index, master=bridge, state="up")
+    host.link("set", index=_link(host, outer), master=bridge, state="up")
     with NetNS(namespace) as inside:
         inside.link("set", index=1, state="up")
         index = _link(inside, "eth0")
@@ -147,21 +215,56 @@ def _connect(host: object, bridge: int | None, network: Network, node: int) -> N
     _forward_inside(namespace)
 
 
-def remove(network: Network) -> None:
-    from pyroute2 import IPRoute, netns
+def remove(mark: str, network: Network | None = None, prefix: str = PREFIX) -> None:
+    """Everything that has this mark; and what is left of `network` if nobody has its bridge. What is somebody else's stays."""
+    from pyroute2 import IPRoute
 
     with IPRoute() as host:
-        for node in range(1, NODES_MAX + 1):
-            namespace = network.namespace(node)
-            if not (NAMESPACES / namespace).exists():
-                continue
-            outer = _link(host, f"{network.bridge}n{node}")
-            if outer is not None:
-                host.link("del", index=outer)
+        links = _links(host)
+        found = [Network(number, 0, prefix) for number in _marked(links, mark, prefix)]
+        if network is not None and network.bridge not in links:
+            found.append(network)
+        for each in found:
+            _remove(host, each)
+        if (index := _link(host, _nameless(mark, prefix))) is not None:
+            host.link("del", index=index)
+
+
+def _remove(host: object, network: Network) -> None:
+    """The bridge goes last, for whoever has it has the number."""
+    from pyroute2 import IPRoute, netns
+
+    assert isinstance(host, IPRoute)
+    for node in _namespaces(network):
+        namespace = network.namespace(node)
+        outer = _link(host, f"{network.bridge}n{node}")
+        if outer is not None:
+            host.link("del", index=outer)
+        if os.path.ismount(NAMESPACES / namespace):
             netns.remove(namespace)
-        bridge = _link(host, network.bridge)
-        if bridge is not None:
-            host.link("del", index=bridge)  # its addresses and routes go with it
+        else:
+            (NAMESPACES / namespace).unlink()
+    bridge = _link(host, network.bridge)
+    if bridge is not None:
+        host.link("del", index=bridge)  # its addresses and routes go with it
+
+
+def _namespaces(network: Network) -> list[int]:
+    """The nodes that have one."""
+    return [node for node in range(1, NODES_MAX + 1) if (NAMESPACES / network.namespace(node)).exists()]
+
+
+def _marked(links: dict[str, str], mark: str, prefix: str) -> list[int]:
+    """The numbers whose bridge has this mark."""
+    return [number for number in range(NUMBER_MAX) if links.get(Network(number, 0, prefix).bridge) == mark]
+
+
+def _links(host: object) -> dict[str, str]:
+    """The marks of all interfaces by their names."""
+    from pyroute2 import IPRoute
+
+    assert isinstance(host, IPRoute)
+    return {link.get_attr("IFLA_IFNAME"): link.get_attr("IFLA_IFALIAS") or "" for link in host.get_links()}
 
 
 def unplug(network: Network, node: int) -> None:

@@ -22,9 +22,11 @@ MNT_DETACH = 2
 
 
 def clear(folder: Path, plan: ControlPlane) -> None:
-    """End every pod's processes, undo every mount, take the machines' network away. Harmless if there is nothing."""
+    """End every pod's processes, undo every mount, take the machines' network away. Harmless if there is nothing, and to a cluster that has our
+    number by now."""
     place = folder / "nodes"
-    found = _processes(place, plan, range(1, plan.nodes + 1))
+    mark = networks.mark_of(folder)
+    found = _processes(place, plan, range(1, plan.nodes + 1) if networks.owner(plan.network) in (mark, None) else ())
     for identity in found:
         processes.send(identity, signal.SIGKILL)
     processes.wait_gone(found, GRACE_S)
@@ -33,7 +35,7 @@ def clear(folder: Path, plan: ControlPlane) -> None:
         ctypes.CDLL(None).umount2(os.fsencode(mount), MNT_DETACH)
     for name in plan.node_names:
         Cgroups(root_of(name, place / name)).remove("")
-    networks.remove(plan.network)
+    networks.remove(mark, plan.network)
 
 
 def kill_all(folder: Path, plan: ControlPlane, node: int) -> None:

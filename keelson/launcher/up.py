@@ -65,14 +65,13 @@ def up(folder: Path, wanted: Wanted, wait_s: float, tell: Tell, attached: bool =
             return cluster, None
         check_ports(cluster)
         clusters.member_program()
-        if clusters.load(folder) is None:
-            cluster = with_number(cluster)
+        cluster = with_number(cluster)
         if not cluster.spec.insecure:
             make_certificates(cluster, tell)
         clusters.save(cluster)
         if cluster.control_plane is not None and cluster.control_plane.nodes:
             make_images(cluster, tell)
-            network.ensure(cluster.control_plane.network)
+            network.ensure(cluster.control_plane.network, network.mark_of(cluster.folder))
         child = start_supervisor(cluster, attached)
         try:
             wait_healthy(cluster, child, wait_s, tell)
@@ -142,11 +141,25 @@ def plan_control_plane(wanted: Wanted) -> ControlPlane:
 
 
 def with_number(cluster: Cluster) -> Cluster:
-    """A new cluster with nodes has a number among those on this machine, and the networks that go with it. Raises Refused."""
+    """A cluster with nodes has a number among those on this machine, and the networks that go with it. It keeps it; but while it is down another one
+    may take it, and then it gets a new one, as long as nothing was stored with the old. Raises Refused."""
     plan = cluster.control_plane
     if plan is None or not plan.nodes:
         return cluster
-    number = network.claim()
+    mark = network.mark_of(cluster.folder)
+    if clusters.load(cluster.folder) is not None:
+        try:
+            network.take(plan.network, mark)
+        except network.Taken as error:
+            if any(cluster.data(member.name).exists() for member in cluster.members):
+                raise Refused(
+                    f"{plan.network.bridge} with {plan.network.services} and other networks of the cluster in {cluster.folder} is now of {error}. "
+                    f"Addresses of services and nodes are stored in it and cannot change: stop the other one first (keelson down --data-dir), "
+                    f"or make a new cluster in another folder"
+                ) from None
+        else:
+            return cluster
+    number = network.claim(mark)
     if number is None:
         raise Refused(f"there are {network.NUMBER_MAX} clusters with nodes on this machine already")
     numbered = Cluster(cluster.folder, msgspec.structs.replace(cluster.spec, control_plane=msgspec.structs.replace(plan, number=number)))
