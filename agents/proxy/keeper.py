@@ -3,7 +3,8 @@
 While a proxy is away (killed, or being restarted) the kernel goes on taking connections and datagrams for sockets that somebody holds, and the next
 proxy finds them waiting: a client sees an answer that took a second longer, and no refusal. Without a proxy for `IDLE_S` the keeper ends.
 
-One message is one packet: `+KEY` with a socket keeps it, `-KEY` lets it go, `?` asks for all (each comes as `+KEY`, then `.`), `!` ends the keeper.
+One message is one packet: `+KEY` with a socket keeps it, `-KEY` lets it go, `*` lets all go, `=` is answered with `.` once everything before it is
+done, `?` asks for all (each comes as `+KEY`, then `.`), `!` ends the keeper.
 Nothing but the standard library is imported: it shall be small.
 """
 
@@ -86,6 +87,11 @@ def _serve(connection: socket.socket, kept: dict[bytes, int]) -> bool:
         elif verb == b"-":
             with contextlib.suppress(KeyError):
                 os.close(kept.pop(key))
+        elif verb == b"*":
+            while kept:
+                os.close(kept.popitem()[1])
+        elif verb == b"=":
+            send(connection, b".")
         elif verb == b"?":
             for each, number in kept.items():
                 send(connection, b"+" + each, number)

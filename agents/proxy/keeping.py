@@ -29,6 +29,8 @@ class Keeping:
         self._connection: socket.socket | None = None
         self._kept: dict[Listener, socket.socket] = {}
         self._started: subprocess.Popen[bytes] | None = None
+        self._dropped = False
+        self._reading = asyncio.Lock()
 
     async def take(self) -> dict[Listener, socket.socket]:
         """What the proxy before has left; starts the keeper if there is none."""
@@ -44,14 +46,25 @@ class Keeping:
             with contextlib.suppress(OSError):
                 bound.shutdown(socket.SHUT_RDWR)  # for all who hold it: the keeper lets go a moment later
             self._say(b"-" + _key(listener))
+            self._dropped = True
+
+    async def settle(self) -> None:
+        """Until the keeper has let go of what was dropped. Nobody can bind a UDP port before: a shutdown does not free it, as it does for TCP."""
+        if self._dropped:
+            self._dropped = False
+            async with self._reading:
+                await asyncio.to_thread(self._settle)
 
     async def watch(self) -> None:
         """Until cancelled: a keeper that was killed is replaced, and given everything."""
         while True:
             await asyncio.sleep(CHECK_S)
-            if self._is_lost():
+            async with self._reading:
+                if not self._is_lost():
+                    continue
                 log.info("the keeper of the sockets is gone: another one is started")
                 await asyncio.to_thread(self._connect)
+                self._say(b"*")  # one that is there after all may have missed what was dropped
                 for listener, bound in list(self._kept.items()):
                     self._say(b"+" + _key(listener), bound.fileno())
 
@@ -84,6 +97,16 @@ class Keeping:
             log.warning("the sockets of the proxy before cannot be taken over", extra=fields(error=str(error)))
             self._close()
         return found
+
+    def _settle(self) -> None:
+        if (connection := self._connection) is None:
+            return
+        try:
+            keeper.send(connection, b"=")
+            keeper.receive(connection)
+        except OSError as error:
+            log.warning("the keeper of the sockets does not answer", extra=fields(error=str(error)))
+            self._close()
 
     def _connect(self) -> None:
         self._close()

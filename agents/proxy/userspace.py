@@ -97,7 +97,10 @@ class Userspace:
                 continue
             service = Service(self, listener, rule, self._choice(rule.service))
             try:
-                bound = self._inherited.pop(listener, None) or _bound(listener)
+                if (bound := self._inherited.pop(listener, None)) is None:
+                    if self._keeping is not None:
+                        await self._keeping.settle()
+                    bound = _bound(listener)
                 await service.open(bound)
                 self._served[listener] = service
                 if self._keeping is not None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -181,6 +182,31 @@ def test_an_endpoint_that_is_dead_is_passed_over(scene, request):
         pytest.skip("the kernel does not try another endpoint: readiness is what keeps dead ones out")
     proxy.told(service(), slices=(slice_of(network.a, dead=("10.244.77.99",)),))
     assert asked(network.pod, VIP, 80, 10) == {"a"}
+
+
+def test_a_port_comes_back_however_slow_the_keeper_of_its_socket_is(scene, request):
+    proxy, network = scene
+    if request.node.callspec.params["scene"] != "kept":
+        pytest.skip("only here there is a keeper")
+    proxy.told(service(), slices=(slice_of(network.a),))
+    keepers = [int(each) for each in network.node.run("ip", "netns", "pids", network.node.name).split() if "agents.proxy.keeper" in command_of(each)]
+    for each in keepers:
+        os.kill(each, signal.SIGSTOP)
+    proxy.told(service())
+    goes_on = threading.Timer(0.3, lambda: [os.kill(each, signal.SIGCONT) for each in keepers])
+    goes_on.start()
+    proxy.told(service(), slices=(slice_of(network.a),))
+    goes_on.join()
+    assert keepers
+    assert network.pod.say(VIP, 53, b"hello") == b"a hello"
+
+
+def command_of(process: str) -> str:
+    """Empty once it has ended, as the one has that listed them."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
 
 
 def test_what_is_asked_while_the_proxy_is_away_waits_for_the_next_one(scene, request):
