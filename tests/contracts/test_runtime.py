@@ -1,10 +1,8 @@
 """What a container runtime owes the kubelet (agents.kubelet.runtime.base), with real processes in real namespaces."""
 
 import asyncio
-import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,44 +11,12 @@ from agents.kubelet.oci import toolbox
 from agents.kubelet.oci.store import Store
 from agents.kubelet.runtime import base
 from agents.kubelet.runtime.base import ContainerConfig, ExecResult, Mount, Resources, Runtime, RuntimeRefused, SandboxConfig, Security
-from agents.kubelet.runtime.cgroups import Cgroups
 from agents.kubelet.runtime.cri import CriRuntime
 from agents.kubelet.runtime.embedded import EmbeddedRuntime
-from agents.kubelet.shim import kernel
 from tests.support import containerd
+from tests.support.sandboxes import CGROUP, POD_RANGE, Opened, ended, lines, needs_root, pod, run, seen, shell, started, until
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
-
-POD_RANGE = "10.250.77.0/24"
-CGROUP = f"keelson-test-{os.getpid()}"
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    made = Store(tmp_path_factory.mktemp("images"))
-    toolbox.build_toolbox(made)
-    return made
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_network() -> Iterator[None]:
-    """A network namespace of the test's own: its bridge and its addresses end with it."""
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    kernel.unshare(kernel.CLONE_NEWNET)
-    try:
-        yield
-    finally:
-        kernel.setns(before, kernel.CLONE_NEWNET)
-        os.close(before)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cgroups() -> Iterator[None]:
-    yield
-    Cgroups(CGROUP).remove("")
-
-
-Opened = Callable[[], Runtime]
+pytestmark = [needs_root, pytest.mark.usefixtures("own_network", "own_cgroups")]
 
 
 @pytest.fixture(params=["embedded", "containerd"])
@@ -69,62 +35,6 @@ def opened(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> Iter
 def containerd_endpoint(own_network: None, store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with containerd.running(tmp_path_factory.mktemp("containerd"), store, "10.250.78.0/24") as endpoint:
         yield endpoint
-
-
-@asynccontextmanager
-async def pod(runtime: Runtime, tmp_path: Path, name: str = "web", **settings: object) -> AsyncIterator[str]:
-    config = SandboxConfig(name, "default", "uid-1", log_folder=str(tmp_path / "logs"), cgroup="pod1", **settings)  # type: ignore[arg-type]
-    sandbox = await runtime.run_sandbox(config)
-    try:
-        yield sandbox
-    finally:
-        await runtime.remove_sandbox(sandbox)
-
-
-def shell(words: str, name: str = "main", **settings: object) -> ContainerConfig:
-    return ContainerConfig(name, toolbox.TOOLBOX, command=("sh", "-c"), args=(words,), log_path=f"{name}.log", **settings)  # type: ignore[arg-type]
-
-
-async def started(runtime: Runtime, sandbox: str, config: ContainerConfig) -> str:
-    container = await runtime.create_container(sandbox, config)
-    await runtime.start_container(container)
-    return container
-
-
-async def seen(runtime: Runtime, container: str) -> base.Container:
-    return next(each for each in await runtime.containers() if each.id == container)
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not holds():  # noqa: ASYNC110 - a file is looked at, and tells nobody
-            await asyncio.sleep(0.01)
-
-
-async def ended(runtime: Runtime, container: str) -> base.Container:
-    async with asyncio.timeout(20):
-        async for _ in runtime.changes():
-            found = await seen(runtime, container)
-            if found.state == base.EXITED:
-                return found
-    raise AssertionError("the changes came to an end")
-
-
-def lines(tmp_path: Path, name: str = "main") -> list[tuple[str, str, str]]:
-    """Stream, tag and text of each line of a log."""
-    return [tuple(line.split(" ", 3)[1:]) for line in (tmp_path / "logs" / f"{name}.log").read_text().splitlines()]  # type: ignore[misc]
-
-
-def run(opened: Opened, body: Callable[[Runtime], Awaitable[None]]) -> None:
-    async def whole() -> None:
-        runtime = opened()
-        await runtime.open()
-        try:
-            await body(runtime)
-        finally:
-            await runtime.close()
-
-    asyncio.run(whole())
 
 
 def test_a_container_runs_writes_its_log_and_its_end_is_told(opened: Opened, tmp_path: Path) -> None:

@@ -59,6 +59,8 @@ class Security(Struct, frozen=True):
     dropped: tuple[str, ...] = ()
     no_new_privs: bool = False
     readonly_root: bool = False
+    strict_groups: bool = False
+    """Groups to which the image's own /etc/group adds the user do not count."""
 
 
 class SandboxConfig(Struct, frozen=True):

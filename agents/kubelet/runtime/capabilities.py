@@ -1,6 +1,7 @@
-"""Names and numbers of capabilities (capabilities(7)), and the set that containers have unless told otherwise. Pure."""
+"""Names and numbers of capabilities (capabilities(7)), and the set that containers have unless told otherwise."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 _ALL = """
 CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK
@@ -16,19 +17,28 @@ NAMES = tuple(_ALL.split())
 DEFAULT = set(_DEFAULT.split())
 
 
-def effective(added: Sequence[str], dropped: Sequence[str]) -> list[int]:
-    """Numbers; ALL means all of them, and what is added wins over what is dropped by ALL. Raises ValueError for an unknown name."""
+def effective(added: Sequence[str], dropped: Sequence[str], *, privileged: bool = False, own: Collection[int] | None = None) -> list[int]:
+    """Numbers. First ALL of either, then what is added by name, then what is dropped by name (as containerd does it). ALL, like a privileged
+    container's set, is what this process has itself (`own`; None: look). Raises ValueError for an unknown name."""
     add, drop = {_plain(name) for name in added}, {_plain(name) for name in dropped}
-    for name in (add | drop) - {"ALL"}:
+    for name in sorted((add | drop) - {"ALL"}):
         if name not in NAMES:
             raise ValueError(f"unknown capability {name}")
-    if "ALL" in add:
-        kept = set(NAMES) - drop
-    elif "ALL" in drop:
-        kept = add
-    else:
-        kept = (DEFAULT - drop) | (add - drop)
+    everything = {NAMES[number] for number in (current() if own is None else own) if number < len(NAMES)}
+    kept = everything if privileged or "ALL" in add else DEFAULT
+    if not privileged:
+        kept = set() if "ALL" in drop else kept
+        kept = (kept | (add - {"ALL"})) - drop
     return sorted(NAMES.index(name) for name in kept)
+
+
+def current() -> list[int]:
+    """What this process has, and a child of its can have."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapPrm:"):
+            bits = int(line.split()[1], 16)
+            return [number for number in range(bits.bit_length()) if bits >> number & 1]
+    return []
 
 
 def _plain(name: str) -> str:

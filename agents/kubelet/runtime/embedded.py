@@ -280,6 +280,7 @@ class EmbeddedRuntime:
         folder = self._sandbox_folder(sandbox_id) / "containers" / container_id
         folder.mkdir(mode=0o700)
         Path(recorded["log_path"]).parent.mkdir(parents=True, exist_ok=True)
+        write_file(f"{folder}/environment.json", _environment(sandbox, config, image))
         write_file(f"{folder}/config.json", recorded)
         found = _read_container(sandbox_id, folder, True)
         assert found is not None, "it was just written"
@@ -294,12 +295,9 @@ class EmbeddedRuntime:
         arguments = list(config.args) or ([] if config.command else list(defaults.get("Cmd") or ()))
         if not command + arguments:
             raise RuntimeRefused("no command specified")
-        environment = dict(pair.partition("=")[::2] for pair in defaults.get("Env") or ())
-        environment["HOSTNAME"] = sandbox.config.hostname or sandbox.config.name
-        environment |= dict(config.env)
         security = config.security
         try:
-            kept = capabilities.effective(security.added, security.dropped)
+            kept = capabilities.effective(security.added, security.dropped, privileged=security.privileged)
         except ValueError as error:
             raise RuntimeRefused(str(error)) from None
         cgroup = f"{sandbox.config.cgroup}/{container_id}" if sandbox.config.cgroup else container_id
@@ -320,17 +318,18 @@ class EmbeddedRuntime:
             "layers_folder": str(self.store.layers_folder),
             "layers": layers[::-1],
             "argv": command + arguments,
-            "env": [f"{name}={value}" for name, value in environment.items()],
             "cwd": config.working_dir or defaults.get("WorkingDir") or "/",
-            "makes_cwd": True,
             "user": security.user or defaults.get("User") or "",
             "groups": list(security.groups),
-            "capabilities": list(range(41)) if security.privileged else kept,
+            "image_groups": not security.strict_groups,
+            "capabilities": kept,
             "privileged": security.privileged,
             "no_new_privs": security.no_new_privs,
+            "seccomp": "",
             "readonly_root": security.readonly_root,
             "mounts": [msgspec.to_builtins(mount) for mount in self._mounts(sandbox, config)],
             "host_network": sandbox.config.host_network,
+            "host_pid": sandbox.config.host_pid,
             "shared_pids": sandbox.config.share_pids or sandbox.config.host_pid or bool(config.target),
             "tty": config.tty,
             "stdin": config.stdin,
@@ -537,6 +536,11 @@ class EmbeddedRuntime:
 
     async def remove_image(self, image_id: str) -> None:
         await asyncio.to_thread(self.store.remove, image_id)
+
+
+def _environment(sandbox: base.Sandbox, config: ContainerConfig, image: StoredImage) -> dict[str, str]:
+    found = dict(pair.partition("=")[::2] for pair in (image.config.get("config") or {}).get("Env") or ())
+    return {**found, "HOSTNAME": sandbox.config.hostname or sandbox.config.name, **dict(config.env)}
 
 
 def _described(image: StoredImage) -> base.Image:

@@ -8,16 +8,19 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from agents.kubelet.runtime.base import RuntimeRefused
+from agents.kubelet.shim import kernel
 
 PROGRAM = "import sys; sys.path.append({root!r}); from agents.kubelet.shim.main import main; main()"
 PACKET_BYTES_MAX = 200 << 10
 START_TIMEOUT_S = 20.0
-READY_FD = 200
-"""Where the shim finds the pipe on which it says that it listens; above all that a kubelet may have open by accident at 0 to 2."""
+READY_FD, INTERPRETER_FD = 200, 201
+"""Where the shim finds the pipe on which it says that it listens, and the mount that it is started from; above all that a kubelet may have open by
+accident at 0 to 2."""
 ANSWER_TIMEOUT_S = 60.0
 
 
@@ -29,16 +32,19 @@ async def start(folder: Path) -> None:
     """A shim for the sandbox whose config.json is in `folder`; returns once it listens. Raises RuntimeRefused."""
     root = str(Path(__file__).parents[3])
     ready, telling = os.pipe2(os.O_CLOEXEC)
-    arguments = [sys.executable, "-I", "-S", "-E", "-c", PROGRAM.format(root=root), str(folder), str(READY_FD)]
+    arguments = [sys.executable, "-I", "-S", "-E", "-c", PROGRAM.format(root=root), str(folder), str(READY_FD), str(INTERPRETER_FD)]
+    interpreter = _interpreter()
     actions = [
         (os.POSIX_SPAWN_DUP2, telling, READY_FD),
+        (os.POSIX_SPAWN_DUP2, interpreter, INTERPRETER_FD),
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, str(folder / "shim.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
     try:
-        pid = os.posix_spawn(sys.executable, arguments, {}, file_actions=actions)
+        pid = os.posix_spawn(f"/proc/self/fd/{INTERPRETER_FD}", arguments, _loader_hints(), file_actions=actions)
     finally:
+        os.close(interpreter)
         os.close(telling)
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
@@ -52,6 +58,21 @@ async def start(folder: Path) -> None:
         await asyncio.to_thread(os.waitpid, pid, 0)
     if told != b"\n":
         raise RuntimeRefused(f"the pod's shim did not start: {told.decode(errors='replace').strip() or 'it ended without a word'}")
+
+
+def _interpreter() -> int:
+    """Python's program as a mount of its own, read-only, that is attached nowhere. The shim forbids execution from it once it runs, so that what a
+    container finds behind /proc/PID/exe of a process on its way in can neither be run nor written to (CVE-2019-5736)."""
+    tree = kernel.open_tree(kernel.AT_FDCWD, os.path.realpath(sys.executable))
+    kernel.set_attributes(tree, kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV)
+    return tree
+
+
+@cache
+def _loader_hints() -> dict[str, str]:
+    """A program that is attached nowhere has no folder: a library that it seeks beside itself ($ORIGIN) is found where this process has it."""
+    used = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "/libpython" in line}
+    return {"LD_LIBRARY_PATH": ":".join(sorted({str(Path(each).parent) for each in used}))} if used else {}
 
 
 async def _read_all(fd: int) -> bytes:

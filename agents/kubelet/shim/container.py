@@ -5,19 +5,14 @@ import errno
 import json
 import os
 import signal
-import socket
 import time
-from collections.abc import Callable
 from typing import Any
 
 from agents.kubelet.shim import cgroups, kernel, process, rootfs
 from agents.kubelet.shim.log import LogFile
+from agents.kubelet.shim.spawning import Failed, spawn
 
 READ_BYTES = 64 << 10
-
-
-class Failed(Exception):
-    """Told to the kubelet in place of an answer."""
 
 
 def write_file(path: str, content: dict[str, Any]) -> None:
@@ -25,56 +20,6 @@ def write_file(path: str, content: dict[str, Any]) -> None:
     with open(f"{path}.new", "w") as file:
         json.dump(content, file)
     os.rename(f"{path}.new", path)
-
-
-def spawn(child: Callable[[int], None], pid_namespace: int | None, own_namespace: int, stdio_ends: tuple[int, ...]) -> tuple[int, int]:
-    """Fork `child` (which is told where to report) into a new process namespace (None), a given one, or the shim's own.
-
-    Returns the process id once the program runs, and its terminal's other side (-1 without one); raises Failed with what the child reported. The
-    ends in `stdio_ends` are closed here.
-    """
-    told, telling = socket.socketpair()
-    try:
-        if pid_namespace is None:
-            kernel.unshare(kernel.CLONE_NEWPID)
-        elif pid_namespace != own_namespace:
-            kernel.setns(pid_namespace, kernel.CLONE_NEWPID)
-        pid = os.fork()
-        if pid == 0:
-            child(telling.fileno())
-            os._exit(128)
-    except OSError as error:
-        told.close()
-        raise Failed(str(error.strerror)) from None
-    finally:
-        # Only children are in the namespace, and only until the next one.
-        kernel.setns(own_namespace, kernel.CLONE_NEWPID)
-        telling.close()
-        for fd in stdio_ends:
-            os.close(fd)
-    text, terminal = _report(told)
-    if text:
-        if terminal >= 0:
-            os.close(terminal)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, 0)
-        raise Failed(text.decode(errors="replace"))
-    return pid, terminal
-
-
-def _report(told: socket.socket) -> tuple[bytes, int]:
-    """Until the child has told all, or has become the program."""
-    text, terminal = b"", -1
-    with told:
-        while True:
-            data, fds, _, _ = socket.recv_fds(told, 4096, 1)
-            if not data:
-                return text, terminal
-            if fds:
-                terminal = fds[0]
-                os.set_inheritable(terminal, False)
-                data = data.removeprefix(process.TERMINAL)
-            text += data
 
 
 class Container:
@@ -91,21 +36,26 @@ class Container:
         self.attached: list[tuple[str, int]] = []
         self.log = LogFile(config["log_path"])
 
-    def start(self, pid_namespace: int | None, own_namespace: int) -> None:
+    def start(self, own_namespace: int, holder: int = 0) -> None:
+        """In a process namespace of its own; with a `holder`, in that of this process. Raises Failed."""
         stdio = self._streams()
-        config = self.config
+        config = {**self.config, "joins": bool(holder)}
 
-        def prepare() -> None:
+        def enter() -> None:
+            _enter_limits(config)
+            proc = -1
+            if holder:
+                proc = rootfs.proc_of(holder)
+                _join(holder, "pid", kernel.CLONE_NEWPID)
             kernel.unshare(kernel.CLONE_NEWNS)
-            _set_oom_score(config["oom_score_adj"])
-            rootfs.enter(config, self.folder)
+            rootfs.enter(config, self.folder, proc)
 
         def child(told: int) -> None:
-            cgroups.join(config["cgroups"])
-            process.run(prepare, config, config["argv"], config["cwd"], stdio, config["tty"], told)
+            process.run(enter, config, config["argv"], environment(self.folder), stdio, config["tty"], told)
 
+        own = None if holder or config["host_pid"] else own_namespace
         try:
-            self.pid, terminal = spawn(child, pid_namespace, own_namespace, tuple(set(stdio)))
+            self.pid, terminal = spawn(child, tuple(set(stdio)), new_namespace=own)
         except Failed as failure:
             self.close()
             self.record_end(128, "StartError", str(failure))
@@ -205,35 +155,43 @@ class Container:
         self.outputs, self.attached, self.stdin = {}, [], -1
 
 
-def execute(container: Container, request: dict[str, Any], stdio: tuple[int, ...], own_namespace: int) -> tuple[int, int]:
+def execute(container: Container, request: dict[str, Any], stdio: tuple[int, ...]) -> tuple[int, int]:
     """One more process beside the container's own: its namespaces, user, limits and environment, other words. Raises Failed."""
-    config = {**container.config, "makes_cwd": False}
-    try:
-        mounts = os.open(f"/proc/{container.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        pids = os.open(f"/proc/{container.pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        for fd in set(stdio):
-            os.close(fd)
-        raise Failed("container not running") from None
+    config = {**container.config, "joins": True}
 
-    def prepare() -> None:
+    def enter() -> None:
+        _enter_limits(config)
+        _join(container.pid, "pid", kernel.CLONE_NEWPID)
+        mounts = os.open(f"/proc/{container.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        process.seal()
         kernel.setns(mounts, kernel.CLONE_NEWNS)
         os.chdir("/")
 
     def child(told: int) -> None:
-        cgroups.join(config["cgroups"])
-        process.run(prepare, config, request["argv"], config["cwd"], stdio, bool(request.get("tty")), told)
+        process.run(enter, config, request["argv"], environment(container.folder), stdio, bool(request.get("tty")), told)
 
+    return spawn(child, tuple(set(stdio)))
+
+
+def environment(folder: str) -> dict[str, str]:
+    """Read by who becomes the program, not held in the shim: a container that looks into a process on its way in sees nobody else's secrets."""
+    with open(f"{folder}/environment.json") as file:
+        return dict(json.load(file))
+
+
+def _join(holder: int, kind: str, flag: int) -> None:
+    """The namespace of a process. Of those of processes only what is born afterwards is in it."""
+    namespace = os.open(f"/proc/{holder}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return spawn(child, pids, own_namespace, tuple(set(stdio)))
+        kernel.setns(namespace, flag)
     finally:
-        os.close(mounts)
-        os.close(pids)
+        os.close(namespace)
 
 
-def _set_oom_score(score: int) -> None:
+def _enter_limits(config: dict[str, Any]) -> None:
+    cgroups.join(config["cgroups"])
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write(str(score))
+        file.write(str(config["oom_score_adj"]))
 
 
 def _readable(fd: int) -> bool:

@@ -23,12 +23,12 @@ import socket
 import sys
 from typing import Any
 
-from agents.kubelet.shim import kernel, link
-from agents.kubelet.shim.container import KILL, Container, Failed, execute, spawn, write_file
+from agents.kubelet.shim import kernel, link, pause
+from agents.kubelet.shim.container import KILL, Container, execute, write_file
+from agents.kubelet.shim.spawning import Failed
 
 REQUEST_BYTES_MAX = 200 << 10
 FDS_MAX = 3
-FDS_OPEN_MAX = 1024
 
 
 class Shim:
@@ -36,8 +36,8 @@ class Shim:
         self.folder = folder
         self.config = config
         self.own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        self.shared_pids: int | None = None
         self.pause = 0
+        """The first process of the namespace that all containers share, where they do."""
         self.containers: dict[str, Container] = {}
         self.execs: dict[int, tuple[socket.socket, bool]] = {}
         self.watchers: list[socket.socket] = []
@@ -62,21 +62,6 @@ class Shim:
         for name, value in config["sysctls"].items():
             with open("/proc/sys/" + name.replace(".", "/"), "w") as file:
                 file.write(value)
-
-    def share_pids(self) -> None:
-        """A first process that adopts the orphans of all containers of the pod."""
-
-        def reap_forever(told: int) -> None:
-            signal.set_wakeup_fd(-1)
-            os.closerange(3, FDS_OPEN_MAX)
-            kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-            signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-            signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
-            while True:
-                signal.pause()
-
-        self.pause, _ = spawn(reap_forever, None, self.own_pids, ())
-        self.shared_pids = os.open(f"/proc/{self.pause}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
     def listen(self) -> None:
         self.wake, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -196,15 +181,9 @@ class Shim:
         with open(f"{folder}/config.json") as file:
             config = json.load(file)
         container = Container(folder, config)
-        pids = self.own_pids if self.config["host_pid"] else self.shared_pids
         target = self.containers.get(config["target"])
-        if target is not None and target.pid and pids is None:
-            pids = os.open(f"/proc/{target.pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            container.start(pids, self.own_pids)
-        finally:
-            if pids is not None and pids not in (self.own_pids, self.shared_pids):
-                os.close(pids)
+        holder = 0 if self.config["host_pid"] else self.pause or (target.pid if target is not None else 0)
+        container.start(self.own_pids, holder)
         self.containers[request["id"]] = container
         for fd in container.outputs:
             self.poll.register(fd, select.POLLIN | select.POLLHUP)
@@ -217,7 +196,7 @@ class Shim:
 
     def do_exec(self, connection: socket.socket, request: dict[str, Any], fds: list[int]) -> None:
         container = self.found(request)
-        pid, terminal = execute(container, request, tuple(fds), self.own_pids)
+        pid, terminal = execute(container, request, tuple(fds))
         self.execs[pid] = (connection, bool(request.get("kill_on_close")))
         self.tell(connection, {"pid": pid}, (terminal,) if terminal >= 0 else ())
         if terminal >= 0:
@@ -275,8 +254,13 @@ def _start_time(pid: int) -> int:
 
 
 def main() -> None:
-    """`folder ready_fd`: the config is read from the folder; on `ready_fd` one line comes, empty or an error."""
-    folder, ready = sys.argv[1], int(sys.argv[2])
+    """`folder ready_fd interpreter_fd`: the config is read from the folder; on `ready_fd` one line comes, empty or an error; `interpreter_fd` is the
+    mount that this program was started from, which nobody else sees."""
+    folder, ready, interpreter = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    # From now on it starts nothing any more: /proc/self/exe of a process on its way into a container leads here, and no link, script or copied
+    # descriptor makes a container run the node's interpreter. It was made read-only before it was started.
+    kernel.set_attributes(interpreter, kernel.MOUNT_ATTR_NOEXEC)
+    os.close(interpreter)
     if os.fork():
         os._exit(0)
     os.setsid()
@@ -286,7 +270,7 @@ def main() -> None:
             shim = Shim(folder, json.load(file))
         shim.enter_namespaces()
         if shim.config["share_pids"]:
-            shim.share_pids()
+            shim.pause = pause.start(folder, shim.own_pids)
         shim.listen()
     except Exception as error:
         os.write(ready, f"{type(error).__name__}: {error}".replace("\n", " ").encode()[:4000])

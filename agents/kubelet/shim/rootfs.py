@@ -9,11 +9,12 @@
 All that is attached is mounted nodev: a device node that a container makes for itself opens nothing.
 """
 
+import errno
 import os
 import stat
 from typing import Any
 
-from agents.kubelet.shim import kernel
+from agents.kubelet.shim import kernel, process
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 MASKED_FILES = ("/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug")
@@ -28,8 +29,28 @@ DEV_LINKS = (
 )
 
 
-def enter(config: dict[str, Any], folder: str) -> None:
-    """Make the calling process see the container's files alone. It must be in a mount namespace of its own. Raises OSError."""
+def proc_of(holder: int) -> int:
+    """The /proc of that process, detached. Who is not in a process namespace himself cannot make its /proc. Raises OSError.
+
+    A container that may mount can have put anything there: that is refused.
+    """
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    theirs = os.open(f"/proc/{holder}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    kernel.setns(theirs, kernel.CLONE_NEWNS)
+    try:
+        tree = kernel.open_tree(kernel.AT_FDCWD, "/proc")
+    finally:
+        kernel.setns(own, kernel.CLONE_NEWNS)
+        os.close(theirs)
+        os.close(own)
+    if kernel.kind_of_files(tree) != kernel.PROC_MAGIC:
+        raise OSError(errno.EINVAL, f"/proc of process {holder} is none")
+    return tree
+
+
+def enter(config: dict[str, Any], folder: str, proc: int = -1) -> None:
+    """Make the calling process see the container's files alone. It must be in a mount namespace of its own. `proc`: a detached mount; without one
+    /proc is that of the caller's process namespace. Raises OSError."""
     kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_SLAVE)
     root = f"{folder}/root"
     _lay(config, folder, root)
@@ -40,11 +61,12 @@ def enter(config: dict[str, Any], folder: str) -> None:
     all_devices = kernel.open_tree(kernel.AT_FDCWD, "/dev") if privileged else -1
     sysfs = kernel.open_tree(kernel.AT_FDCWD, "/sys") if config["host_network"] else -1
     os.chdir(root)
+    process.seal()
     kernel.pivot_root(".", ".")
     kernel.unmount(".", kernel.MNT_DETACH)
     os.chdir("/")
     os.umask(0o022)
-    _proc(privileged)
+    _proc(proc)
     _sys(sysfs, privileged)
     if privileged:
         _attach(all_devices, "/dev", True)
@@ -53,6 +75,7 @@ def enter(config: dict[str, Any], folder: str) -> None:
         _mask(covers)
     for mount, (fd, is_folder) in trees:
         _attach(fd, mount["target"], is_folder)
+    os.makedirs(config["cwd"] or "/", exist_ok=True)
     if config["readonly_root"]:
         kernel.mount("none", "/", "", kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NODEV)
 
@@ -161,8 +184,11 @@ def _attach(fd: int, target: str, is_folder: bool) -> None:
     os.close(fd)
 
 
-def _proc(privileged: bool) -> None:
+def _proc(tree: int) -> None:
     os.makedirs("/proc", exist_ok=True)
+    if tree >= 0:
+        _attach(tree, "/proc", True)
+        return
     kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
 
 
