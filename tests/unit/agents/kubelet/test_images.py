@@ -191,11 +191,14 @@ def test_addresses_are_given_in_turn_and_kept(tmp_path: Path) -> None:
 
 def test_capabilities() -> None:
     def names(*arguments: tuple[str, ...]) -> set[str]:
-        return {capabilities.NAMES[number] for number in capabilities.effective(*arguments)}
+        return {capabilities.NAMES[number] for number in capabilities.effective(*arguments, own=range(41))}
 
     assert names((), ()) == capabilities.DEFAULT
     assert names(("NET_ADMIN",), ("ALL",)) == {"NET_ADMIN"}
     assert names(("CAP_SYS_TIME",), ("KILL",)) == capabilities.DEFAULT - {"KILL"} | {"SYS_TIME"}
     assert names(("ALL",), ("SYS_ADMIN",)) == set(capabilities.NAMES) - {"SYS_ADMIN"}
+    assert names(("ALL", "KILL"), ("ALL",)) == {"KILL"}
+    assert names(("KILL", "CHOWN"), ("ALL", "KILL")) == {"CHOWN"}
+    assert capabilities.effective((), ("ALL",), privileged=True, own=(0, 5, 63)) == [0, 5], "a privileged container has what its node has"
     with pytest.raises(ValueError, match="unknown capability NONE"):
         capabilities.effective(("NONE",), ())
