@@ -12,6 +12,8 @@ from apiserver.machinery.objects import Object
 
 RUNNING, PENDING, SUCCEEDED, FAILED = "Running", "Pending", "Succeeded", "Failed"
 MESSAGE_BYTES_MAX = 4096
+MERGED_BY_IP = {"podIPs", "hostIPs"}
+"""Lists that a patch adds to: what shall go has to be named. All others are replaced, but for the conditions."""
 
 
 class Waiting(Struct, frozen=True):
@@ -236,6 +238,9 @@ def patch(pod: Object, wanted: Object) -> Object | None:
     old = pod.get("status") or {}
     changed: Object = {key: value for key, value in wanted.items() if key != "conditions" and old.get(key) != value}
     changed |= {key: None for key in ("reason", "message") if key in old and key not in wanted}
+    for key in MERGED_BY_IP & changed.keys():
+        kept = {each["ip"] for each in wanted[key]}
+        changed[key] = [*wanted[key], *({"$patch": "delete", "ip": each["ip"]} for each in old.get(key) or () if each["ip"] not in kept)]
     before = {each["type"]: each for each in old.get("conditions") or ()}
     different = [each for each in wanted["conditions"] if _without_nulls(before.get(each["type"]) or {}) != _without_nulls(each)]
     if different:

@@ -370,7 +370,7 @@ def _field_matches(obj: Object, term: str) -> bool:
     return (str(found or "") != value[1:]) if value.startswith("!") else str(found or "") == value
 
 
-MERGE_KEYS = {"ownerReferences": "uid", "conditions": "type", "containers": "name"}
+MERGE_KEYS = {"ownerReferences": "uid", "conditions": "type", "containers": "name", "podIPs": "ip", "hostIPs": "ip"}
 
 
 def _merged(before: Any, patch: Any, strategic: bool) -> Any:

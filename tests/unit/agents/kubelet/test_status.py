@@ -1,14 +1,19 @@
 """A pod's status from what is seen of it."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from agents.kubelet.runtime.base import EXITED, RUNNING
 from agents.kubelet.status import Seen, Waiting, patch, pod_status
+from apiserver.client.rest import STRATEGIC
 from apiserver.machinery.objects import Object
+from apiserver.machinery.resources import resource
+from tests.support.fake_api import FakeApi
 from tests.support.pods import pod, seen
 
+PODS = resource("pods")
 A, B, INIT = {"name": "a"}, {"name": "b"}, {"name": "i"}
 
 
@@ -117,3 +122,16 @@ def test_a_patch_says_only_what_changed() -> None:
     later = patch(wanted, one(wanted, seen("a"), started=frozenset("a")))
     assert later is not None and set(later["status"]) == {"containerStatuses", "conditions"}
     assert [each["type"] for each in later["status"]["conditions"]] == ["Ready", "ContainersReady"]
+
+
+def test_a_pod_with_a_new_address_has_the_old_one_no_more() -> None:
+    wanted = pod(A)
+    wanted["status"] = one(wanted, seen("a"), pod_ip="10.0.0.2", host_ip="10.1.0.1")
+    status = one(wanted, seen("a"), pod_ip="10.0.0.3", host_ip="10.1.0.1")
+    change = patch(wanted, status)
+    assert change is not None
+    api = FakeApi()
+    api.put(PODS, {"metadata": {"name": "web", "namespace": "default"}, "status": wanted["status"]})
+    answer = asyncio.run(api.patch(PODS, "web", {"status": change["status"]}, "default", kind=STRATEGIC, subresource="status"))
+    assert (answer["status"]["podIP"], answer["status"]["podIPs"]) == ("10.0.0.3", [{"ip": "10.0.0.3"}])
+    assert answer["status"]["hostIPs"] == [{"ip": "10.1.0.1"}]
