@@ -174,7 +174,7 @@ class Backend(Protocol):
 
     # --- maintenance
     def status(self) -> Awaitable[Status]: ...
-    def alarms(self, member_id: MemberId, alarm: int) -> Awaitable[list[AlarmMember]]:
+    def alarms(self, member_id: MemberId, alarm: int, *, linearizable: bool) -> Awaitable[list[AlarmMember]]:
         """Active alarms; 0 means any member, any alarm."""
         ...
 

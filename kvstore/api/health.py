@@ -58,7 +58,7 @@ class HealthPages:
 
     async def _health(self, arguments: dict[str, list[str]]) -> str:
         excluded = arguments.get("exclude", [])
-        for alarm in await self._backend.alarms(NOBODY, 0):
+        for alarm in await self._backend.alarms(NOBODY, 0, linearizable=False):
             if alarm.alarm.name not in excluded:
                 return f"ALARM {alarm.alarm.name}"
         serializable = arguments.get("serializable") == ["true"]
@@ -102,7 +102,7 @@ class HealthPages:
         return ""
 
     async def _data_corruption(self) -> str:
-        return "alarm activated: CORRUPT" if await self._backend.alarms(NOBODY, AlarmType.CORRUPT) else ""
+        return "alarm activated: CORRUPT" if await self._backend.alarms(NOBODY, AlarmType.CORRUPT, linearizable=False) else ""
 
     async def _non_learner(self) -> str:
         return "not supported for learner" if self._backend.is_learner() else ""

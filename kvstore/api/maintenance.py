@@ -43,7 +43,7 @@ class Maintenance(Service):
         request = codec.parse(messages.AlarmRequest, data)
         member_id = MemberId(request.memberID)
         if request.action == AlarmAction.GET:
-            alarms = await self.backend.alarms(member_id, request.alarm)
+            alarms = await self.backend.alarms(member_id, request.alarm, linearizable=True)  # with etcd the question goes through the log
         elif request.action in (AlarmAction.ACTIVATE, AlarmAction.DEACTIVATE) and request.alarm in (AlarmType.NOSPACE, AlarmType.CORRUPT):
             alarms = (await self.backend.change_alarm(request.action, member_id, request.alarm, context.credentials)).alarms
         else:

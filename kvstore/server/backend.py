@@ -271,7 +271,9 @@ class MemberBackend:
     async def status(self) -> Status:
         return self._member.status(*self._runner.sizes())
 
-    async def alarms(self, member_id: MemberId, alarm: int) -> list[AlarmMember]:
+    async def alarms(self, member_id: MemberId, alarm: int, *, linearizable: bool) -> list[AlarmMember]:
+        if linearizable:
+            await self._read(Barrier())
         return self._member.alarms(member_id, alarm)
 
     def change_alarm(self, action: int, member_id: MemberId, alarm: int, who: Who = None) -> Awaitable[AlarmResult]:

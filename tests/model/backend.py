@@ -327,7 +327,7 @@ class ModelBackend:
     async def status(self) -> Status:
         return Status("3.6.0", "3.6.0", 20_480, 16_384, 2 << 30, self.leader_id, self.term, Index(9), Index(8), self.learner, [])
 
-    async def alarms(self, member_id: MemberId, alarm: int) -> list[AlarmMember]:
+    async def alarms(self, member_id: MemberId, alarm: int, *, linearizable: bool) -> list[AlarmMember]:
         return self.model.raised(member_id, alarm)
 
     async def change_alarm(self, action: int, member_id: MemberId, alarm: int, who: Who = None) -> AlarmResult:
