@@ -20,6 +20,7 @@ from apiserver.machinery.objects import Object
 from apiserver.metrics import Metrics
 from apiserver.registry.registry import Registry, Served
 from apiserver.request import Admission, Attributes
+from apiserver.sending import Outgoing
 from apiserver.storage.caches import Caches
 from apiserver.storage.claims import Allocator, Claims
 from apiserver.storage.objects import Objects
@@ -45,6 +46,7 @@ class App:
         self.admission = list(admission)
         self.metrics = Metrics()
         self.inflight = inflight or Inflight()
+        self.outgoing = Outgoing()
         self.virtual: dict[str, Virtual] = {}
         self.sources: dict[str, dict[str, Handler]] = {}
         """Resources that are kept elsewhere: handlers by verb."""

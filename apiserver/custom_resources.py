@@ -24,7 +24,7 @@ from keelson.cogs.logs import fields
 
 if TYPE_CHECKING:
     from apiserver.app import App
-    from apiserver.storage.cache import Subscription
+    from apiserver.storage.ring import Subscription
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class CustomResources:
                 continue
             try:
                 while not subscription.ended:
-                    subscription.events.clear()
+                    subscription.skip()
                     is_done = await self.reconcile()
                     await _change(subscription, RESYNC_S if is_done else RETRY_S)
             finally:
@@ -187,5 +187,5 @@ def _without_create(served: Served) -> Served:
 
 
 async def _change(subscription: Subscription, timeout_s: float) -> None:
-    if not subscription.events and not subscription.ended:
+    if not subscription.pending and not subscription.ended:
         await subscription.wait(timeout_s)

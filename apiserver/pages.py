@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from apiserver import sending
 from apiserver.app import App
 from apiserver.discovery import groups, openapi
 from apiserver.filters import request_info
@@ -117,4 +118,6 @@ def install(app: App) -> Health:
 
 
 def answered(answer: groups.Answer) -> web.Response:
-    return web.Response(body=answer.body, status=answer.status, headers={"Content-Type": answer.content_type, **answer.headers})
+    headers = {"Content-Type": answer.content_type, **answer.headers}
+    # Documents are made once for all clients.
+    return sending.answer([answer.body], 0, answer.status, headers)

@@ -156,8 +156,10 @@ class Auditor:
         record = request.get(RECORD)
         if record is None:
             return
-        body = self._decoded(response.body if isinstance(response, web.Response) and isinstance(response.body, bytes) else b"", record, "response")
         event = record.event
+        wanted = record.level == "RequestResponse" or response.status >= 400
+        answered = response.body if wanted and isinstance(response, web.Response) else b""
+        body = self._decoded(answered if isinstance(answered, bytes) else b"", record, "response")
         event["responseStatus"] = {"metadata": {}, "code": response.status}
         if response.status >= 400 and isinstance(body, dict):
             status = {key: body[key] for key in ("status", "message", "reason", "details") if key in body}

@@ -20,6 +20,7 @@ from apiserver.handlers import refusals, respond, verbs
 from apiserver.handlers.call import Call
 from apiserver.machinery.status import ApiError, bad_request
 from apiserver.request import Attributes, User
+from apiserver.sending import Large
 from apiserver.storage.errors import translate
 from keelson.cogs.logs import fields
 from kvstore.errors import StoreError
@@ -48,8 +49,8 @@ class Chain:
         query = Query("")
         try:
             info, query = request_info.parse(request.method, request.raw_path if isinstance(request.raw_path, str) else request.path_qs)
-            async with asyncio.timeout(deadline_s(info, query.get("timeout"), self._timeout_s)):
-                response = await self._served(request, info, query)
+            async with asyncio.timeout(deadline_s(info, query.get("timeout"), self._timeout_s)) as deadline:
+                response = await self._served(request, info, query, deadline)
         except ApiError as error:
             response = respond.failure(error)
         except StoreError as error:
@@ -70,10 +71,7 @@ class Chain:
             log.exception("a request failed", extra=fields(method=request.method, path=info.path))
             response = respond.failure(ApiError("InternalError", f"Internal error occurred: {type(error).__name__}"))
         if not response.prepared:
-            self._app.mark(request, response)
-            if self._app.stopping:
-                response.headers["Connection"] = "close"
-                response.force_close()
+            self._mark(request, response)
         if self._app.audit is not None:
             self._app.audit.ended(request, response)
         seconds = asyncio.get_running_loop().time() - begun_s
@@ -86,25 +84,38 @@ class Chain:
         found = self._app.registry.find(info.group, info.version, info.resource) is not None
         return found and not (info.subresource and code == 404) and info.verb != ""
 
-    async def _served(self, request: web.BaseRequest, info: RequestInfo, query: Query) -> web.StreamResponse:
+    def _mark(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        self._app.mark(request, response)
+        if self._app.stopping:
+            response.headers["Connection"] = "close"
+            response.force_close()
+
+    async def _served(self, request: web.BaseRequest, info: RequestInfo, query: Query, deadline: asyncio.Timeout) -> web.StreamResponse:
         user = await self._known(request, info)
         with self._app.inflight.place(info.verb, info.subresource, exempt=MASTERS in user.groups):
             await self._admitted(request, _attributes(user, info, query))
-            if not info.is_resource:
-                return await self._page(request, info)
-            served = self._app.registry.find(info.group, info.version, info.resource)
-            if served is None:
-                raise refusals.no_such()
-            call = Call(self._app, request, info, query, user, served)
-            try:
-                response = await verbs.serve(call)
-            finally:
-                if self._app.audit is not None:
-                    self._app.audit.annotate(request, call.annotations)
-            if not response.prepared:
-                for text in dict.fromkeys(call.warnings):
-                    response.headers.add("Warning", respond.warning(text))
+            response = await (self._resource(request, info, query, user) if info.is_resource else self._page(request, info))
+            if isinstance(response, Large) and not response.prepared:
+                # It keeps its place until the client has it, and has a time of its own: a Status cannot follow half an answer.
+                deadline.reschedule(None)
+                self._mark(request, response)
+                await self._app.outgoing.send(request, response)
             return response
+
+    async def _resource(self, request: web.BaseRequest, info: RequestInfo, query: Query, user: User) -> web.StreamResponse:
+        served = self._app.registry.find(info.group, info.version, info.resource)
+        if served is None:
+            raise refusals.no_such()
+        call = Call(self._app, request, info, query, user, served)
+        try:
+            response = await verbs.serve(call)
+        finally:
+            if self._app.audit is not None:
+                self._app.audit.annotate(request, call.annotations)
+        if not response.prepared:
+            for text in dict.fromkeys(call.warnings):
+                response.headers.add("Warning", respond.warning(text))
+        return response
 
     async def _known(self, request: web.BaseRequest, info: RequestInfo) -> User:
         audit = self._app.audit

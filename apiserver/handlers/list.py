@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 from aiohttp import web
 from msgspec import Struct
 
@@ -26,6 +27,8 @@ class Listed(Struct):
     revision: int
     token: str = ""
     remaining: int | None = None
+    shared: bool = False
+    """Whether the items are the watch cache's own, or were read for this list."""
 
     def metadata(self) -> Object:
         found: Object = {"resourceVersion": str(self.revision)}
@@ -47,12 +50,13 @@ async def list_(call: Call) -> web.StreamResponse:
         return respond.json(respond.partial_list([item.form(served) for item in found.items], found.metadata(), view.version))
     # Each item's bytes are made once and live as long as it does in the cache: a list is a join of them.
     head = respond.encode({"kind": kind, "apiVersion": call.resource.api_version, "metadata": found.metadata()})
-    body = b"".join((head[:-1], b',"items":[', b",".join([item.encoded(served) for item in found.items]), b"]}"))
+    parts = [head[:-1], b',"items":[']
+    for item in found.items:
+        parts += (item.encoded(served), b",")
+    parts[-1 if found.items else len(parts) :] = [b"]}"]
     if view.yaml:
-        import msgspec
-
-        return respond.as_yaml(msgspec.json.decode(body))
-    return respond.raw(body)
+        return respond.as_yaml(msgspec.json.decode(b"".join(parts)))
+    return respond.joined(parts, made_bytes=0 if found.shared else sum(map(len, parts)))
 
 
 async def listed(call: Call) -> Listed:
@@ -87,10 +91,10 @@ async def _from_cache(call: Call, accepts: Accepts | None, below: str, freshness
         items = [item for item in items if accepts(item)]
     # Lists at "any" revision have never been cut into pages: their reader cannot go on consistently.
     if not limit or len(items) <= limit or freshness is Freshness.ANY:
-        return Listed(items, cache.revision)
+        return Listed(items, cache.revision, shared=True)
     page = items[:limit]
     last = page[-1].key.removeprefix(call.served.prefix)
-    return Listed(page, cache.revision, continuation.encode(cache.revision, last), len(items) - limit if accepts is None else None)
+    return Listed(page, cache.revision, continuation.encode(cache.revision, last), len(items) - limit if accepts is None else None, shared=True)
 
 
 async def _from_store(call: Call, accepts: Accepts | None, below: str, start: str, revision: int, limit: int) -> Listed:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from apiserver.handlers.call import Call
 from apiserver.machinery.objects import Object
 from apiserver.machinery.status import ApiError
+from apiserver.sending import answer
 
 JSON = "application/json"
 RANGES_MAX = 64
@@ -69,7 +70,13 @@ def json(value: Any, code: int = 200, headers: Mapping[str, str] | None = None) 
 
 def raw(body: bytes, code: int = 200, headers: Mapping[str, str] | None = None, content_type: str = JSON) -> web.Response:
     # The header by hand: aiohttp's own way adds a charset, which some clients take for another media type.
-    return web.Response(body=body, status=code, headers={"Content-Type": content_type, "Cache-Control": "no-cache, private", **(headers or {})})
+    told = {"Content-Type": content_type, "Cache-Control": "no-cache, private", **(headers or {})}
+    return answer([body], len(body), code, told)
+
+
+def joined(parts: Sequence[bytes], made_bytes: int) -> web.Response:
+    """JSON out of parts, of which so many bytes were made for this answer alone."""
+    return answer(parts, made_bytes, 200, {"Content-Type": JSON, "Cache-Control": "no-cache, private"})
 
 
 def failure(error: ApiError) -> web.Response:

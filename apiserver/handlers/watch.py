@@ -1,12 +1,13 @@
 """GET with `watch=true`: the events of one client, from the resource's watch cache, one JSON document a line.
 
-What is on its way to a client is bounded twice: by the subscription's queue, and by the time that one write may take. Who does not read is cut
-off, comes back with the last resourceVersion it saw, and has cost the others nothing.
+What is on its way to a client is bounded twice: by the ring of recent events in which it has a place, and by the time that one piece may take. Who
+does not read is cut off, comes back with the last resourceVersion it saw, and has cost the others nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Iterable, Iterator
 
@@ -18,9 +19,11 @@ from apiserver.handlers.respond import View
 from apiserver.handlers.selecting import Accepts, selection
 from apiserver.machinery.objects import Object
 from apiserver.machinery.status import ApiError
+from apiserver.sending import pieces
 from apiserver.storage import versions
-from apiserver.storage.cache import Cache, Subscription
-from apiserver.storage.items import ADDED, DELETED, MODIFIED, Event, Item, document, line
+from apiserver.storage.cache import Cache
+from apiserver.storage.items import ADDED, DELETED, MODIFIED, Event, Item, Line, document, line
+from apiserver.storage.ring import Subscription
 
 TIMEOUT_S_MIN = 1800
 """Without timeoutSeconds a watch lasts between this and twice this (--min-request-timeout)."""
@@ -29,6 +32,7 @@ LAST_BOOKMARK_S = 2.0
 """Before the end of the watch, so that its client goes on from there."""
 WRITE_TIMEOUT_S = 30.0
 BATCH_EVENTS = 500
+BATCH_BYTES = 1 << 18
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
@@ -52,12 +56,12 @@ async def watch(call: Call) -> web.StreamResponse:
             if error.reason != "Expired":
                 raise
             await stream.begin()
-            await stream.write(document("ERROR", error.status()))
+            await stream.write([document("ERROR", error.status())])
             return stream.response
         await stream.begin()
         await stream.items(first)
         if initial and stream.bookmarks:
-            await stream.bookmark(subscription_revision(cache, subscription), ended=True)
+            await stream.bookmark(subscription.told_up_to(cache.revision), ended=True)
         await _follow(stream, cache, subscription, asyncio.get_running_loop().time() + seconds)
         return stream.response
     except ConnectionError:
@@ -111,19 +115,13 @@ def _below(call: Call) -> str:
     return f"{call.served.prefix}{call.namespace}/" if call.namespace else ""
 
 
-def subscription_revision(cache: Cache, subscription: Subscription) -> int:
-    """Up to where everything has been told once the queue before its first event is empty."""
-    return subscription.events[0].revision - 1 if subscription.events else cache.revision
-
-
 async def _follow(stream: _Stream, cache: Cache, subscription: Subscription, end_s: float) -> None:
     loop = asyncio.get_running_loop()
     # Spread, so that a thousand watchers do not all ask for their bookmark at once.
     next_bookmark_s = loop.time() + random.uniform(0.8, 1.0) * BOOKMARK_S
     last_sent = False
     while True:
-        if subscription.events:
-            batch = [subscription.events.popleft() for _ in range(min(len(subscription.events), BATCH_EVENTS))]
+        if batch := subscription.take(BATCH_EVENTS):
             await stream.events(batch)
             continue
         now_s = loop.time()
@@ -136,6 +134,20 @@ async def _follow(stream: _Stream, cache: Cache, subscription: Subscription, end
             continue
         until_s = min(end_s, next_bookmark_s, end_s if last_sent else max(end_s - LAST_BOOKMARK_S, now_s)) if stream.bookmarks else end_s
         await subscription.wait(max(until_s - now_s, 0.001))
+
+
+def _batches(told: Iterable[tuple[str, Item]]) -> Iterator[list[tuple[str, Item]]]:
+    """What is turned into bytes at once: many small objects, or one large one."""
+    batch: list[tuple[str, Item]] = []
+    size_bytes = 0
+    for type, item in told:
+        if batch and (len(batch) == BATCH_EVENTS or size_bytes + item.size_bytes > BATCH_BYTES):
+            yield batch
+            batch, size_bytes = [], 0
+        batch.append((type, item))
+        size_bytes += item.size_bytes
+    if batch:
+        yield batch
 
 
 class _Stream:
@@ -158,25 +170,25 @@ class _Stream:
         await self.response.prepare(call.request)
         # The client is to know at once that it watches, even if nothing happens for an hour.
 
-    async def write(self, data: bytes) -> None:
-        async with asyncio.timeout(WRITE_TIMEOUT_S):
-            await self.response.write(data)
+    async def write(self, lines: Iterable[Line], made_bytes: int = 0) -> None:
+        """`made_bytes`: about how much of the lines is made for this client alone."""
+        async with self._call.app.outgoing.sending(self._call.request, made_bytes) as sending:
+            for piece in pieces(itertools.chain.from_iterable(lines)):
+                async with asyncio.timeout(WRITE_TIMEOUT_S):
+                    await sending.write(self.response, piece)
 
     async def items(self, items: Iterable[Item]) -> None:
-        batch: list[bytes] = []
-        for item in items:
-            if self._accepts is None or self._accepts(item):
-                batch.append(self._line(ADDED, item))
-                if len(batch) == BATCH_EVENTS:
-                    await self.write(b"".join(batch))
-                    batch.clear()
-        if batch:
-            await self.write(b"".join(batch))
+        accepts = self._accepts
+        await self._tell((ADDED, item) for item in items if accepts is None or accepts(item))
 
     async def events(self, events: list[Event]) -> None:
-        data = b"".join(self._lines(events))
-        if data:
-            await self.write(data)
+        await self._tell(self._told(events))
+
+    async def _tell(self, told: Iterable[tuple[str, Item]]) -> None:
+        for batch in _batches(told):
+            # Views are made for this client alone, whole objects are the cache's.
+            made_bytes = sum(item.size_bytes for _, item in batch) if self._view.kind else 0
+            await self.write((self._line(type, item) for type, item in batch), made_bytes)
 
     async def bookmark(self, revision: int, *, ended: bool = False) -> None:
         metadata: dict[str, object] = {"resourceVersion": str(revision), "creationTimestamp": None}
@@ -189,22 +201,22 @@ class _Stream:
             obj = {"kind": "Table", "apiVersion": f"{respond.META}/{self._view.version}", "metadata": metadata, "columnDefinitions": [], "rows": rows}
         elif self._view.kind:
             obj = respond.partial(obj, self._view.version)
-        await self.write(document("BOOKMARK", obj))
+        await self.write([document("BOOKMARK", obj)])
 
-    def _lines(self, events: list[Event]) -> Iterator[bytes]:
+    def _told(self, events: list[Event]) -> Iterator[tuple[str, Item]]:
         accepts = self._accepts
         for event in events:
             if accepts is None:
-                yield self._line(event.type, event.item)
+                yield event.type, event.item
                 continue
             before = event.before is not None and accepts(event.before)
             now = event.type != DELETED and accepts(event.item)
             if now:
-                yield self._line(MODIFIED if before else ADDED, event.item)
+                yield MODIFIED if before else ADDED, event.item
             elif before:
-                yield self._line(DELETED, event.item if event.type == DELETED else event.left())
+                yield DELETED, event.item if event.type == DELETED else event.left()
 
-    def _line(self, type: str, item: Item) -> bytes:
+    def _line(self, type: str, item: Item) -> Line:
         view = self._view
         if not view.kind:
             return line(type, item.encoded(self._call.served))

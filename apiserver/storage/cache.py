@@ -2,13 +2,11 @@
 
 Its guarantee: the state at `revision` is the store's at that revision, and a subscriber is told every change after the revision that it names, once
 and in order, or is told that this cannot be (Expired, or its subscription ends). What the cache knows of before each change makes the store's prev_kv
-unnecessary. Every collection here has a bound: the ring of recent events drops the oldest, a subscriber that does not keep up is cut off.
+unnecessary. Recent events and the places of watchers among them are in `ring`.
 """
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
 from sortedcontainers import SortedDict
@@ -16,6 +14,7 @@ from sortedcontainers import SortedDict
 from apiserver.machinery.status import ApiError
 from apiserver.storage.items import ADDED, DELETED, MODIFIED, Event, Item
 from apiserver.storage.objects import Objects
+from apiserver.storage.ring import Budget, Ring, Subscription
 from apiserver.storage.versions import too_large, too_old
 from keelson.cogs.logs import fields
 from kvstore.client.client import prefix_end
@@ -24,10 +23,6 @@ from kvstore.errors import StoreError
 
 log = logging.getLogger(__name__)
 
-RING_EVENTS_MAX = 10_000
-"""Of one resource: what a watch may go back."""
-QUEUE_EVENTS_MAX = 10_000
-"""What a subscriber may be behind before it is cut off; a client reads thousands of events a second, so this is one that has stopped reading."""
 PAGE_OBJECTS = 5000
 FRESH_TIMEOUT_S = 3.0
 """How long a reader waits for a revision before it is told 504 (upstream's blockTimeout)."""
@@ -39,58 +34,20 @@ RELIST_PAUSE_S = 0.5
 DELETE = 1  # mvccpb.Event.EventType
 
 
-class Subscription:
-    """Events for one watcher. `ended`: no more will come, and the client is to watch again from what it saw last."""
-
-    __slots__ = ("_wake", "ended", "events", "slow")
-
-    def __init__(self) -> None:
-        self.events: deque[Event] = deque()
-        self.ended = False
-        self.slow = False
-        self._wake = asyncio.Event()
-
-    def put(self, event: Event) -> None:
-        if self.ended:
-            return
-        if len(self.events) >= QUEUE_EVENTS_MAX:
-            self.slow = True
-            self.end()
-            return
-        self.events.append(event)
-        self._wake.set()
-
-    def end(self) -> None:
-        self.ended = True
-        self._wake.set()
-
-    def wake(self) -> None:
-        self._wake.set()
-
-    async def wait(self, timeout_s: float) -> None:
-        """Until there is something to look at, or for so long."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._wake.wait()
-        except TimeoutError:
-            return
-        self._wake.clear()
-
-
 class Cache:
     """`run` keeps it up to date; until its first list is done, everybody waits."""
 
-    def __init__(self, prefix: str, objects: Objects) -> None:
+    def __init__(self, prefix: str, objects: Objects, budget: Budget | None = None) -> None:
+        """`budget`: of all caches' recent events together."""
         self.prefix = prefix
+        self._budget = budget or Budget()
         self._objects = objects
         self._items: SortedDict = SortedDict()
         self.revision = 0
         """The state here is the store's at this revision."""
         self.changes = 0
         """Grows with each change of what `items` gives."""
-        self._ring: deque[Event] = deque()
-        self._complete_after = 0
-        """The ring has every event after this revision."""
+        self._ring = Ring(self._budget)
         self._subscriptions: set[Subscription] = set()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._advanced = asyncio.Event()
@@ -143,11 +100,9 @@ class Cache:
 
     def subscribe(self, after: int) -> Subscription:
         """Every event after that revision. Raises ApiError (410) if that is further back than the ring reaches."""
-        if after < self._complete_after:
-            raise too_old(after, self._complete_after)
-        subscription = Subscription()
-        for event in self._since(after):
-            subscription.put(event)
+        if after < self._ring.complete_after:
+            raise too_old(after, self._ring.complete_after)
+        subscription = Subscription(self._ring, self._ring.after(after))
         self._subscriptions.add(subscription)
         return subscription
 
@@ -158,18 +113,16 @@ class Cache:
         for subscription in self._subscriptions:
             subscription.end()
 
-    def _since(self, after: int) -> Iterator[Event]:
-        recent = []
-        for event in reversed(self._ring):
-            if event.revision <= after:
-                break
-            recent.append(event)
-        return reversed(recent)
-
     # --- following the store ------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """List, watch, and list again whenever the store cannot tell what happened in between; until cancelled."""
+        try:
+            await self._run()
+        finally:
+            self._ring.close()
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._ask_for_progress(), name=f"progress {self.prefix}")
             listed = False
@@ -196,17 +149,18 @@ class Cache:
         while True:
             page = await self._objects.page(self.prefix, self.prefix, start=start, revision=revision, limit=PAGE_OBJECTS)
             revision = page.revision
-            found.update((row.key, Item(row.key, row.obj, row.revision)) for row in page.rows)
+            found.update((row.key, Item(row.key, row.obj, row.revision, row.size_bytes)) for row in page.rows)
             if not page.remaining:
                 break
             start = page.last + "\0"
-        # Nobody can be told what happened between the old state and this one: watchers go, and come back from what they saw last, or list.
+        # Nobody can be told what happened between the old state and this one: watchers go when they have read the old ring's end, and come back from
+        # what they saw last, or list.
         self.end_subscriptions()
         self._subscriptions.clear()
         self._items = SortedDict(found)
         self.changes += 1
-        self._ring.clear()
-        self._complete_after = revision
+        self._ring.close()
+        self._ring = Ring(self._budget, complete_after=revision)
         self.ready.set()
         self._advance(revision)
 
@@ -236,7 +190,7 @@ class Cache:
         else:
             try:
                 row = self._objects.decode(self.prefix, kv)
-                item = Item(key, row.obj, row.revision)
+                item = Item(key, row.obj, row.revision, row.size_bytes)
             except (ValueError, KeyError, TypeError) as error:
                 log.error("an object in the store cannot be read and is not shown", extra=fields(key=key, error=str(error)))
                 return
@@ -244,10 +198,8 @@ class Cache:
             event = Event(ADDED if before is None else MODIFIED, item, before)
         self.changes += 1
         self._ring.append(event)
-        if len(self._ring) > RING_EVENTS_MAX:
-            self._complete_after = self._ring.popleft().revision
         for subscription in self._subscriptions:
-            subscription.put(event)
+            subscription.wake()
 
     def _advance(self, revision: int) -> None:
         if revision > self.revision:

@@ -10,6 +10,7 @@ from apiserver.storage.cache import Cache
 from apiserver.storage.keys import key
 from apiserver.storage.newest import Newest
 from apiserver.storage.objects import Objects
+from apiserver.storage.ring import Budget
 from keelson.cogs.logs import fields
 from keelson.cogs.tasks import TaskSet
 from kvstore.errors import StoreError
@@ -28,6 +29,7 @@ class Caches:
         self._objects = objects
         self.newest = Newest(objects.newest)
         self._caches: dict[str, Cache] = {}
+        self._budget = Budget()
         self._tasks = TaskSet("watch caches")
         self._running: dict[str, object] = {}
         registry.listeners.append(self._changed)
@@ -75,7 +77,7 @@ class Caches:
         if not served.prefix or not {"list", "get"} & set(served.resource.verbs):
             return  # kept elsewhere, or, as reviews, not at all
         if added and served.prefix not in self._caches:
-            cache = self._caches[served.prefix] = Cache(served.prefix, self._objects)
+            cache = self._caches[served.prefix] = Cache(served.prefix, self._objects, self._budget)
             self._running[served.prefix] = self._tasks.start(served.prefix, cache.run())
         elif not added and not any(each.prefix == served.prefix for each in self._registry.served()):
             gone = self._caches.pop(served.prefix, None)

@@ -15,13 +15,15 @@ _encode = msgspec.json.Encoder().encode
 class Item:
     """One object at one revision. Its forms in the versions of the API, and their bytes, are made when first wanted and kept."""
 
-    __slots__ = ("_bytes", "_forms", "key", "name", "namespace", "obj", "revision")
+    __slots__ = ("_bytes", "_forms", "key", "name", "namespace", "obj", "revision", "size_bytes")
 
-    def __init__(self, key: str, obj: Object, revision: int) -> None:
+    def __init__(self, key: str, obj: Object, revision: int, size_bytes: int = 0) -> None:
+        """`size_bytes`: how large it is in the store."""
         self.key = key
         self.obj = obj
         """As stored, with its resourceVersion. Shared: never change it."""
         self.revision = revision
+        self.size_bytes = size_bytes
         meta = obj["metadata"]
         self.namespace: str = meta.get("namespace") or ""
         self.name: str = meta.get("name") or ""
@@ -45,7 +47,7 @@ class Item:
     def at(self, revision: int) -> "Item":
         """The same state told under a later resourceVersion: what a watcher is shown of an object that it sees no more."""
         obj = {**self.obj, "metadata": {**self.obj["metadata"], "resourceVersion": str(revision)}}
-        return Item(self.key, obj, revision)
+        return Item(self.key, obj, revision, self.size_bytes)
 
 
 class Event:
@@ -68,9 +70,15 @@ class Event:
         return self._left
 
 
-def line(type: str, encoded: bytes) -> bytes:
-    return b'{"type":"' + type.encode() + b'","object":' + encoded + b"}\n"
+Line = tuple[bytes, bytes, bytes]
+"""What comes before the object, its bytes as all watchers share them, what comes after."""
+
+_HEADS = {type: b'{"type":"' + type.encode() + b'","object":' for type in (ADDED, MODIFIED, DELETED, "BOOKMARK", "ERROR")}
 
 
-def document(type: str, obj: Any) -> bytes:
+def line(type: str, encoded: bytes) -> Line:
+    return _HEADS[type], encoded, b"}\n"
+
+
+def document(type: str, obj: Any) -> Line:
     return line(type, _encode(obj))

@@ -42,6 +42,8 @@ class Row(Struct, frozen=True):
     key: str
     obj: Object
     revision: int
+    size_bytes: int = 0
+    """As stored; 0 for what was just written."""
 
 
 class Removed(Struct, frozen=True):
@@ -85,7 +87,7 @@ class Objects:
         value = self._transformers.get(prefix, PLAIN).from_storage(kv.value, kv.key)
         obj: Object = msgspec.json.decode(value)
         obj["metadata"]["resourceVersion"] = str(kv.mod_revision)
-        return Row(kv.key.decode(), obj, kv.mod_revision)
+        return Row(kv.key.decode(), obj, kv.mod_revision, len(kv.value))
 
     def encode(self, prefix: str, key: str, obj: Object) -> bytes:
         """Raises ApiError (413) for what no store takes."""

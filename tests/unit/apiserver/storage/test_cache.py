@@ -6,6 +6,7 @@ import pytest
 
 from apiserver.machinery.status import ApiError
 from apiserver.storage import cache as cache_module
+from apiserver.storage import ring
 from apiserver.storage.cache import Cache
 from apiserver.storage.newest import Newest
 from apiserver.storage.objects import Objects
@@ -49,7 +50,7 @@ def run(test):
 
 
 def told(subscription):
-    return [(event.type, event.item.name, event.revision) for event in subscription.events]
+    return [(event.type, event.item.name, event.revision) for event in subscription.take(100)]
 
 
 def test_it_has_what_was_there_and_what_came():
@@ -80,7 +81,7 @@ def test_a_subscriber_is_told_everything_after_the_revision_it_names():
 
 
 def test_the_ring_forgets_the_oldest(monkeypatch):
-    monkeypatch.setattr(cache_module, "RING_EVENTS_MAX", 3)
+    monkeypatch.setattr(ring, "RING_EVENTS_MAX", 3)
 
     async def test(room):
         begin = room.cache.revision
@@ -95,7 +96,7 @@ def test_the_ring_forgets_the_oldest(monkeypatch):
 
 
 def test_a_subscriber_that_does_not_read_is_cut_off_and_the_others_are_not(monkeypatch):
-    monkeypatch.setattr(cache_module, "QUEUE_EVENTS_MAX", 3)
+    monkeypatch.setattr(ring, "RING_EVENTS_MAX", 3)
 
     async def test(room):
         slow, quick = room.cache.subscribe(room.cache.revision), room.cache.subscribe(room.cache.revision)
@@ -103,8 +104,8 @@ def test_a_subscriber_that_does_not_read_is_cut_off_and_the_others_are_not(monke
         for number in range(6):
             await room.put("a", str(number))
             await room.caught_up()
-            seen += [quick.events.popleft().item.obj["value"] for _ in range(len(quick.events))]
-        assert (slow.ended, slow.slow, len(slow.events)) == (True, True, 3)
+            seen += [event.item.obj["value"] for event in quick.take(10)]
+        assert (slow.ended, slow.slow, slow.take(10)) == (True, True, [])
         assert (quick.ended, seen) == (False, ["0", "1", "2", "3", "4", "5"])
 
     run(test)
