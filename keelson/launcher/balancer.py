@@ -5,7 +5,7 @@ and refuses no new one.
 
 TLS goes through: the balancer holds no key, and who connects is known to the API server alone. A server counts as ready while its /readyz says so;
 one that refuses a connection is left out at once, and the connection goes to the next. A connection lives and dies with its server: clients connect
-again.
+again. What the balancers balance beside it is the host's way to service addresses (see routes).
 
     python -m keelson.launcher.balancer --certificate-authority=ca.crt --listen=127.0.0.1:6443 --backend=127.0.0.1:6444 --backend=127.0.0.1:6445
 """
@@ -17,11 +17,13 @@ import logging
 import ssl
 import sys
 from itertools import count
+from pathlib import Path
 
 from keelson.cogs import logs
 from keelson.cogs.logs import fields
 from keelson.cogs.shutdown import stop_on_signals
 from keelson.cogs.tasks import Tasks
+from keelson.launcher.routes import Routes
 
 CHECK_INTERVAL_S = 0.5
 CHECK_TIMEOUT_S = 2.0
@@ -121,8 +123,8 @@ async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -
         target.write_eof()
 
 
-async def run(listen: list[Address], backends: list[Address], tls: ssl.SSLContext) -> None:
-    """Until a stop signal."""
+async def run(listen: list[Address], backends: list[Address], tls: ssl.SSLContext, routes: Routes | None = None, lock: Path = Path()) -> None:
+    """Until a stop signal. `routes` are looked after as well, by whoever has the `lock`."""
     balancer = Balancer(backends, tls)
     async with contextlib.AsyncExitStack() as servers, Tasks("balancer") as tasks:
         for address in listen:
@@ -130,6 +132,8 @@ async def run(listen: list[Address], backends: list[Address], tls: ssl.SSLContex
             await servers.enter_async_context(server)
         for backend in backends:
             tasks.serve(f"watch {backend[1]}", balancer.watch(backend))
+        if routes is not None:
+            tasks.serve("routes", routes.run(lock))
         log.info("balancing", extra=fields(listen=[f"{host}:{port}" for host, port in listen]))
         with stop_on_signals() as stopped:
             await stopped.wait()
@@ -149,9 +153,14 @@ def main() -> int:
     parser.add_argument("--backend", type=_address, action="append", required=True, metavar="HOST:PORT")
     parser.add_argument("--name", default="", help="to tell it from others on the same address")
     parser.add_argument("--certificate-authority", required=True, help="whose certificates the API servers have")
+    parser.add_argument("--route", action="append", default=[], metavar="NETWORK", help="a network of service addresses, for this machine")
+    parser.add_argument("--via", action="append", default=[], metavar="ADDRESS", help="a node that answers for them, while its proxy is well")
+    parser.add_argument("--route-lock", type=Path, default=Path("routes.lock"), help="of several balancers one looks after the routes")
     arguments = parser.parse_args()
     logs.configure()
-    asyncio.run(run(arguments.listen, arguments.backend, ssl.create_default_context(cafile=arguments.certificate_authority)))
+    routes = Routes(arguments.route, arguments.via) if arguments.route and arguments.via else None
+    tls = ssl.create_default_context(cafile=arguments.certificate_authority)
+    asyncio.run(run(arguments.listen, arguments.backend, tls, routes, arguments.route_lock))
     return 0
 
 

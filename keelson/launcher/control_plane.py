@@ -173,7 +173,10 @@ def _balancer(files: Files, plan: ControlPlane, number: int) -> Program:
     authority = f"--certificate-authority={files.certificates.ca}"
     listen = [f"--listen={address}:{plan.port}" for address in plan.addresses]
     backends = [f"--backend={HOST}:{port}" for port in plan.api_server_ports]
-    return Program(name, (sys.executable, "-m", "keelson.launcher.balancer", mark, authority, *listen, *backends), mark, stop_stage=API)
+    routes = [f"--route-lock={files.folder.parent / 'run' / 'routes.lock'}"] if plan.nodes else []
+    routes += [f"--route={network}" for network in (plan.network.services, plan.network.balancers) if plan.nodes]
+    routes += [f"--via={plan.network.address(node)}" for node in range(1, plan.nodes + 1)]
+    return Program(name, (sys.executable, "-m", "keelson.launcher.balancer", mark, authority, *listen, *backends, *routes), mark, stop_stage=API)
 
 
 def _agent(files: Files, name: str, module: str, *flags: str, namespace: str = "") -> Program:

@@ -4,8 +4,9 @@
       node1 (keelson0-node1)   eth0           172.30.0.11/24, pods 10.244.1.0/24, made by its kubelet
       node2 ...
 
-The host reaches pods by their node's address, and service addresses by that of the first node, whose proxy answers on them. Everything is made
-through netlink, needs root, and is removed again by `remove`; both are harmless if it was done before.
+The host reaches pods by their node's address, and service addresses by that of one node, whose proxy answers on them: by the first at the
+beginning, by another one when that does not answer (see routes). Everything is made through netlink, needs root, and is removed again by `remove`;
+both are harmless if it was done before.
 
 Whoever has the bridge of a number has the number, with all its addresses and namespaces. A bridge says whose it is, as its alias: it gets its name
 when it has its mark, so that there is none without; and it goes last. A cluster that is down has no bridge: another one may take its number.

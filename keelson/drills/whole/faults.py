@@ -15,8 +15,6 @@ Measures = dict[str, float]
 Act = Callable[[Stage], Awaitable[Measures]]
 
 CONTROLLER_LEASE, SCHEDULER_LEASE = "kube-controller-manager", "kube-scheduler"
-LOST_NODE = 3
-"""Not the first: callers outside reach services by its address, as in any cluster without a router that knows of the loss."""
 
 
 class Fault(Struct, frozen=True):
@@ -60,11 +58,15 @@ def _elected_kill(lease: str, kind: str) -> Act:
 
 
 async def _node_kill(stage: Stage) -> Measures:
-    node = f"node{LOST_NODE}"
-    stage.tell(f"{node} lost, with {await stage.pods_on(node)} of {REPLICAS} pods")
-    await stage.lose(LOST_NODE)
+    number = stage.entrance()
+    node = f"node{number}"
+    stage.tell(f"{node} lost, by which callers reach the service, with {await stage.pods_on(node)} of {REPLICAS} pods")
+    await stage.lose(number)
     began_s = time.monotonic()
     try:
+        await stage.until(lambda: stage.entrance() != number, "another way to the service")
+        way_s = time.monotonic() - began_s
+        stage.tell(f"callers are led to node{stage.entrance()}")
 
         async def elsewhere() -> bool:
             return await stage.ready_pods(besides=node) >= REPLICAS
@@ -73,10 +75,10 @@ async def _node_kill(stage: Stage) -> Measures:
         moved_s = time.monotonic() - began_s
         stage.tell("all pods are ready on other nodes")
     finally:
-        await stage.give_back(LOST_NODE)
+        await stage.give_back(number)
     stage.tell(f"{node} is back")
     await stage.healthy()
-    return {"all pods ready elsewhere": moved_s, "healthy again": time.monotonic() - began_s}
+    return {"another way to the service": way_s, "all pods ready elsewhere": moved_s, "healthy again": time.monotonic() - began_s}
 
 
 async def _store_leader_kill_under_rollout(stage: Stage) -> Measures:

@@ -17,7 +17,7 @@ from apiserver.machinery.conditions import is_true
 from apiserver.machinery.objects import Object, uid_of
 from apiserver.machinery.resources import resource
 from keelson.drills.ports import free_ports
-from keelson.launcher import arrival, down, network, nodes, processes, up
+from keelson.launcher import arrival, down, network, nodes, processes, routes, up
 from keelson.launcher.cluster import Cluster, Refused
 from keelson.launcher.control_plane import PORTS, ControlPlane, files_of
 from keelson.launcher.ports import is_free
@@ -121,6 +121,11 @@ class Stage:
 
     async def address(self) -> str:
         return str((await self.client.get(resource("services"), SERVICE, NAMESPACE))["spec"]["clusterIP"])
+
+    def entrance(self) -> int:
+        """The node by which this machine reaches service addresses."""
+        via = routes.way_to(self.plan.network.services)
+        return next(node for node in range(1, self.plan.nodes + 1) if self.plan.network.address(node) == via)
 
     async def roll(self) -> None:
         """A rollout of the deployment, to its end."""
