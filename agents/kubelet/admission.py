@@ -36,6 +36,16 @@ def forbidden_sysctl(pod: Object) -> tuple[str, str] | None:
     return None
 
 
+def unenforceable(pod: Object) -> tuple[str, str] | None:
+    """A profile of AppArmor that nobody here would enforce (kubelet's appArmorAdmitHandler on a node without it). Reason and message, or None."""
+    spec = pod["spec"]
+    for holder in (spec, *pods.every_container(pod)):
+        kind = ((holder.get("securityContext") or {}).get("appArmorProfile") or {}).get("type")
+        if kind not in (None, "Unconfined"):
+            return "AppArmor", "Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host"
+    return None
+
+
 def refusal(pod: Object, others: Sequence[Object], node: Object, allocatable: Mapping[str, str]) -> tuple[str, str] | None:
     """Reason and message, or None. `others`: the pods that the node has already."""
     spec = pod["spec"]

@@ -89,7 +89,7 @@ class Kubelet:
             worker.update(pod)
         phase = (pod.get("status") or {}).get("phase")
         if phase not in (SUCCEEDED, FAILED) and not is_terminating(pod) and not self._known_to_runtime(pod):
-            refused = admission.forbidden_sysctl(pod)
+            refused = admission.forbidden_sysctl(pod) or admission.unenforceable(pod)
             if refused is None and self._keeper.node is not None:
                 others = [each.pod for each in self.workers.values() if not each.over and each.ending is None]
                 refused = admission.refusal(pod, others, self._keeper.node, self._keeper.allocatable)

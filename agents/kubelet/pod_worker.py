@@ -64,6 +64,11 @@ class Node(Struct):
     dns: recipe.Dns
     allocatable: dict[str, str] = {}
     memory_bytes: int = 0
+    seccomp_default: bool = False
+
+    @property
+    def profiles(self) -> recipe.Profiles:
+        return recipe.Profiles(str(self.folder / "seccomp"), self.seccomp_default)
 
 
 class Shared(Struct):
@@ -299,6 +304,8 @@ class PodWorker:
         if attempt == 0:
             await self._tell(history)
         try:
+            if self.pod["spec"].get("hostUsers") is False:
+                raise RuntimeRefused('RuntimeClass handler "" does not support user namespaces')
             await shared.runtime.run_sandbox(config)
         except RuntimeRefused as error:
             text = f"Failed to create pod sandbox: rpc error: code = Unknown desc = {error}"
@@ -359,6 +366,7 @@ class PodWorker:
             message_file=str(message_file),
             memory_capacity_bytes=shared.node.memory_bytes,
             target=await self._target(container),
+            profiles=shared.node.profiles,
         )
         container_id = await shared.runtime.create_container(sandbox_id, config)
         self._event_of(container, "Normal", "Created", f"Created container: {container['name']}")

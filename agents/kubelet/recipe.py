@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from agents.kubelet import pods
 from agents.kubelet.environment import ConfigError, expand
+from agents.kubelet.runtime import base
 from agents.kubelet.runtime.base import ContainerConfig, Image, Mount, Resources, SandboxConfig, Security
 from apiserver.machinery.objects import Object, name_of, namespace_of, uid_of
 from apiserver.machinery.quantity import parse
@@ -36,6 +37,13 @@ class Dns(Struct, frozen=True):
     node_servers: tuple[str, ...] = ()
     node_searches: tuple[str, ...] = ()
     node_options: tuple[str, ...] = ()
+
+
+class Profiles(Struct, frozen=True):
+    """Of seccomp: the folder where a node has its own, and whether RuntimeDefault is what pods have that say nothing (--seccomp-default)."""
+
+    folder: str = ""
+    default: bool = False
 
 
 def hostname_of(pod: Object) -> str:
@@ -103,6 +111,7 @@ def container_config(
     mounts: Sequence[Mount],
     message_file: str,
     memory_capacity_bytes: int,
+    profiles: Profiles,
     target: str = "",
 ) -> ContainerConfig:
     """Raises ConfigError."""
@@ -122,7 +131,7 @@ def container_config(
         tty=bool(container.get("tty")),
         target=target,
         resources=resources(pod, container, memory_capacity_bytes),
-        security=security(pod, container, image),
+        security=security(pod, container, image, profiles),
         labels={POD_NAME: name_of(pod), POD_NAMESPACE: namespace_of(pod), POD_UID: uid_of(pod), CONTAINER: container["name"]},
         annotations={
             HASH: spec_hash(container),
@@ -159,7 +168,7 @@ def oom_score(pod: Object, request_bytes: int, capacity_bytes: int) -> int:
     return min(max(score, 1000 + GUARANTEED_OOM), BEST_EFFORT_OOM - 1)
 
 
-def security(pod: Object, container: Object, image: Image) -> Security:
+def security(pod: Object, container: Object, image: Image, profiles: Profiles) -> Security:
     """The container's word before the pod's. Raises ConfigError where runAsNonRoot cannot hold."""
     whole, own = pod["spec"].get("securityContext") or {}, container.get("securityContext") or {}
 
@@ -185,7 +194,24 @@ def security(pod: Object, container: Object, image: Image) -> Security:
         dropped=tuple(capabilities.get("drop") or ()),
         no_new_privs=own.get("allowPrivilegeEscalation") is False,
         readonly_root=bool(own.get("readOnlyRootFilesystem")),
+        seccomp=_seccomp(either("seccompProfile"), profiles),
+        unmasked=own.get("procMount") == "Unmasked",
+        strict_groups=whole.get("supplementalGroupsPolicy") == "Strict",
     )
+
+
+def _seccomp(profile: Object | None, profiles: Profiles) -> str:
+    match (profile or {}).get("type", "RuntimeDefault" if profiles.default else ""):
+        case "RuntimeDefault":
+            return base.RUNTIME_DEFAULT
+        case "Localhost":
+            name = (profile or {}).get("localhostProfile") or ""
+            if not name:
+                raise ConfigError("localhostProfile must be set if seccompProfile type is Localhost.")
+            if name.startswith("/") or ".." in name.split("/"):
+                raise ConfigError(f"localhostProfile {name!r} must be a path below {profiles.folder}, without '..'")
+            return f"{base.LOCALHOST}{profiles.folder}/{name}"
+    return ""
 
 
 def _check_not_root(pod: Object, container: Object, image: Image, user: Any) -> None:

@@ -228,6 +228,42 @@ def test_a_debugger_joins_without_bringing_anything(opened: Opened, tmp_path: Pa
     run(opened, body)
 
 
+# --- system calls and files of the whole machine ------------------------------------------------------------------------
+
+
+def test_profiles_that_are_none_are_refused(opened: Opened, tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text('{"defaultAction": "SCMP_ACT_NOTIFY"}')
+
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            for name, why in (("none.json", "No such file"), ("bad.json", "SCMP_ACT_NOTIFY is not supported")):
+                with pytest.raises(RuntimeRefused, match=f"cannot load seccomp profile .*{why}"):
+                    await runtime.create_container(sandbox, shell("true", security=Security(seccomp=f"{base.LOCALHOST}{tmp_path}/{name}")))
+            container = await started(runtime, sandbox, shell("sleep 60", security=Security(privileged=True, seccomp=base.RUNTIME_DEFAULT)))
+            assert "Seccomp:\t0" in await said(runtime, container, "cat /proc/self/status"), "a privileged container is never confined"
+
+    run(opened, body)
+
+
+def test_what_is_the_whole_machines_is_covered(opened: Opened, tmp_path: Path) -> None:
+    words = "cat /proc/keys /proc/interrupts /proc/timer_list 2>/dev/null | wc -c; ls /sys/firmware | wc -l"
+    words += "; echo x 2>&1 > /proc/sysrq-trigger || echo no"
+    words += "; grep -c ' /proc/sys .*nosuid,nodev,noexec' /proc/self/mounts"
+
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            container = await started(runtime, sandbox, shell("sleep 60", security=Security(added=("SYS_ADMIN",))))
+            assert (await said(runtime, container, words)).splitlines()[:2] == ["0", "0"]
+            assert (await said(runtime, container, words)).splitlines()[-2:] == ["no", "1"]
+            bare = await started(runtime, sandbox, shell("sleep 60", "bare", security=Security(unmasked=True)))
+            assert (await said(runtime, bare, "wc -c < /proc/interrupts")) != "0"
+            fixed = shell("pwd; touch x", "fixed", working_dir="/made/for/it", security=Security(readonly_root=True))
+            assert (await ended(runtime, await started(runtime, sandbox, fixed))).exit_code != 0
+            assert lines(tmp_path, "fixed")[0][2] == "/made/for/it" and "Read-only" in lines(tmp_path, "fixed")[1][2]
+
+    run(opened, body)
+
+
 # --- streams and users -------------------------------------------------------------------------------------------------
 
 

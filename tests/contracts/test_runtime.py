@@ -1,11 +1,13 @@
 """What a container runtime owes the kubelet (agents.kubelet.runtime.base), with real processes in real namespaces."""
 
 import asyncio
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from agents.kubelet.oci import toolbox
 from agents.kubelet.oci.store import Store
@@ -92,6 +94,32 @@ def test_what_a_container_may_not(opened: Opened, tmp_path: Path) -> None:
             made = await started(runtime, sandbox, shell("mknod /tmp/disk b 8 0 && cat /tmp/disk; echo $?", "root"))
             await ended(runtime, made)
             assert lines(tmp_path, "root")[-1][2] != "0", "device nodes of one's own open nothing"
+
+    run(opened, body)
+
+
+@pytest.mark.parametrize("user", ["0", "1000"])
+@pytest.mark.parametrize("no_new_privs", [False, True])
+def test_seccomp(opened: Opened, tmp_path: Path, user: str, no_new_privs: bool) -> None:
+    profile = tmp_path / "profile.json"
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}
+    profile.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}))
+    security = Security(user=user, no_new_privs=no_new_privs, seccomp=f"{base.LOCALHOST}{profile}")
+    words = "mkdir /tmp/x 2>&1 | sed 's/.*: //'; grep -E '^(Seccomp|NoNewPrivs|CapEff)' /proc/self/status | tr '\\n' ' '"
+
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            container = await started(runtime, sandbox, shell(f"{words}; sleep 60", security=security))
+            result = await runtime.exec_sync(container, ["sh", "-c", words], 10)
+            refused, *status = result.stdout.decode().split("\n")
+            assert refused == "No space left on device"
+            given = "00000000a80425fb" if user == "0" else "0" * 16
+            assert status[0].split()[:6] == ["CapEff:", given, "NoNewPrivs:", str(int(no_new_privs)), "Seccomp:", "2"]
+            if user == "0" and no_new_privs:
+                return
+            plain = await started(runtime, sandbox, shell("sleep 60", "default", security=replace(security, seccomp=base.RUNTIME_DEFAULT)))
+            result = await runtime.exec_sync(plain, ["sh", "-c", f"{words}; unshare -r true && echo unshared"], 10)
+            assert b"Seccomp:\t2" in result.stdout and b"unshared" not in result.stdout
 
     run(opened, body)
 

@@ -29,6 +29,9 @@ def not_connected(address: str, error: OSError, network: str = "tcp") -> str:
     return f"dial {network} {address}: connect: {why.lower()}"
 
 
+RUNTIME_DEFAULT, LOCALHOST = "runtime/default", "localhost/"
+
+
 class Mount(Struct, frozen=True):
     """A file or folder of the node in the container. `subpath` is resolved below `source`, where no link can lead out."""
 
@@ -59,6 +62,10 @@ class Security(Struct, frozen=True):
     dropped: tuple[str, ...] = ()
     no_new_privs: bool = False
     readonly_root: bool = False
+    seccomp: str = ""
+    """Empty: every system call; `runtime/default`; `localhost/` and the path of a file."""
+    unmasked: bool = False
+    """/proc and /sys are as they are (procMount Unmasked)."""
     strict_groups: bool = False
     """Groups to which the image's own /etc/group adds the user do not count."""
 

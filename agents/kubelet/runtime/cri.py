@@ -18,7 +18,7 @@ import aiohttp
 import grpc
 import msgspec
 
-from agents.kubelet.runtime import base
+from agents.kubelet.runtime import base, paths
 from agents.kubelet.runtime.base import ContainerConfig, ExecResult, ImageMissing, Resources, RuntimeRefused, SandboxConfig, Security
 from agents.kubelet.runtime.cgroups import PERIOD_US
 from agents.kubelet.runtime.cri_messages import kind, mapping, message, pairs
@@ -33,8 +33,6 @@ POD, CONTAINER, NODE, TARGET = 0, 1, 2, 3
 CONFIG = "keelson.dev/sandbox"
 """The annotation in which the sandbox's configuration comes back to a kubelet that was started again."""
 EXEC_PROTOCOL = "v4.channel.k8s.io"
-MASKED = ("/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/sched_debug", "/proc/scsi", "/sys/firmware")
-READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
 class CriRuntime:
@@ -104,7 +102,7 @@ class CriRuntime:
             "annotations": pairs({**config.annotations, CONFIG: msgspec.json.encode(config).decode()}),
             "linux": {
                 "cgroup_parent": f"/{self._cgroup_root}/{config.cgroup}" if self._cgroup_root and config.cgroup else "",
-                "security_context": {"namespace_options": _namespaces(config)},
+                "security_context": {"namespace_options": _namespaces(config), "seccomp": _seccomp(base.RUNTIME_DEFAULT)},
                 "sysctls": pairs(config.sysctls),
             },
         }
@@ -383,6 +381,8 @@ def _security(wanted: Security, sandbox: SandboxConfig, target: str) -> dict[str
         "readonly_rootfs": wanted.readonly_root,
         "supplemental_groups": wanted.groups,
         "no_new_privs": wanted.no_new_privs,
+        "seccomp": _seccomp(wanted.seccomp),
+        "supplemental_groups_policy": 1 if wanted.strict_groups else 0,
     }
     if user.isdigit():
         found["run_as_user"] = {"value": int(user)}
@@ -390,9 +390,16 @@ def _security(wanted: Security, sandbox: SandboxConfig, target: str) -> dict[str
         found["run_as_username"] = user
     if group.isdigit():
         found["run_as_group"] = {"value": int(group)}
-    if not wanted.privileged:
-        found |= {"masked_paths": MASKED, "readonly_paths": READ_ONLY}
+    if not wanted.privileged and not wanted.unmasked:
+        found |= {"masked_paths": paths.masked(), "readonly_paths": paths.READ_ONLY}
     return found
+
+
+def _seccomp(profile: str) -> dict[str, Any]:
+    """RuntimeDefault, Unconfined and Localhost are 0, 1 and 2."""
+    if profile.startswith(base.LOCALHOST):
+        return {"profile_type": 2, "localhost_ref": profile.removeprefix(base.LOCALHOST)}
+    return {"profile_type": 0 if profile == base.RUNTIME_DEFAULT else 1}
 
 
 def _inside(source: str, subpath: str) -> str:

@@ -26,7 +26,7 @@ DNSConfig: servers 1 string*, searches 2 string*, options 3 string*
 NamespaceOption: network 1 int32, pid 2 int32, ipc 3 int32, target_id 4 string
 Int64Value: value 1 int64
 UInt64Value: value 1 uint64
-LinuxSandboxSecurityContext: namespace_options 1 NamespaceOption, privileged 6 bool
+LinuxSandboxSecurityContext: namespace_options 1 NamespaceOption, privileged 6 bool, seccomp 9 SecurityProfile
 LinuxPodSandboxConfig: cgroup_parent 1 string, security_context 2 LinuxSandboxSecurityContext, sysctls 3 Pair*
 Pair: key 1 string, value 2 string
 PodSandboxMetadata: name 1 string, uid 2 string, namespace 3 string, attempt 4 uint32
@@ -51,7 +51,8 @@ LinuxContainerResources: cpu_period 1 int64, cpu_quota 2 int64, cpu_shares 3 int
 Capability: add_capabilities 1 string*, drop_capabilities 2 string*
 LinuxContainerSecurityContext: capabilities 1 Capability, privileged 2 bool, namespace_options 3 NamespaceOption, run_as_user 5 Int64Value, \
 run_as_group 12 Int64Value, run_as_username 6 string, readonly_rootfs 7 bool, supplemental_groups 8 int64*, no_new_privs 11 bool, \
-masked_paths 13 string*, readonly_paths 14 string*
+masked_paths 13 string*, readonly_paths 14 string*, seccomp 15 SecurityProfile, supplemental_groups_policy 17 int32
+SecurityProfile: profile_type 1 int32, localhost_ref 2 string
 LinuxContainerConfig: resources 1 LinuxContainerResources, security_context 2 LinuxContainerSecurityContext
 ContainerMetadata: name 1 string, attempt 2 uint32
 Mount: container_path 1 string, host_path 2 string, readonly 3 bool

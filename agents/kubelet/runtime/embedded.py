@@ -12,12 +12,14 @@ import contextlib
 import json
 import logging
 import os
+import platform
 import secrets
 import shutil
 import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,13 @@ import msgspec
 
 from agents.kubelet.oci.reference import InvalidReference
 from agents.kubelet.oci.store import BadImage, Store, StoredImage
-from agents.kubelet.runtime import base, capabilities, sessions, shims
+from agents.kubelet.runtime import base, capabilities, paths, sessions, shims
 from agents.kubelet.runtime.addresses import Addresses, RangeExhausted
 from agents.kubelet.runtime.base import ContainerConfig, ExecResult, ImageMissing, Mount, RuntimeRefused, SandboxConfig
 from agents.kubelet.runtime.cgroups import Cgroups
 from agents.kubelet.runtime.network import POD_INTERFACE, PodNetwork
+from agents.kubelet.seccomp import profile as seccomp
+from agents.kubelet.seccomp.default import profile as default_profile
 from agents.kubelet.shim.container import write_file
 from keelson.cogs.logs import fields
 from keelson.cogs.tasks import TaskSet
@@ -305,6 +309,7 @@ class EmbeddedRuntime:
             cgroups = self.cgroups.create(cgroup, config.resources)
         except OSError as error:
             raise RuntimeRefused(f"cgroup {cgroup}: {error}") from None
+        bare = security.privileged or security.unmasked
         log_path = os.path.join(sandbox.config.log_folder or str(self._sandbox_folder(sandbox.id)), config.log_path or f"{config.name}.log")
         return {
             "name": config.name,
@@ -325,7 +330,9 @@ class EmbeddedRuntime:
             "capabilities": kept,
             "privileged": security.privileged,
             "no_new_privs": security.no_new_privs,
-            "seccomp": "",
+            "seccomp": _filter(security, tuple(kept)),
+            "masked": [] if bare else paths.masked(),
+            "readonly": [] if bare else list(paths.READ_ONLY),
             "readonly_root": security.readonly_root,
             "mounts": [msgspec.to_builtins(mount) for mount in self._mounts(sandbox, config)],
             "host_network": sandbox.config.host_network,
@@ -536,6 +543,25 @@ class EmbeddedRuntime:
 
     async def remove_image(self, image_id: str) -> None:
         await asyncio.to_thread(self.store.remove, image_id)
+
+
+def _filter(security: base.Security, kept: tuple[int, ...]) -> str:
+    """The program of a container's seccomp profile, in hexadecimal digits; a privileged container has none. Raises RuntimeRefused."""
+    if security.privileged or not security.seccomp:
+        return ""
+    try:
+        if security.seccomp == base.RUNTIME_DEFAULT:
+            return _default_filter(kept)
+        path = security.seccomp.removeprefix(base.LOCALHOST)
+        return seccomp.compiled(seccomp.parse(Path(path).read_bytes()), platform.machine()).hex()
+    except (OSError, seccomp.BadProfile) as error:
+        raise RuntimeRefused(f"cannot load seccomp profile {security.seccomp!r}: {error}") from None
+
+
+@cache
+def _default_filter(kept: tuple[int, ...]) -> str:
+    names = [capabilities.NAMES[number] for number in kept]
+    return seccomp.compiled(default_profile(names), platform.machine()).hex()
 
 
 def _environment(sandbox: base.Sandbox, config: ContainerConfig, image: StoredImage) -> dict[str, str]:

@@ -17,9 +17,6 @@ from typing import Any
 from agents.kubelet.shim import kernel, process
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-MASKED_FILES = ("/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug")
-MASKED_FOLDERS = ("/proc/acpi", "/proc/scsi", "/sys/firmware", "/proc/asound")
-READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 DEV_LINKS = (
     ("/proc/self/fd", "fd"),
     ("/proc/self/fd/0", "stdin"),
@@ -57,7 +54,7 @@ def enter(config: dict[str, Any], folder: str, proc: int = -1) -> None:
     privileged = config["privileged"]
     trees = [(mount, _taken(mount)) for mount in config["mounts"]]
     devices = {} if privileged else {name: _device(name) for name in DEVICES if os.path.exists(f"/dev/{name}")}
-    covers = [] if privileged else [_device("null") for _ in MASKED_FILES]
+    covers = [_device("null") for _ in config["masked"]]
     all_devices = kernel.open_tree(kernel.AT_FDCWD, "/dev") if privileged else -1
     sysfs = kernel.open_tree(kernel.AT_FDCWD, "/sys") if config["host_network"] else -1
     os.chdir(root)
@@ -72,7 +69,9 @@ def enter(config: dict[str, Any], folder: str, proc: int = -1) -> None:
         _attach(all_devices, "/dev", True)
     else:
         _dev(devices)
-        _mask(covers)
+    _mask(config["masked"], covers)
+    for path in config["readonly"]:
+        _fix(path)
     for mount, (fd, is_folder) in trees:
         _attach(fd, mount["target"], is_folder)
     os.makedirs(config["cwd"] or "/", exist_ok=True)
@@ -216,16 +215,18 @@ def _dev(devices: dict[str, int]) -> None:
         os.symlink(target, f"/dev/{name}")
 
 
-def _mask(covers: list[int]) -> None:
-    """`covers`: the node's own /dev/null, detached, once for each masked file."""
-    for path, cover in zip(MASKED_FILES, covers, strict=True):
-        if os.path.exists(path):
+def _mask(paths: list[str], covers: list[int]) -> None:
+    """`covers`: the node's own /dev/null, detached, once for each path. A folder gets an empty one."""
+    for path, cover in zip(paths, covers, strict=True):
+        if os.path.isdir(path):
+            kernel.mount("tmpfs", path, "tmpfs", kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC, "size=0")
+        elif os.path.exists(path):
             kernel.move_mount(cover, path)
         os.close(cover)
-    for path in MASKED_FOLDERS:
-        if os.path.exists(path):
-            kernel.mount("tmpfs", path, "tmpfs", kernel.MS_RDONLY, "size=0")
-    for path in READ_ONLY:
-        if os.path.exists(path):
-            kernel.mount(path, path, "", kernel.MS_BIND | kernel.MS_REC)
-            kernel.mount("none", path, "", kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY)
+
+
+def _fix(path: str) -> None:
+    if os.path.exists(path):
+        kept = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+        kernel.mount(path, path, "", kernel.MS_BIND | kernel.MS_REC)
+        kernel.mount("none", path, "", kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kept)

@@ -147,12 +147,37 @@ def test_resolvers() -> None:
 
 
 IMAGE = Image("sha256:1", ("i",), (), 1, 0)
+PROFILES = recipe.Profiles("/var/lib/kubelet/seccomp")
 
 
 def test_security() -> None:
     container = {"name": "a", "securityContext": {"runAsUser": 5, "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]}, "privileged": False}}
-    found = recipe.security(pod(container, securityContext={"runAsGroup": 7, "fsGroup": 9, "supplementalGroups": [8]}), container, IMAGE)
+    found = recipe.security(pod(container, securityContext={"runAsGroup": 7, "fsGroup": 9, "supplementalGroups": [8]}), container, IMAGE, PROFILES)
     assert (found.user, found.groups, found.added, found.dropped) == ("5:7", (8, 9), ("NET_ADMIN",), ("ALL",))
+
+
+@pytest.mark.parametrize(
+    ("of_pod", "own", "by_default", "profile"),
+    [
+        (None, None, False, ""),
+        (None, None, True, "runtime/default"),
+        ({"type": "Unconfined"}, None, True, ""),
+        ({"type": "RuntimeDefault"}, None, False, "runtime/default"),
+        ({"type": "RuntimeDefault"}, {"type": "Unconfined"}, False, ""),
+        ({"type": "Unconfined"}, {"type": "Localhost", "localhostProfile": "mine/a.json"}, False, "localhost//var/lib/kubelet/seccomp/mine/a.json"),
+    ],
+)
+def test_seccomp_profile(of_pod: Object | None, own: Object | None, by_default: bool, profile: str) -> None:
+    container = {"name": "a", "securityContext": {"seccompProfile": own}}
+    whole = pod(container, securityContext={"seccompProfile": of_pod})
+    assert recipe.security(whole, container, IMAGE, recipe.Profiles(PROFILES.folder, by_default)).seccomp == profile
+
+
+@pytest.mark.parametrize("name", [None, "", "/etc/passwd", "../../etc/passwd", "a/../b"])
+def test_a_profile_of_the_node_has_a_name_below_its_folder(name: str | None) -> None:
+    container = {"name": "a", "securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": name}}}
+    with pytest.raises(ConfigError, match="localhostProfile"):
+        recipe.security(pod(container), container, IMAGE, PROFILES)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +187,7 @@ def test_security() -> None:
 def test_run_as_non_root(user: int | None, image: Image, text: str) -> None:
     container = {"name": "a", "securityContext": {"runAsNonRoot": True, **({} if user is None else {"runAsUser": user})}}
     with pytest.raises(ConfigError, match=text):
-        recipe.security(pod(container), container, image)
+        recipe.security(pod(container), container, image, PROFILES)
 
 
 def test_quality_of_service_and_who_is_killed_first() -> None:
@@ -253,3 +278,11 @@ def test_a_subpath_is_made_in_its_volume_and_nowhere_else(tmp_path: Path) -> Non
             mounted(place, wrong)
     with pytest.raises(ConfigError, match="failed to create subPath directory 'file/x': Not a directory"):
         mounted(place, "file/x")
+
+
+def test_a_profile_that_nobody_would_enforce_is_refused() -> None:
+    profile = {"securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}}
+    refused = ("AppArmor", "Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host")
+    assert admission.unenforceable(pod({"name": "a", **profile})) == refused
+    assert admission.unenforceable(pod(**profile)) == refused
+    assert admission.unenforceable(pod(securityContext={"appArmorProfile": {"type": "Unconfined"}})) is None
