@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from agents.kit.events import Recorder
 from agents.kit.runner import Agent, Running
 from agents.kit.serving import Address, serving
 from agents.proxy.keeping import Keeping
@@ -80,12 +81,12 @@ async def work(running: Running) -> None:
     arguments = running.arguments
     node = arguments.hostname_override or socket.gethostname().lower()
     servers = frozenset(filter(None, (urlsplit(server).hostname for server in running.client.access.servers)))
-    table = Table(running.informers, node, servers)
+    table = Table(running.informers, node, servers, tuple(arguments.cluster_cidr))
     link = Link()
     keeping = Keeping()
     userspace = Userspace(link, arguments.nodeport_addresses, arguments.cluster_cidr, keeping=keeping)
     mode: Mode = userspace if arguments.proxy_mode == "userspace" else Nftables(arguments.nodeport_addresses, arguments.cluster_cidr)
-    proxy = Syncing(table, mode, arguments.nodeport_addresses)
+    proxy = Syncing(table, mode, arguments.nodeport_addresses, running.broadcaster.recorder("kube-proxy"))
     running.pages.health["sync"] = proxy.trouble
     running.pages.readiness["synced"] = lambda: "" if proxy.synced.is_set() else "the rules are not there yet"
     running.pages.metrics.append(lambda: _metrics(proxy, userspace))
@@ -107,8 +108,9 @@ async def work(running: Running) -> None:
 class Syncing:
     """Makes the machine as the table says, whenever the table says something new."""
 
-    def __init__(self, table: Table, mode: Mode, addresses: list[str]) -> None:
-        self._table, self._mode, self._addresses = table, mode, addresses
+    def __init__(self, table: Table, mode: Mode, addresses: list[str], recorder: Recorder) -> None:
+        self._table, self._mode, self._addresses, self._recorder = table, mode, addresses, recorder
+        self._told: dict[str, dict[str, str]] = {}
         self.synced = asyncio.Event()
         self.faults: list[str] = []
         self.syncs = 0
@@ -135,11 +137,21 @@ class Syncing:
             self.faults = [str(error)]
         self.syncs += 1
         self.rules = len(wanted)
+        self._tell_refusals()
         for fault in self.faults:
             log.warning("a rule could not be made", extra=fields(error=fault))
         if not self.synced.is_set():
             log.info("rules are there", extra=fields(rules=self.rules))
             self.synced.set()
+
+    def _tell_refusals(self) -> None:
+        """An event at the service, once for each set of addresses that it does not get."""
+        for key, refusals in self._table.refused.items():
+            service = self._table.services.get(key)
+            if service is not None and self._told.get(key) != refusals:
+                for address, why in refusals.items():
+                    self._recorder.event(service, "Warning", "AddressNotAllowed", f"{address} does not lead to this service: {why}")
+        self._told = dict(self._table.refused)
 
     async def answer_health_checks(self) -> None:
         """For load balancers: healthCheckNodePort answers 200 while the node has ready endpoints of the service, else 503."""
@@ -170,8 +182,10 @@ class Syncing:
                 return web.Response(status=503)
             service, ready = found
             namespace, _, own = service.partition("/")
-            said = {"service": {"namespace": namespace, "name": own}, "localEndpoints": ready, "serviceProxyHealthy": not self.faults}
-            return web.json_response(said, status=200 if ready else 503)
+            healthy = not self.faults
+            said = {"service": {"namespace": namespace, "name": own}, "localEndpoints": ready, "serviceProxyHealthy": healthy}
+            headers = {"X-Content-Type-Options": "nosniff", "X-Load-Balancing-Endpoint-Weight": str(ready)}
+            return web.json_response(said, status=200 if ready and healthy else 503, headers=headers)
 
         app = web.Application()
         app.router.add_get("/{any:.*}", answer)

@@ -4,7 +4,7 @@
 endpoint of a listener a chain that translates the address; maps lead from address, protocol and port to the chain. What the first transaction finds
 of a proxy before it is thrown away in the same transaction, so that nothing is ever half there.
 
-IPv4 alone. Connections that stand live on in the kernel's table of connections.
+IPv4 alone. Connections that stand live on in the kernel's table of connections; flows of datagrams to endpoints that are gone do not.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, field
 
+from agents.proxy import conntrack
 from agents.proxy.rules import Kind, Listener, Rule, Target
 
 TABLE = "keelson-proxy"
@@ -78,7 +79,7 @@ def ruleset(wanted: Mapping[Listener, Rule], node_addresses: Iterable[str] = (),
         key = f"{listener.address} . {protocol} . {listener.port}" if listener.address else f"{protocol} . {listener.port}"
         which = "services" if listener.address else "node-ports"
         if not rule.targets and not rule.inside:
-            made.elements[f"silent-{which}"][key] = "goto refuse"
+            made.elements[f"silent-{which}"][key] = "drop" if rule.silent else "goto refuse"
             continue
         chain = f"service-{_hash(listener)}"
         made.chains[chain] = tuple(_choosing(made, listener, rule, networks))
@@ -127,6 +128,7 @@ def _choosing(made: Ruleset, listener: Listener, rule: Rule, networks: list[str]
         inside = f"service-{_hash(listener)}-inside"
         made.chains[inside] = ("jump mark-for-masquerade", *_among(made, listener, rule, rule.inside))
         yield f"ip saddr @cluster goto {inside}"
+        yield f"fib saddr type local goto {inside}"
         yield from _among(made, listener, rule, rule.targets)
     else:
         yield "jump mark-for-masquerade"
@@ -173,6 +175,7 @@ class Nftables:
         self.node_addresses = tuple(node_addresses)
         self._cluster = tuple(cluster)
         self._there: Ruleset | None = None
+        self._led: conntrack.Led = {}
 
     async def sync(self, wanted: Mapping[Listener, Rule]) -> list[str]:
         """Raises OSError if there is no `nft`, or it refuses; the next sync then makes everything anew."""
@@ -181,6 +184,10 @@ class Nftables:
         if lines:
             await run("\n".join(lines) + "\n")
         self._there = after
+        before, now = self._led, conntrack.led(wanted, self.node_addresses)
+        if before != now:
+            await asyncio.to_thread(conntrack.forget, before, now)
+            self._led = now
         return []
 
     async def leave(self) -> None:

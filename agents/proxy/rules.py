@@ -33,7 +33,10 @@ class Locality(Struct, frozen=True):
     node: str
     zone: str = ""
     reserved: frozenset[str] = frozenset()
-    """Addresses that no service gets, whatever it asks for: the API servers'. A node that took one for its own would never hear of its mistake."""
+    """Addresses that no service gets, whatever it asks for (CVE-2020-8554): the API servers' and the nodes'. A node that took one for its own would
+    cut itself off, and whoever may make a service could listen to what is meant for others."""
+    pods: tuple[str, ...] = ()
+    """The networks of the pods: likewise."""
 
 
 class Listener(Struct, frozen=True, order=True):
@@ -42,7 +45,7 @@ class Listener(Struct, frozen=True, order=True):
     address: str
     port: int
     protocol: str
-    """TCP or UDP."""
+    """TCP, UDP or SCTP."""
 
 
 class Target(Struct, frozen=True, order=True):
@@ -65,6 +68,9 @@ class Rule(Struct, frozen=True):
     """Ready as well, but farther away than the targets: for when none of these answers. The kernel cannot try one after the other and leaves them."""
     sources: tuple[str, ...] = ()
     """The networks that may use it; none named: all (loadBalancerSourceRanges)."""
+    silent: bool = False
+    """Without targets there is no answer instead of a refusal: there are endpoints, but a policy of Local keeps them from this node. Clients
+    shall try again, which may lead them to another one. Only the kernel can be silent."""
 
 
 class Endpoint(Struct, frozen=True):
@@ -104,23 +110,23 @@ def rules_of(service: Object, slices: Iterable[Object], locality: Locality) -> d
     affinity_s = _affinity_s(spec)
     for port in spec.get("ports") or ():
         protocol = port.get("protocol") or "TCP"
-        if protocol not in ("TCP", "UDP"):
-            continue
         named = f"{namespace_of(service)}/{name_of(service)}" + (f":{port['name']}" if port.get("name") else "")
         for address, kind, own_port in _addresses(service, port):
-            if kind in (Kind.EXTERNAL_IP, Kind.LOAD_BALANCER) and not _may_be_taken(address, locality):
+            if kind in (Kind.EXTERNAL_IP, Kind.LOAD_BALANCER) and why_not(address, locality):
                 continue
             endpoints = _endpoints(slices, port.get("name") or "", protocol, locality, ":" in address)
             everywhere = _chosen(endpoints, locality, local=False)
             if kind is Kind.CLUSTER_IP:
                 local = spec.get("internalTrafficPolicy") == "Local"
                 others = () if local else _farther(endpoints, everywhere)
-                rule = Rule(named, kind, _chosen(endpoints, locality, local=True) if local else everywhere, (), affinity_s, others)
+                targets = _chosen(endpoints, locality, local=True) if local else everywhere
+                rule = Rule(named, kind, targets, (), affinity_s, others, silent=local and bool(everywhere))
             else:
                 local = spec.get("externalTrafficPolicy") == "Local"
                 sources = tuple(spec.get("loadBalancerSourceRanges") or ()) if kind is Kind.LOAD_BALANCER else ()
                 targets, inside = (_chosen(endpoints, locality, local=True), everywhere) if local else (everywhere, ())
-                rule = Rule(named, kind, targets, inside, affinity_s, () if local else _farther(endpoints, everywhere), sources)
+                others = () if local else _farther(endpoints, everywhere)
+                rule = Rule(named, kind, targets, inside, affinity_s, others, sources, silent=local and bool(everywhere))
             found[Listener(address, own_port, protocol)] = rule
     return found
 
@@ -137,11 +143,26 @@ def local_ready(service: Object, slices: Iterable[Object], locality: Locality) -
 
 
 def merged(by_service: Mapping[str, Rules]) -> dict[Listener, Rule]:
-    """The rules of all services together. Where two want the same address and port the first by name has it, whatever came first in time."""
+    """The rules of all services together. The address that a service was given by the cluster is its own: nobody gets a port of it by asking for it.
+    Where two ask for the same address and port the first by name has it, whatever came first in time."""
+    own = {listener.address for rules in by_service.values() for listener, rule in rules.items() if rule.kind is Kind.CLUSTER_IP}
     found: dict[Listener, Rule] = {}
     for key in sorted(by_service):
         for listener, rule in by_service[key].items():
-            found.setdefault(listener, rule)
+            if rule.kind is Kind.CLUSTER_IP or listener.address not in own:
+                found.setdefault(listener, rule)
+    return found
+
+
+def refused(service: Object, locality: Locality) -> dict[str, str]:
+    """The addresses that a service asks for and does not get, with the reason."""
+    if not is_proxied(service):
+        return {}
+    found = {}
+    for port in service["spec"].get("ports") or ():
+        for address, kind, _ in _addresses(service, port):
+            if kind in (Kind.EXTERNAL_IP, Kind.LOAD_BALANCER) and (why := why_not(address, locality)):
+                found[address] = why
     return found
 
 
@@ -173,10 +194,16 @@ def _addresses(service: Object, port: Object) -> Iterable[tuple[str, Kind, int]]
         yield "", Kind.NODE_PORT, port["nodePort"]
 
 
-def _may_be_taken(address: str, locality: Locality) -> bool:
+def why_not(address: str, locality: Locality) -> str:
+    """Why no service may have this address; empty if one may."""
     found = ip_address(address)
-    special = found.is_loopback or found.is_unspecified or found.is_link_local or found.is_multicast
-    return not special and str(found) not in locality.reserved
+    if found.is_loopback or found.is_unspecified or found.is_link_local or found.is_multicast:
+        return "it is no address of a single machine"
+    if str(found) in locality.reserved:
+        return "it is that of a node or an API server"
+    if any(_within(address, network) for network in locality.pods):
+        return "it is in the network of the pods"
+    return ""
 
 
 def _affinity_s(spec: Object) -> int:
@@ -199,6 +226,8 @@ def _endpoints(slices: Iterable[Object], port_name: str, protocol: str, locality
         if port is None or not port.get("port"):
             continue
         for endpoint in slice_.get("endpoints") or ():
+            if not endpoint.get("addresses"):
+                continue
             made = _endpoint(endpoint, int(port["port"]), locality)
             before = found.get(made.target)
             if before is None or (made.ready and not before.ready):
@@ -212,11 +241,11 @@ def _endpoint(endpoint: Object, port: int, locality: Locality) -> Endpoint:
     ready = conditions.get("ready")
     serving = conditions.get("serving")
     terminating = bool(conditions.get("terminating"))
-    is_ready = (ready is None or bool(ready)) and not terminating
     return Endpoint(
         target=Target(endpoint["addresses"][0], port),
-        ready=is_ready,
-        serving=bool(serving) if serving is not None else ready is None or bool(ready),
+        # Whoever publishes addresses that are not ready says that they are, even while they terminate.
+        ready=ready is None or bool(ready),
+        serving=serving is None or bool(serving),
         terminating=terminating,
         local=endpoint.get("nodeName") == locality.node,
         zones=frozenset(each["name"] for each in hints.get("forZones") or ()),

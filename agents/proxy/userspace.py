@@ -31,6 +31,8 @@ BACKLOG = 1024
 DRAIN_S = 2.0
 """What a proxy that stops leaves to connections that are there."""
 DRAIN_LOOK_S = 0.02
+PROTOCOLS = ("TCP", "UDP")
+"""An association of SCTP has several addresses and streams: nobody can splice two. Its ports stay closed here; the kernel's proxy carries it."""
 
 
 class Addresses(Protocol):
@@ -145,8 +147,9 @@ class Userspace:
 
     def _expanded(self, wanted: Mapping[Listener, Rule]) -> dict[Listener, Rule]:
         """Node ports at each address of the node."""
-        found = {listener: rule for listener, rule in wanted.items() if listener.address}
-        for listener, rule in wanted.items():
+        carried = {listener: rule for listener, rule in wanted.items() if listener.protocol in PROTOCOLS}
+        found = {listener: rule for listener, rule in carried.items() if listener.address}
+        for listener, rule in carried.items():
             if not listener.address:
                 for address in self.node_addresses:
                     found.setdefault(Listener(address, listener.port, listener.protocol), rule)
@@ -158,8 +161,11 @@ class Userspace:
             self._choices[service] = Choice(asyncio.get_running_loop().time, self._chance)
         return self._choices[service]
 
-    def targets(self, rule: Rule, source: str) -> Sequence[Target]:
-        return targets_for(rule, source, self._cluster) if may_use(rule, source) else ()
+    def targets(self, listener: Listener, rule: Rule, source: str) -> Sequence[Target]:
+        """The node itself is inside as well: it comes from its own address, or from the service's, which is on it."""
+        if not may_use(rule, source):
+            return ()
+        return targets_for(rule, source, (*self._cluster, *self.node_addresses, listener.address))
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.start(name, work)
@@ -198,7 +204,7 @@ class Service:
             self._flows.close()
 
     def order(self, source: str) -> list[Target]:
-        return self.choice.order(self.rule, self.proxy.targets(self.rule, source), source)
+        return self.choice.order(self.rule, self.proxy.targets(self.listener, self.rule, source), source)
 
     def _udp_order(self, source: str) -> tuple[Rule, list[Target]]:
         return self.rule, self.order(source)

@@ -164,6 +164,49 @@ def test_load_balancer_and_external_addresses_answer_to_whom_they_may(scene):
     assert asked(network.pod, "172.31.77.2", 80) == {"a"}
 
 
+def test_a_policy_of_local_binds_those_from_outside_alone(scene, request):
+    proxy, network = scene
+    ports = [{"name": "web", "port": 80, "nodePort": NODE_PORT}]
+    balanced = service(type="LoadBalancer", ports=ports, externalTrafficPolicy="Local")
+    balanced["status"] = {"loadBalancer": {"ingress": [{"ip": "172.31.77.2"}]}}
+    far = slice_of(network.b)
+    far["endpoints"][0]["nodeName"] = "node-2"
+    proxy.told(balanced, slices=(slice_of(network.a), {**far, "metadata": {**far["metadata"], "name": "s-2"}}))
+    assert asked(network.outside, "172.31.77.2", 80, 10) == asked(network.outside, network.node.address, NODE_PORT, 10) == {"a"}
+    assert asked(network.pod, "172.31.77.2", 80, 20) == asked(network.node, "172.31.77.2", 80, 20) == {"a", "b"}
+    # Endpoints elsewhere: the kernel says nothing, so that a client tries again; a listener can only refuse.
+    proxy.told(balanced, slices=(far,))
+    silent = TimeoutError if request.node.callspec.params["scene"] == "nftables" else ConnectionError
+    with pytest.raises(silent):
+        network.outside.ask("172.31.77.2", 80, timeout_s=0.5)
+    proxy.told(service(internalTrafficPolicy="Local"), slices=(far,))
+    with pytest.raises(silent):
+        network.pod.ask(VIP, 80, timeout_s=0.5)
+
+
+def test_datagrams_are_refused_where_there_is_no_endpoint(scene):
+    proxy, network = scene
+    proxy.told(service())
+    with network.pod.bare(socket.SOCK_DGRAM) as client:
+        client.settimeout(3.0)
+        client.connect((VIP, 53))
+        client.send(b"hello")
+        with pytest.raises(ConnectionRefusedError):
+            client.recv(100)
+
+
+def test_a_clients_datagrams_go_on_to_who_is_there(scene):
+    """The client's port stays the same, as a resolver's may: what the kernel remembers of it must not lead to an endpoint that is gone."""
+    proxy, network = scene
+    proxy.told(service(), slices=(slice_of(network.a),))
+    with network.pod.bare(socket.SOCK_DGRAM) as client:
+        client.settimeout(3.0)
+        for pod, answer in ((network.a, b"a hello"), (network.b, b"b hello")):
+            proxy.told(service(), slices=(slice_of(pod),))
+            client.sendto(b"hello", (VIP, 53))
+            assert client.recv(100) == answer
+
+
 def test_a_client_keeps_its_endpoint(scene):
     proxy, network = scene
     proxy.told(service(sessionAffinity="ClientIP"), slices=(slice_of(network.a, network.b),))

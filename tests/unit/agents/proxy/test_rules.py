@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.proxy.rules import Kind, Listener, Locality, Rule, Target, is_proxied, local_ready, may_use, merged, rules_of, targets_for
+from agents.proxy.rules import Kind, Listener, Locality, Rule, Target, is_proxied, local_ready, may_use, merged, refused, rules_of, targets_for
 
 HERE = Locality("node-1", "z1")
 VIP = "10.96.0.7"
@@ -51,10 +51,23 @@ def test_services_that_are_not_for_us(left_alone):
     assert rules_of(left_alone, [slice_of(endpoint(1))], HERE) == {}
 
 
-def test_no_service_gets_an_api_servers_address_or_a_special_one():
-    here = Locality("node-1", reserved=frozenset({"172.30.0.1"}))
-    asking = service(type="LoadBalancer", externalIPs=["172.30.0.1", "127.0.0.1", "0.0.0.0", "169.254.1.1", "192.0.2.1"], ingress=["172.30.0.1"])
+def test_no_service_gets_the_address_of_a_node_a_server_a_pod_or_a_special_one():
+    here = Locality("node-1", reserved=frozenset({"172.30.0.1"}), pods=("10.244.0.0/16",))
+    special = ["127.0.0.1", "0.0.0.0", "169.254.1.1", "224.0.0.1"]
+    asking = service(type="LoadBalancer", externalIPs=[*special, "10.244.3.3", "192.0.2.1"], ingress=["172.30.0.1"])
     assert {each.address for each in rules_of(asking, [slice_of(endpoint(1))], here)} == {VIP, "192.0.2.1"}
+    assert refused(asking, here) == {
+        **dict.fromkeys(special, "it is no address of a single machine"),
+        "10.244.3.3": "it is in the network of the pods",
+        "172.30.0.1": "it is that of a node or an API server",
+    }
+    assert refused(service(), here) == {}
+
+
+def test_no_service_gets_a_port_of_anothers_cluster_address():
+    dns, evil = Listener("10.96.0.10", 53, "UDP"), Listener("10.96.0.10", 80, "TCP")
+    own, asked = Rule("kube-system/dns", Kind.CLUSTER_IP, ()), Rule("a/evil", Kind.EXTERNAL_IP, (Target("10.0.0.1", 1),))
+    assert merged({"a/evil": {dns: asked, evil: asked}, "kube-system/dns": {dns: own}}) == {dns: own}
 
 
 def test_every_address_of_a_service_is_answered():
@@ -78,6 +91,9 @@ def test_every_address_of_a_service_is_answered():
         (VIP, 53, "UDP"): Kind.CLUSTER_IP,
         ("192.0.2.1", 53, "UDP"): Kind.EXTERNAL_IP,
         ("172.30.1.5", 53, "UDP"): Kind.LOAD_BALANCER,
+        (VIP, 9, "SCTP"): Kind.CLUSTER_IP,
+        ("192.0.2.1", 9, "SCTP"): Kind.EXTERNAL_IP,
+        ("172.30.1.5", 9, "SCTP"): Kind.LOAD_BALANCER,
     }
     assert rules[Listener(VIP, 80, "TCP")].service == "d/s:web"
     assert rules[Listener(VIP, 53, "UDP")].targets == ()
@@ -168,3 +184,45 @@ def test_what_is_ready_farther_away_is_for_when_nothing_near_answers():
     assert others(hinted) == [2]
     assert others([endpoint(1), endpoint(2)]) == []
     assert others(hinted, internalTrafficPolicy="Local") == []
+
+
+READY, UNREADY = {"ready": True}, {"ready": False}
+LEAVING, GONE = {"ready": False, "serving": True, "terminating": True}, {"ready": False, "serving": False, "terminating": True}
+PUBLISHED = {"ready": True, "serving": False, "terminating": True}
+"""What a service that publishes addresses which are not ready says of a pod that terminates."""
+ON_IT, THERE = "node-1", "node-2"
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "cluster", "local", "silent"),
+    [
+        pytest.param([], [], [], False, id="none at all"),
+        pytest.param([(READY, ON_IT), (READY, THERE)], [1, 2], [1], False, id="ready here and there"),
+        pytest.param([(READY, THERE)], [1], [], True, id="ready there alone"),
+        pytest.param([(UNREADY, ON_IT), (UNREADY, THERE)], [], [], False, id="nobody ready"),
+        pytest.param([(LEAVING, ON_IT), (READY, THERE)], [2], [1], False, id="the one here is leaving: those from outside still get it"),
+        pytest.param([(LEAVING, ON_IT), (LEAVING, THERE)], [1, 2], [1], False, id="all are leaving"),
+        pytest.param([(LEAVING, THERE)], [1], [], True, id="the last is leaving there"),
+        pytest.param([(GONE, ON_IT), (LEAVING, THERE)], [2], [], True, id="one that does not serve is none"),
+        pytest.param([(LEAVING, ON_IT), (READY, ON_IT)], [2], [2], False, id="who leaves is not asked beside one that is ready"),
+        pytest.param([(PUBLISHED, ON_IT), (UNREADY, THERE)], [1], [1], False, id="published though it terminates"),
+        pytest.param([({"serving": None, "terminating": True, "ready": False}, ON_IT)], [1], [1], False, id="nobody says that it does not serve"),
+        pytest.param([({}, ON_IT)], [1], [1], False, id="nothing is said: it is ready"),
+    ],
+)
+def test_which_endpoints_a_policy_leads_to(endpoints, cluster, local, silent):
+    there = slice_of(*({**endpoint(number, node=node), "conditions": conditions} for number, (conditions, node) in enumerate(endpoints, 1)))
+    ports = [{"port": 80, "nodePort": 30080}]
+    rules = rules_of(service(type="NodePort", ports=ports), [there], HERE)
+    assert targets(rules) == targets(rules, address="", port=30080) == cluster
+    assert not any(rule.silent for rule in rules.values())
+    both = rules_of(service(type="NodePort", ports=ports, externalTrafficPolicy="Local", internalTrafficPolicy="Local"), [there], HERE)
+    assert targets(both) == targets(both, address="", port=30080) == local
+    assert [int(each.address.rpartition(".")[2]) for each in both[Listener("", 30080, "TCP")].inside] == cluster
+    assert {rule.silent and not rule.targets for rule in both.values()} == {silent}
+
+
+def test_a_slice_that_somebody_made_by_hand_counts_as_any_other():
+    by_hand = {**slice_of({"addresses": ["192.0.2.8"]}, port=9376), "ports": [{"port": 9376}]}
+    rules = rules_of(service(), [by_hand, {**slice_of(endpoint(1), name="fqdn"), "addressType": "FQDN"}], HERE)
+    assert rules[Listener(VIP, 80, "TCP")].targets == (Target("192.0.2.8", 9376),)

@@ -37,8 +37,16 @@ def test_rules_follow_the_objects():
             api.put(NODES, {"metadata": {"name": "node-1", "labels": {"topology.kubernetes.io/zone": "z1"}}})
             await api.patch(NODES, "node-1", {"metadata": {"labels": {"topology.kubernetes.io/zone": "z2"}}})
             assert [each.address for each in (await next_rules())[Listener("10.96.0.7", 80, "TCP")].targets] == ["10.244.0.2"]
+            asked = {"spec": {"externalIPs": ["172.30.0.12"]}}
+            await api.patch(SERVICES, "s", asked, "d")
+            assert "172.30.0.12" in {each.address for each in await next_rules()}
+            api.put(NODES, {"metadata": {"name": "node-2"}, "status": {"addresses": [{"type": "InternalIP", "address": "172.30.0.12"}]}})
+            await api.patch(NODES, "node-2", {"metadata": {"labels": {"x": "y"}}})
+            assert "172.30.0.12" not in {each.address for each in await next_rules()}
+            assert list(table.refused["d/s"]) == ["172.30.0.12"]
             await api.delete(SERVICES, "s", "d")
             assert await next_rules() == {}
+            assert table.refused == {}
             tasks.cancel()
 
     asyncio.run(run())
