@@ -12,6 +12,7 @@ from msgspec import Struct
 from apiserver.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
 from apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
 from apiserver.admission.default_tolerations import DefaultTolerationSeconds
+from apiserver.admission.external_ips import DenyServiceExternalIPs
 from apiserver.admission.limit_ranger import LimitRanger
 from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from apiserver.admission.node_restriction import NodeRestriction
@@ -62,13 +63,14 @@ PLUGINS: Mapping[str, Make] = {
     "CertificateSubjectRestriction": lambda parts: CertificateSubjectRestriction(),
     "DefaultIngressClass": lambda parts: DefaultIngressClass(parts.reader),
     "DefaultStorageClass": lambda parts: DefaultStorageClass(parts.reader),
+    "DenyServiceExternalIPs": lambda parts: DenyServiceExternalIPs(),
     "MutatingAdmissionWebhook": lambda parts: MutatingWebhooks(parts.reader, parts.client, parts.settle),
     "ValidatingAdmissionPolicy": lambda parts: ValidatingAdmissionPolicy(parts.reader),
     "ValidatingAdmissionWebhook": lambda parts: ValidatingWebhooks(parts.reader, parts.client),
     "ResourceQuota": lambda parts: ResourceQuota(parts.reader, parts.writer),
 }
 """In the order in which they are asked."""
-OFF_BY_DEFAULT = frozenset(("OwnerReferencesPermissionEnforcement",))
+OFF_BY_DEFAULT = frozenset(("DenyServiceExternalIPs", "OwnerReferencesPermissionEnforcement"))
 
 
 class UnknownPlugin(ValueError):

@@ -13,6 +13,7 @@ from apiserver.admission.certificates import CertificateApproval, CertificateSig
 from apiserver.admission.chain import PLUGINS, Parts, UnknownPlugin, chain
 from apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
 from apiserver.admission.default_tolerations import DefaultTolerationSeconds
+from apiserver.admission.external_ips import DenyServiceExternalIPs
 from apiserver.admission.priority import Priority
 from apiserver.admission.runtime_class import RuntimeClass
 from apiserver.admission.storage_objects import PersistentVolumeClaimResize, StorageObjectInUseProtection
@@ -31,6 +32,19 @@ def named(name: str, **more: Any) -> dict[str, Any]:
 
 def cluster(resource: str, *objects: dict[str, Any]) -> Cluster:
     return Cluster(**{resource: list(objects)})
+
+
+def test_external_addresses_may_be_kept_and_given_up_but_not_taken():
+    def service(*addresses: str) -> dict[str, Any]:
+        return named("s", spec={"externalIPs": list(addresses)} if addresses else {})
+
+    plugin = DenyServiceExternalIPs()
+    told = refused(plugin, write("services", service("192.0.2.1")))
+    assert told.message == 'services "s" is forbidden: Use of external IPs is denied by admission control'
+    refused(plugin, write("services", service("192.0.2.1", "192.0.2.2"), old=service("192.0.2.1")))
+    for after in (service("192.0.2.1"), service()):
+        assert admitted(plugin, write("services", after, old=service("192.0.2.1", "192.0.2.2"))) == after
+    admitted(plugin, write("services", service("192.0.2.1"), subresource="status", old=service()))
 
 
 def test_priority_is_the_class_s_word():
