@@ -22,6 +22,8 @@ MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
 PER_SLICE = 100
 ZONE = "topology.kubernetes.io/zone"
+SAME_NODE = "PreferSameNode"
+NEAR = ("PreferClose", "PreferSameZone", SAME_NODE)
 
 Ports = tuple[tuple[Any, ...], ...]
 
@@ -34,7 +36,22 @@ def endpoint(service: Object, pod: Object, family: str, zone: str) -> Object:
         found["zone"] = zone
     if name := rules.hostname(service, pod):
         found["hostname"] = name
+    if near := hints(service, found):
+        found["hints"] = near
     return found
+
+
+def hints(service: Object, found: Object) -> Object:
+    """Whom an endpoint is meant for, if the service wants its clients to stay near (endpointslice/trafficdist): those of its zone, or of its node.
+    Only ready ones have some, for proxies look whether all of these do."""
+    wish = service["spec"].get("trafficDistribution")
+    made: Object = {}
+    if wish in NEAR and found["conditions"]["ready"]:
+        if zone := found.get("zone"):
+            made["forZones"] = [{"name": zone}]
+        if wish == SAME_NODE and (node := found.get("nodeName")):
+            made["forNodes"] = [{"name": node}]
+    return made
 
 
 def wanted(service: Object, pods: Iterable[Object], zones: dict[str, str]) -> dict[tuple[str, Ports], dict[str, Object]]:

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from agents.controllers import endpoints_controller, endpointslice
 from agents.controllers.endpoints_controller import ENDPOINTS, SERVICES, EndpointsController
 from agents.controllers.endpointslice import SLICES, EndpointSlices
@@ -57,6 +59,26 @@ def test_who_wants_not_ready_addresses_gets_them_as_ready():
     assert found["endpoints"][0]["conditions"] == {"ready": True, "serving": False, "terminating": False}
     (subset,) = endpoints_controller.wanted(service(publishNotReadyAddresses=True), [starting])
     assert subset["addresses"][0]["ip"] == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("wish", "zones", "hints"),
+    [
+        (None, {"n1": "zone-a"}, None),
+        ("PreferClose", {"n1": "zone-a"}, {"forZones": [{"name": "zone-a"}]}),
+        ("PreferSameZone", {"n1": "zone-a"}, {"forZones": [{"name": "zone-a"}]}),
+        ("PreferSameZone", {}, None),
+        ("PreferSameNode", {"n1": "zone-a"}, {"forZones": [{"name": "zone-a"}], "forNodes": [{"name": "n1"}]}),
+        ("PreferSameNode", {}, {"forNodes": [{"name": "n1"}]}),
+    ],
+)
+def test_near_clients_are_meant_if_the_service_wants_them(wish, zones, hints):
+    near = service(trafficDistribution=wish)
+    (found,) = made(endpointslice.reconcile(near, [], [backend("a", "10.0.0.1"), backend("b", "10.0.0.2", ready=False)], zones))
+    assert [each.get("hints") for each in found["endpoints"]] == [hints, None]
+    # A wish that is taken back takes the hints with it.
+    again = endpointslice.reconcile(service(), [{**found, "metadata": {**found["metadata"], "name": "web-1"}}], [backend("a", "10.0.0.1")], zones)
+    assert [[each.get("hints") for each in action.object["endpoints"]] for action in again] == [[None]]
 
 
 def test_pods_whose_named_port_has_another_number_are_in_a_slice_of_their_own():
