@@ -192,7 +192,7 @@ async def _follow_node(runtime: Runtime, nodes: Informer, keeper: NodeKeeper) ->
         changed.clear()
         own = nodes.get(keeper.identity.name)
         if own is not None:
-            keeper.node = own
+            keeper.saw(own)
             given = (own.get("spec") or {}).get("podCIDR")
             if given and not runtime.network_ready:
                 await runtime.set_pod_range(given)

@@ -52,6 +52,19 @@ class NodeKeeper:
                 log.error("Unable to register node with API server", extra=fields(node=self.identity.name, error=str(error)))
                 await asyncio.sleep(RETRY_S)
 
+    def saw(self, node: Object) -> None:
+        """Our Node as the server has it. Others write to it, too: of a node that was silent the controllers say that its state is unknown, and
+        what we have said before counts no more."""
+        self.node = node
+        if not self._is_told():
+            self.look.set()
+
+    def _is_told(self) -> bool:
+        """Whether the server has the conditions that we reported."""
+        status = (self.node or {}).get("status") or {}
+        there = {each["type"]: each["status"] for each in status.get("conditions") or ()}
+        return all(there.get(each["type"]) == each["status"] for each in self._reported.get("conditions") or ())
+
     async def _register(self) -> Object:
         wanted = machine.new_node(self.identity)
         wanted["status"] = self._status({})
@@ -96,7 +109,8 @@ class NodeKeeper:
             try:
                 known = self.node or await self._client.get(NODES, self.identity.name)
                 status = self._status(known.get("status") or {})
-                if _shape(status) != _shape(self._reported) or time.monotonic() - self._reported_s >= REPORT_S:
+                due = time.monotonic() - self._reported_s >= REPORT_S
+                if due or not self._is_told() or _shape(status) != _shape(self._reported):
                     self.node = await self._report(known)
             except ApiError as error:
                 log.error("Error updating node status, will retry", extra=fields(error=str(error)))

@@ -144,6 +144,30 @@ def test_a_node_whose_runtime_is_down_is_not_ready(tmp_path: Path) -> None:
     play(tmp_path, body)
 
 
+def test_a_node_that_was_taken_for_lost_says_that_it_is_there(tmp_path: Path) -> None:
+    def statuses(world: World) -> set[str]:
+        (node,) = world.api.all(NODES)
+        return {each["status"] for each in node["status"]["conditions"]}
+
+    async def body(world: World, kubelet: Kubelet) -> None:
+        keeper = kubelet._keeper
+        async with Tasks("keeper") as tasks:
+            tasks.serve("status", keeper.keep_status())
+            before = statuses(world)
+
+            def unknown(node: Object) -> None:
+                for each in node["status"]["conditions"]:
+                    each.update(status="Unknown", reason="NodeStatusUnknown")
+
+            world.api.touch(NODES, "", "node1", unknown)
+            (node,) = world.api.all(NODES)
+            keeper.saw(node)
+            await until(lambda: statuses(world) == before == {"True", "False"})
+            tasks.cancel()
+
+    play(tmp_path, body)
+
+
 def test_a_pod_becomes_running_and_ready(tmp_path: Path) -> None:
     async def body(world: World, kubelet: Kubelet) -> None:
         world.make()
