@@ -2,4 +2,5 @@
 
 caller   the client            stage   the cluster and the service on it
 faults   what is done          report  what came of it: JSON and a page
+twins    two pods of one name at once?
 """

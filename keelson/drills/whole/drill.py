@@ -5,7 +5,6 @@ A stage serves several drills one after the other: each begins with a healthy cl
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -16,9 +15,10 @@ from keelson.drills.fault import Verdict
 from keelson.drills.running import machine
 from keelson.drills.whole.caller import Call, Caller
 from keelson.drills.whole.faults import Fault
-from keelson.drills.whole.stage import Stage
+from keelson.drills.whole.stage import NAMESPACE, Stage
+from keelson.drills.whole.twins import Twins
 
-FORM = 1
+FORM = 2
 
 
 class Settings(Struct, frozen=True):
@@ -28,6 +28,16 @@ class Settings(Struct, frozen=True):
 
 
 SHORT = Settings(calm_s=1.0, aftermath_s=1.0)
+
+
+class Failures(Struct, frozen=True):
+    """Calls that failed in one way after one mark, the last before they ended: what was down then."""
+
+    after: str
+    error: str
+    count: int
+    first_s: float
+    last_s: float
 
 
 class Outcome(Struct):
@@ -44,7 +54,7 @@ class Outcome(Struct):
     took_ms: list[float]
     failed: list[int]
     """Which of the calls, by number."""
-    errors: dict[str, int]
+    failures: list[Failures]
     lost: list[str]
     """Objects that were there before and are not there any more."""
     verdicts: list[Verdict]
@@ -71,6 +81,8 @@ async def run(stage: Stage, fault: Fault, settings: Settings) -> Outcome:
     under_way = TaskSet("drill")
     stage.tell = tell
     calling = under_way.start("callers", caller.run())
+    twins = Twins(stage.cluster.folder / "nodes", NAMESPACE)
+    under_way.start("twins", twins.run())
     try:
         await asyncio.sleep(settings.calm_s)
         measures = await fault.act(stage)
@@ -83,11 +95,17 @@ async def run(stage: Stage, fault: Fault, settings: Settings) -> Outcome:
         await under_way.close()
     after = await stage.objects()
     lost = sorted(name for uid, name in objects.items() if uid not in after)
-    return outcome(fault, settings, caller.calls, marks, measures, lost)
+    return outcome(fault, settings, caller.calls, marks, measures, lost, sorted(twins.seen.values()))
 
 
 def outcome(
-    fault: Fault, settings: Settings, calls: Sequence[Call], marks: Sequence[tuple[float, str]], measures: dict[str, float], lost: list[str]
+    fault: Fault,
+    settings: Settings,
+    calls: Sequence[Call],
+    marks: Sequence[tuple[float, str]],
+    measures: dict[str, float],
+    lost: list[str],
+    twins: list[str],
 ) -> Outcome:
     blow_s = marks[0][0] if marks else calls[0].at_s
     ordered = sorted(calls, key=lambda call: call.at_s)
@@ -103,17 +121,31 @@ def outcome(
         [round(call.at_s - blow_s, 3) for call in ordered],
         [round(call.took_s * 1000, 2) for call in ordered],
         failed,
-        dict(Counter(call.error for call in ordered if call.error).most_common(8)),
+        _failures(ordered, marks, blow_s),
         lost,
-        _verdicts(fault, ordered, blow_s, len(failed), lost),
+        _verdicts(fault, ordered, blow_s, len(failed), lost, twins),
     )
 
 
-def _verdicts(fault: Fault, calls: Sequence[Call], blow_s: float, failed: int, lost: list[str]) -> list[Verdict]:
+def _failures(calls: Sequence[Call], marks: Sequence[tuple[float, str]], blow_s: float) -> list[Failures]:
+    """In the order of the marks; a call belongs to what was done last before it ended."""
+    found: dict[tuple[int, str], list[float]] = {}
+    for call in calls:
+        if call.error:
+            done = sum(at_s <= call.at_s + call.took_s for at_s, _ in marks)
+            found.setdefault((done, call.error), []).append(round(call.at_s - blow_s, 3))
+    return [
+        Failures(marks[done - 1][1] if done else "nothing yet", error, len(at_s), min(at_s), max(at_s))
+        for (done, error), at_s in sorted(found.items())
+    ]
+
+
+def _verdicts(fault: Fault, calls: Sequence[Call], blow_s: float, failed: int, lost: list[str], twins: list[str]) -> list[Verdict]:
     before = [call for call in calls if call.at_s + call.took_s < blow_s]
     last = calls[-10:]
     made = [
         Verdict("no object is lost", not lost, ", ".join(lost[:5]) or "every object of before is there"),
+        Verdict("no two pods of one name ran at once", not twins, ", ".join(twins) or "looked at on all nodes, all the time"),
         Verdict("the service answered before the fault", bool(before) and not any(call.error for call in before), f"{len(before)} calls"),
         Verdict("the service answers afterwards", bool(last) and not any(call.error for call in last), f"the last {len(last)} calls"),
     ]

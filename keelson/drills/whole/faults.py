@@ -17,6 +17,9 @@ Act = Callable[[Stage], Awaitable[Measures]]
 CONTROLLER_LEASE, SCHEDULER_LEASE = "kube-controller-manager", "kube-scheduler"
 
 
+DONE = {signal.SIGKILL: "killed", signal.SIGTERM: "stopped"}
+
+
 class Fault(Struct, frozen=True):
     """`may_fail`: whether calls under way may be lost. The loss of one process of the control plane must not be noticed by any caller."""
 
@@ -38,11 +41,11 @@ async def _api_server_kill(stage: Stage) -> Measures:
     return {"API answers again": answered_s, "healthy again": time.monotonic() - began_s}
 
 
-def _elected_kill(lease: str, kind: str) -> Act:
+def _elected(lease: str, kind: str, number: signal.Signals) -> Act:
     async def act(stage: Stage) -> Measures:
         name, holder = await stage.active(lease, kind), await stage.holder(lease)
-        stage.tell(f"{name} killed, the active one")
-        stage.kill(name)
+        stage.tell(f"{name} {DONE[number]}, the active one")
+        stage.kill(name, number)
         began_s = time.monotonic()
 
         async def taken() -> bool:
@@ -81,6 +84,35 @@ async def _node_kill(stage: Stage) -> Measures:
     return {"another way to the service": way_s, "all pods ready elsewhere": moved_s, "healthy again": time.monotonic() - began_s}
 
 
+async def _node_partition(stage: Stage) -> Measures:
+    number = stage.entrance()
+    node = f"node{number}"
+    stage.tell(f"{node} cut off, by which callers reach the service, with {await stage.pods_on(node)} of {REPLICAS} pods")
+    await stage.cut_off(number)
+    began_s = time.monotonic()
+    try:
+
+        async def elsewhere() -> bool:
+            return await stage.ready_pods(besides=node) >= REPLICAS
+
+        await stage.until_async(elsewhere, "all pods on other nodes")
+        moved_s = time.monotonic() - began_s
+        stage.tell("all pods are ready on other nodes")
+        left = await stage.leaving(node)
+    finally:
+        await stage.give_back(number)
+    healed_s = time.monotonic()
+    stage.tell(f"{node} is back, with {len(left)} pods that were given up")
+
+    async def gone() -> bool:
+        return not left & await stage.leaving(node)
+
+    await stage.until_async(gone, "the pods that were given up to end")
+    gone_s = time.monotonic() - healed_s
+    await stage.healthy()
+    return {"all pods ready elsewhere": moved_s, "old pods gone after the return": gone_s, "healthy again": time.monotonic() - began_s}
+
+
 async def _store_leader_kill_under_rollout(stage: Stage) -> Measures:
     leader = await stage.store_leader()
     began_s = time.monotonic()
@@ -94,27 +126,48 @@ async def _store_leader_kill_under_rollout(stage: Stage) -> Measures:
     return {"the rollout is through": rolled_s, "healthy again": time.monotonic() - began_s}
 
 
-async def _rolling_restart(stage: Stage) -> Measures:
-    began_s = time.monotonic()
-    for program in stage.cluster.programs():
-        before = processes.running(stage.cluster.folder, program.name)
-        stage.tell(f"{program.name} restarted")
-        # An end by itself with 0 would count as leaving for good: restarts are the supervisor's answer to any other end.
-        stage.kill(program.name, signal.SIGKILL)
-        await stage.came_back(program.name, before)
-        await asyncio.sleep(POLL_S)
-        await stage.healthy()
-    return {"everything restarted": time.monotonic() - began_s}
+def _rolling(number: signal.Signals) -> Act:
+    async def act(stage: Stage) -> Measures:
+        began_s = time.monotonic()
+        for program in stage.cluster.programs():
+            before = processes.running(stage.cluster.folder, program.name)
+            stage.tell(f"{program.name} {DONE[number]}")
+            stage.kill(program.name, number)
+            await stage.came_back(program.name, before)
+            await asyncio.sleep(POLL_S)
+            await stage.healthy()
+        return {"everything restarted": time.monotonic() - began_s}
+
+    return act
 
 
 FAULTS = {
     fault.name: fault
     for fault in (
         Fault("api-server-kill", "kill -9 of one of two API servers", _api_server_kill),
-        Fault("scheduler-kill", "kill -9 of the active scheduler, then a rollout", _elected_kill(SCHEDULER_LEASE, "scheduler")),
-        Fault("controller-kill", "kill -9 of the active controller manager, then a rollout", _elected_kill(CONTROLLER_LEASE, "controllers")),
+        Fault("scheduler-kill", "kill -9 of the active scheduler, then a rollout", _elected(SCHEDULER_LEASE, "scheduler", signal.SIGKILL)),
+        Fault(
+            "controller-kill",
+            "kill -9 of the active controller manager, then a rollout",
+            _elected(CONTROLLER_LEASE, "controllers", signal.SIGKILL),
+        ),
+        Fault("scheduler-stop", "SIGTERM to the active scheduler, then a rollout", _elected(SCHEDULER_LEASE, "scheduler", signal.SIGTERM)),
+        Fault(
+            "controller-stop",
+            "SIGTERM to the active controller manager, then a rollout",
+            _elected(CONTROLLER_LEASE, "controllers", signal.SIGTERM),
+        ),
         Fault("store-leader-kill-under-rollout", "kill -9 of the store's leader while pods are replaced", _store_leader_kill_under_rollout),
         Fault("node-kill", "a node is gone: no link, no processes; it comes back empty-handed", _node_kill, may_fail=True),
-        Fault("rolling-restart-of-everything", "kill -9 of every process in turn, each once all is healthy again", _rolling_restart, may_fail=True),
+        Fault(
+            "node-partition",
+            "a node that runs on, cut off from everybody, until it has been given up; then it is back",
+            _node_partition,
+            may_fail=True,
+        ),
+        Fault("rolling-restart-of-everything", "SIGTERM to every process in turn, each once all is healthy again", _rolling(signal.SIGTERM)),
+        Fault(
+            "rolling-kill-of-everything", "kill -9 of every process in turn, each once all is healthy again", _rolling(signal.SIGKILL), may_fail=True
+        ),
     )
 }

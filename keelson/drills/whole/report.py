@@ -70,7 +70,10 @@ def _drill(each: Outcome) -> str:
         for verdict in each.verdicts
     )
     measures = "".join(f"<li>{escape(name)}: {value:.2f} s</li>" for name, value in each.measures.items())
-    errors = "".join(f"<li>{count} × {escape(text)}</li>" for text, count in each.errors.items())
+    errors = "".join(
+        f"<li>{one.count} × {escape(one.error)}, called from {one.first_s:.2f} s to {one.last_s:.2f} s, after: {escape(one.after)}</li>"
+        for one in each.failures
+    )
     marks = "".join(f"<li>{at_s:.2f} s: {escape(text)}</li>" for at_s, text in each.marks)
     return (
         f'<h2 id="{escape(each.drill)}">{escape(each.drill)}</h2><p>{escape(each.what)}</p><div class="panel">{timeline(each)}</div>'

@@ -6,6 +6,7 @@ What is asked of the cluster goes through its API; what is done to it goes throu
 import asyncio
 import signal
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -14,20 +15,23 @@ from typing import Any
 from apiserver.client import kubeconfig
 from apiserver.client.rest import Client
 from apiserver.machinery.conditions import is_true
-from apiserver.machinery.objects import Object, uid_of
+from apiserver.machinery.objects import Object, is_terminating, uid_of
 from apiserver.machinery.resources import resource
 from keelson.drills.ports import free_ports
 from keelson.launcher import arrival, down, network, nodes, processes, routes, up
+from keelson.launcher.calls import Caller, NoAnswer
 from keelson.launcher.cluster import Cluster, Refused
 from keelson.launcher.control_plane import PORTS, ControlPlane, files_of
 from keelson.launcher.ports import is_free
 
-NAMESPACE, SERVICE = "drill", "web"
-REPLICAS = 4
+NAMESPACE, SERVICE, SET = "drill", "web", "db"
+REPLICAS, MEMBERS = 4, 3
 WAIT_S = 120.0
 PORT_MAX = 32_000
 """Above are those that the kernel gives to clients."""
 POLL_S = 0.05
+PROXY_HEALTH_PORT = 10256
+ASK_TIMEOUT_S = 2.0
 PATIENCE_S = 5
 """Seconds that pods of the drill stay bound to a node that is lost, instead of Kubernetes' five minutes: what is measured is the rest of the way."""
 COMPARED = (
@@ -37,6 +41,7 @@ COMPARED = (
     "services",
     "serviceaccounts",
     "deployments.apps",
+    "statefulsets.apps",
     "nodes",
     "clusterroles.rbac.authorization.k8s.io",
 )
@@ -50,6 +55,7 @@ class Stage:
         assert cluster.control_plane is not None, "a stage has a control plane"
         self.cluster, self.client, self.tell = cluster, client, tell
         self.plan: ControlPlane = cluster.control_plane
+        self._caller = Caller(cluster)
 
     # --- what is done -------------------------------------------------------------------------------------------------
 
@@ -61,9 +67,13 @@ class Stage:
 
     async def lose(self, node: int) -> None:
         """As if its machine had burnt down: no link, no processes. Its agents start again, cut off from everybody."""
+        await self.cut_off(node)
+        await asyncio.to_thread(nodes.kill_all, self.cluster.folder, self.plan, node)
+
+    async def cut_off(self, node: int) -> None:
+        """Everything on it runs on, and reaches nobody."""
         # In a thread: netlink's library runs an event loop of its own.
         await asyncio.to_thread(network.unplug, self.plan.network, node)
-        await asyncio.to_thread(nodes.kill_all, self.cluster.folder, self.plan, node)
 
     async def give_back(self, node: int) -> None:
         await asyncio.to_thread(network.plug, self.plan.network, node)
@@ -73,11 +83,26 @@ class Stage:
         await self.until(lambda: processes.running(self.cluster.folder, name) not in (None, before), f"{name} to come back")
 
     async def healthy(self) -> None:
-        """Until all API servers and nodes are ready, and the service has all its pods."""
+        """Until all members, API servers, nodes and proxies are ready, and the service and the stateful set have all their pods."""
         await self.until_async(self._is_healthy, "the cluster to be healthy")
 
     async def _is_healthy(self) -> bool:
-        return not await arrival.missing_now(self.cluster) and await self.ready_pods() >= REPLICAS
+        if not await asyncio.to_thread(self._answer) or await arrival.missing_now(self.cluster):
+            return False
+        return await self.ready_pods() >= REPLICAS and await self.ready_members() >= MEMBERS
+
+    def _answer(self) -> bool:
+        """Those whose health nobody else tells."""
+        proxies = [f"http://{self.plan.network.address(number)}:{PROXY_HEALTH_PORT}/readyz" for number in range(1, self.plan.nodes + 1)]
+        try:
+            for member in self.cluster.members:
+                self._caller.check_health(member)
+            for url in proxies:
+                with urllib.request.urlopen(url, timeout=ASK_TIMEOUT_S):
+                    pass
+        except (NoAnswer, OSError):
+            return False
+        return True
 
     # --- what is asked ------------------------------------------------------------------------------------------------
 
@@ -94,9 +119,7 @@ class Stage:
         raise Refused(f"nobody holds the lease {lease}")
 
     async def store_leader(self) -> str:
-        from keelson.launcher.calls import Caller
-
-        statuses = await asyncio.to_thread(Caller(self.cluster).statuses)
+        statuses = await asyncio.to_thread(self._caller.statuses)
         for name, status in statuses.items():
             if getattr(status, "leader", None) == getattr(status, "member_id", 0):
                 return name
@@ -106,6 +129,16 @@ class Stage:
         """Of the service, on other nodes than `besides`."""
         listed = await self.client.list(resource("pods"), NAMESPACE, label_selector=f"app={SERVICE}")
         return sum(_is_ready(pod) and (pod.get("spec") or {}).get("nodeName") != besides for pod in listed.get("items") or ())
+
+    async def ready_members(self) -> int:
+        """Of the stateful set."""
+        listed = await self.client.list(resource("pods"), NAMESPACE, label_selector=f"app={SET}")
+        return sum(_is_ready(pod) for pod in listed.get("items") or ())
+
+    async def leaving(self, node: str) -> set[str]:
+        """The uids of all pods on a node that have been told to end."""
+        listed = await self.client.list(resource("pods"), NAMESPACE, field_selector=f"spec.nodeName={node}")
+        return {uid_of(pod) for pod in listed.get("items") or () if is_terminating(pod)}
 
     async def pods_on(self, node: str) -> int:
         listed = await self.client.list(resource("pods"), NAMESPACE, label_selector=f"app={SERVICE}", field_selector=f"spec.nodeName={node}")
@@ -208,6 +241,8 @@ def manifests() -> list[tuple[str, Object]]:
         "lifecycle": {"preStop": {"sleep": {"seconds": 2}}},
     }
     template = {"metadata": {"labels": {"app": SERVICE}}, "spec": {"containers": [container], "tolerations": tolerated}}
+    member = {"name": "db", "image": "keelson/web:1"}
+    members = {"metadata": {"labels": {"app": SET}}, "spec": {"containers": [member], "tolerations": tolerated}}
     return [
         ("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
         (
@@ -217,6 +252,15 @@ def manifests() -> list[tuple[str, Object]]:
                 "kind": "Deployment",
                 "metadata": {"name": SERVICE},
                 "spec": {"replicas": REPLICAS, "selector": {"matchLabels": {"app": SERVICE}}, "template": template},
+            },
+        ),
+        (
+            "statefulsets.apps",
+            {
+                "apiVersion": "apps/v1",
+                "kind": "StatefulSet",
+                "metadata": {"name": SET},
+                "spec": {"replicas": MEMBERS, "serviceName": SET, "selector": {"matchLabels": {"app": SET}}, "template": members},
             },
         ),
         (
@@ -232,9 +276,7 @@ def manifests() -> list[tuple[str, Object]]:
 
 
 def _is_ready(pod: Object) -> bool:
-    if (pod.get("metadata") or {}).get("deletionTimestamp"):
-        return False
-    return is_true(pod, "Ready")
+    return is_true(pod, "Ready") and not is_terminating(pod)
 
 
 def free_block(count: int) -> int:
