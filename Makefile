@@ -17,6 +17,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 SEEDS ?= 1:1000
 STEPS ?= 100000
 MINUTES ?= 60
+ROUNDS ?= 10
 DRILLS ?= all
 SECONDS_EACH ?= 60
 JOBS ?= 2
@@ -62,7 +63,7 @@ unit: venv clients ## Every test without the checks. ARGS="tests/unit -k lease"
 
 ## Longer runs
 
-.PHONY: simulate oracle fuzz soak bench bench-full
+.PHONY: simulate oracle fuzz soak chaos revival bench bench-full
 simulate: venv ## Whole members under a seeded adversary. SEEDS=1:5000, or one number to replay a seed
 	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --jobs $(JOBS) $(ARGS)
 
@@ -74,6 +75,12 @@ fuzz: venv ## Garbage on both ports. SECONDS_EACH=60 for each random target
 
 soak: venv ## Load, random faults, members that come and go; every window's history checked, sizes watched. MINUTES=60
 	$(BIN)/python -m keelson.drills.soak --minutes $(MINUTES) --report build/drills $(ARGS)
+
+chaos: venv ## Programs of a whole cluster killed at random under a workload, round after round, as root. MINUTES=15, or ARGS="--seed 7"
+	$(BIN)/python -m tests.kubernetes.chaos --minutes $(MINUTES) $(ARGS)
+
+revival: venv clients ## A whole cluster down and up again with all that was in it, by down, kill -9 and power cut, as root. ROUNDS=10
+	$(BIN)/python -m tests.kubernetes.revival --rounds $(ROUNDS) $(ARGS)
 
 bench: venv ## Keelson and etcd with the same load, as ratios; a look of a few minutes. ARGS="--only put"
 	$(BIN)/python -m bench.compare --quick $(ARGS)

@@ -2,11 +2,29 @@
 
 from collections.abc import Callable, Sequence
 
+from apiserver.client.rest import Client
 from apiserver.machinery.conditions import is_true
 from apiserver.machinery.objects import Object, controller_of, is_terminating, key_of, labels_of, name_of, namespace_of, uid_of
+from apiserver.machinery.resources import resource
 
 World = dict[str, Sequence[Object]]
-"""Objects by kind: pods, replicasets, deployments, services, endpointslices."""
+"""Objects by kind, with the names of `KINDS`."""
+KINDS = {
+    "pods": "pods",
+    "replicasets": "replicasets.apps",
+    "deployments": "deployments.apps",
+    "statefulsets": "statefulsets.apps",
+    "daemonsets": "daemonsets.apps",
+    "jobs": "jobs.batch",
+    "cronjobs": "cronjobs.batch",
+    "services": "services",
+    "endpointslices": "endpointslices.discovery.k8s.io",
+}
+
+
+async def look(client: Client, namespace: str) -> World:
+    """Raises ApiError, Unreachable."""
+    return {name: await client.list_all(resource(kind), namespace) for name, kind in KINDS.items()}
 
 
 def replica_counts(world: World) -> list[str]:
@@ -22,12 +40,50 @@ def replica_counts(world: World) -> list[str]:
     return wrong
 
 
+def set_counts(world: World) -> list[str]:
+    """Every stateful set has its pods 0, 1, 2, ... and no others, each ready."""
+    wrong = []
+    for owner in world["statefulsets"]:
+        wanted = {f"{name_of(owner)}-{number}" for number in range(owner["spec"]["replicas"])}
+        pods = [pod for pod in world["pods"] if _owner_uid(pod) == uid_of(owner)]
+        ready = {name_of(pod) for pod in pods if is_true(pod, "Ready") and not is_terminating(pod)}
+        if ready != wanted or len(pods) != len(wanted):
+            wrong.append(f"{key_of(owner)} wants {sorted(wanted)}: {len(pods)} there, ready are {sorted(ready)}")
+    return wrong
+
+
+def jobs_are_done(world: World) -> list[str]:
+    """Every job has succeeded just as often as it asks for, by its own account and by its pods, and nothing of it runs on."""
+    wrong = []
+    for job in world["jobs"]:
+        wanted = job["spec"].get("completions", 1)
+        status = job.get("status") or {}
+        phases = [pod["status"]["phase"] for pod in world["pods"] if _owner_uid(pod) == uid_of(job)]
+        if (status.get("succeeded", 0), phases.count("Succeeded"), status.get("active", 0)) != (wanted, wanted, 0) or "Running" in phases:
+            wrong.append(f"{key_of(job)} wants {wanted} successes: status {status}, its pods are {phases}")
+    return wrong
+
+
+def nothing_is_stuck(world: World) -> list[str]:
+    """No pod is on its way any more, neither up nor down."""
+    wrong = []
+    for pod in world["pods"]:
+        waiting = [
+            each["state"]["waiting"].get("reason") for each in (pod.get("status") or {}).get("containerStatuses") or () if "waiting" in each["state"]
+        ]
+        if is_terminating(pod):
+            wrong.append(f"pod {key_of(pod)} is terminating since {pod['metadata']['deletionTimestamp']}")
+        elif pod["status"].get("phase") not in ("Running", "Succeeded", "Failed") or waiting:
+            wrong.append(f"pod {key_of(pod)} is {pod['status'].get('phase')}, waiting: {waiting}")
+    return wrong
+
+
 def no_orphans(world: World) -> list[str]:
     """Whoever has an owner has one that exists."""
     uids = {uid_of(obj) for kind in world.values() for obj in kind}
     return [
         f"{kind} {key_of(obj)} belongs to {reference['kind']} {reference['name']}, which is gone"
-        for kind in ("pods", "replicasets", "endpointslices")
+        for kind in ("pods", "replicasets", "jobs", "endpointslices")
         for obj in world[kind]
         for reference in obj["metadata"].get("ownerReferences") or ()
         if reference["uid"] not in uids
@@ -74,7 +130,15 @@ def one_pod_an_address(world: World) -> list[str]:
     return wrong
 
 
-CHECKS: tuple[Callable[[World], list[str]], ...] = (replica_counts, no_orphans, endpoints_are_ready_pods, one_pod_an_address)
+CHECKS: tuple[Callable[[World], list[str]], ...] = (
+    replica_counts,
+    set_counts,
+    jobs_are_done,
+    nothing_is_stuck,
+    no_orphans,
+    endpoints_are_ready_pods,
+    one_pod_an_address,
+)
 
 
 def broken(world: World) -> list[str]:

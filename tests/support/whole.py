@@ -12,9 +12,11 @@ import pytest
 
 from keelson.drills.ports import free_ports
 from keelson.drills.whole.stage import free_block
+from keelson.launcher import cluster as clusters
 from keelson.launcher import processes
 from keelson.launcher.control_plane import PORTS
 from tests.support.kubectl import NEWEST, Tool, program
+from tests.support.traces import left, marks_of
 
 UP_TIMEOUT_S = 150
 
@@ -33,6 +35,13 @@ class Whole:
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=timeout_s, check=False, stdin=subprocess.DEVNULL)
         assert done.returncode == 0, f"{words}: {done.stderr}{done.stdout}\n{self.logs()}"
         return done.stdout
+
+    def down(self) -> None:
+        """Stop it; nothing but its folder may be left."""
+        made = clusters.load(self.data)
+        marks = None if made is None else marks_of(made)
+        self.keelson("down")
+        assert marks is None or left(marks) == []
 
     def kubectl(self, minor: int = NEWEST) -> Tool:
         return Tool(program("kubectl", minor), self.kubeconfig, self.folder)
@@ -70,7 +79,7 @@ def whole(folder: Path, *words: str, nodes: int = 3) -> Iterator[Whole]:
         )
         yield cluster
     finally:
-        cluster.keelson("down")
+        cluster.down()
 
 
 def names(listed: str) -> list[str]:
