@@ -29,6 +29,9 @@ HOST = "127.0.0.1"
 DEFAULT_PORT = 6443
 PORTS = 32
 """How many ports from the first one belong to a cluster."""
+LEADER_LEASE_S, LEADER_LEASE_S_MIN, LEADER_LEASE_S_MAX = 15, 3, 300
+"""Upstream's default, and what may be chosen: a holder stops by itself after two thirds without an answer, so a short lease makes every pause of the
+machine or the store that is as long an end of the active one."""
 AUDIT_LOG_MB = 50
 """One old log is kept beside the present one."""
 API_FIRST_START_S, AGENTS_FIRST_START_S = 0.3, 1.2
@@ -46,6 +49,8 @@ class ControlPlane(Struct, frozen=True):
     controller_managers: int = 2
     cloud_controller_managers: int = 2
     nodes: int = 3
+    leader_lease_s: int = LEADER_LEASE_S
+    """How long the standby of an elected program waits for one that is silent."""
 
     @property
     def network(self) -> Network:
@@ -123,10 +128,16 @@ def programs(folder: Path, plan: ControlPlane, store_urls: str, store_files: tup
         ),
         ("cloud", "agents.cloud.main", plan.cloud_controller_managers, (f"--load-balancer-range={plan.network.balancers}",)),
     )
+    election = [
+        "--leader-elect",
+        f"--leader-elect-lease-duration={plan.leader_lease_s}s",
+        f"--leader-elect-renew-deadline={plan.leader_lease_s * 1000 * 2 // 3}ms",
+        f"--leader-elect-retry-period={plan.leader_lease_s * 1000 * 2 // 15}ms",
+    ]
     port = plan.port + 10
     for kind, module, count, flags in elected:
         for number in range(1, count + 1):
-            made.append(_agent(files, f"{kind}-{number}", module, "--leader-elect", f"--bind-address={HOST}", f"--secure-port={port}", *flags))
+            made.append(_agent(files, f"{kind}-{number}", module, *election, f"--bind-address={HOST}", f"--secure-port={port}", *flags))
             port += 1
     for number in range(1, plan.nodes + 1):
         made += _node(folder, files, plan, number)

@@ -48,14 +48,21 @@ def tell(text: str) -> None:
     "--api-port", type=int, default=None, help=f"The API's one address; the next ports are its servers'.  [default: {control_plane.DEFAULT_PORT}]"
 )
 @click.option("--nodes", type=int, default=None, help="How many nodes.  [default: 3 as root, else none: they are network namespaces]")
+@click.option(
+    "--leader-lease",
+    "leader_lease_s",
+    type=Duration(),
+    default=None,
+    help="How long a standby scheduler or controller manager waits for one that is silent.  [default: 15s, as upstream]",
+)
 @click.option("--foreground", is_flag=True, help="Stay attached; Ctrl-C stops everything.")
 @click.option("--wait", "wait_s", type=Duration(), default=DEFAULT_WAIT_S, show_default="60s", help="How long to wait until every member is healthy.")
 def up_command(
     folder: Path, members: int | None, client_ports: str | None, peer_ports: str | None, insecure: bool | None, store_only: bool,
-    api_port: int | None, nodes: int | None, foreground: bool, wait_s: float,
+    api_port: int | None, nodes: int | None, leader_lease_s: float | None, foreground: bool, wait_s: float,
 ) -> None:  # fmt: skip
     """Start a cluster in the background and return once it is healthy. Harmless if it runs already."""
-    wanted = up.Wanted(members, client_ports, peer_ports, insecure, store_only, api_port, nodes)
+    wanted = up.Wanted(members, client_ports, peer_ports, insecure, store_only, api_port, nodes, leader_lease_s)
     with _one_line_errors():
         if foreground:
             _stay(folder, wanted, wait_s)

@@ -47,6 +47,7 @@ class Wanted(Struct, frozen=True):
     port: int | None = None
     """The balancer's; the API servers' follow it."""
     nodes: int | None = None
+    leader_lease_s: float | None = None
 
 
 class NotHealthy(Exception):
@@ -115,6 +116,8 @@ def choose(folder: Path, wanted: Wanted) -> Cluster:
             differences.append(f"the API at port {have.control_plane.port}")
         if wanted.nodes not in (None, have.control_plane.nodes):
             differences.append(f"{have.control_plane.nodes} nodes")
+        if wanted.leader_lease_s not in (None, have.control_plane.leader_lease_s):
+            differences.append(f"leases of {have.control_plane.leader_lease_s} s")
     if wanted.insecure not in (None, have.insecure):
         differences.append("no TLS" if have.insecure else "TLS")
     if differences:
@@ -137,7 +140,10 @@ def plan_control_plane(wanted: Wanted) -> ControlPlane:
     port = control_plane.DEFAULT_PORT if wanted.port is None else wanted.port
     if not 1 <= port <= clusters.PORT_MAX - control_plane.PORTS:
         raise Refused(f"API port {port} is not between 1 and {clusters.PORT_MAX - control_plane.PORTS}")
-    return ControlPlane(0, port, nodes=nodes)
+    lease_s = control_plane.LEADER_LEASE_S if wanted.leader_lease_s is None else wanted.leader_lease_s
+    if lease_s != int(lease_s) or not control_plane.LEADER_LEASE_S_MIN <= lease_s <= control_plane.LEADER_LEASE_S_MAX:
+        raise Refused(f"a lease is {control_plane.LEADER_LEASE_S_MIN} to {control_plane.LEADER_LEASE_S_MAX} whole seconds, not {lease_s:g}")
+    return ControlPlane(0, port, nodes=nodes, leader_lease_s=int(lease_s))
 
 
 def with_number(cluster: Cluster) -> Cluster:

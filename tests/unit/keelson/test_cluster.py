@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from agents.kit.flags import duration_s
+from agents.kit.leader import Terms
 from keelson.launcher import cluster as clusters
 from keelson.launcher import up
 from keelson.launcher.cluster import Cluster, ClusterSpec, MemberSpec, Refused
@@ -113,3 +116,23 @@ def test_without_the_program_the_error_says_so(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(clusters.shutil, "which", lambda _: None)
     with pytest.raises(Refused, match="no command kvstore"):
         clusters.member_program({})
+
+
+def test_the_lease_of_elected_programs_is_chosen_within_what_is_sound(tmp_path: Path) -> None:
+    plan = up.plan_control_plane(Wanted(leader_lease_s=3.0))
+    programs = {program.name: program.command for program in Cluster(tmp_path, msgspec.structs.replace(SPEC, control_plane=plan)).programs()}
+    for name in ("scheduler-1", "controllers-2", "cloud-1"):
+        flags = dict(word.split("=", 1) for word in programs[name] if word.startswith("--leader-elect-"))
+        terms = Terms(
+            lease_s=duration_s(flags["--leader-elect-lease-duration"]),
+            deadline_s=duration_s(flags["--leader-elect-renew-deadline"]),
+            retry_s=duration_s(flags["--leader-elect-retry-period"]),
+        )
+        assert (terms.lease_s, terms.deadline_s, terms.retry_s, terms.faults()) == (3, 2, 0.4, [])
+    assert up.plan_control_plane(Wanted()).leader_lease_s == Terms().lease_s
+    for wrong in (2, 301, 3.5):
+        with pytest.raises(Refused, match="3 to 300 whole seconds"):
+            up.plan_control_plane(Wanted(leader_lease_s=wrong))
+    clusters.save(Cluster(tmp_path, msgspec.structs.replace(SPEC, control_plane=plan)))
+    with pytest.raises(Refused, match="leases of 3 s"):
+        up.choose(tmp_path, Wanted(leader_lease_s=15))
