@@ -85,15 +85,29 @@ class Userspace:
     async def sync(self, wanted: Mapping[Listener, Rule]) -> list[str]:
         """What could not be done, in words; it is tried again with the next sync."""
         expanded = self._expanded(wanted)
-        faults = []
+        faults: list[str] = []
         for listener in [each for each in self._served if each not in expanded or (not expanded[each].targets and not expanded[each].inside)]:
             self.let_go(listener)
             self._served.pop(listener).close()
+        served = {listener: rule for listener, rule in expanded.items() if rule.targets or rule.inside}
+        # Whoever has waited since the proxy before was killed is answered first: these have their addresses.
+        faults += await self._serve({listener: rule for listener, rule in served.items() if listener in self._inherited})
         # Addresses before listeners; an address without a listener refuses, which is what a service without endpoints owes its clients.
         await self._addresses.keep({listener.address for listener in wanted if listener.address})
-        for listener, rule in expanded.items():
-            if not rule.targets and not rule.inside:
-                continue
+        faults += await self._serve(served)
+        for listener, bound in self._inherited.items():
+            self.let_go(listener)
+            bound.close()
+        self._inherited.clear()
+        used = {rule.service for rule in wanted.values()}
+        for name in [each for each in self._choices if each not in used]:
+            del self._choices[name]
+        return faults
+
+    async def _serve(self, served: Mapping[Listener, Rule]) -> list[str]:
+        """What could not be opened, in words."""
+        faults = []
+        for listener, rule in served.items():
             if (service := self._served.get(listener)) is not None:
                 service.change(rule)
                 continue
@@ -109,13 +123,6 @@ class Userspace:
                     self._keeping.keep(listener, bound)
             except OSError as error:
                 faults.append(f"{listener.protocol} {listener.address}:{listener.port} of {rule.service}: {error}")
-        for listener, bound in self._inherited.items():
-            self.let_go(listener)
-            bound.close()
-        self._inherited.clear()
-        used = {rule.service for rule in wanted.values()}
-        for name in [each for each in self._choices if each not in used]:
-            del self._choices[name]
         return faults
 
     async def close(self) -> None:
