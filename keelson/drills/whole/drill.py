@@ -27,7 +27,7 @@ class Settings(Struct, frozen=True):
     aftermath_s: float = 3.0
 
 
-SHORT = Settings(calm_s=1.0, aftermath_s=1.0)
+SHORT = Settings(rate_per_s=20.0, calm_s=1.0, aftermath_s=1.0)
 
 
 class Failures(Struct, frozen=True):
