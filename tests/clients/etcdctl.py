@@ -14,7 +14,10 @@ from typing import Any
 from tests.clients.masking import Masking, unnumbered_leases
 from tests.support.members import Cluster
 
-COMMAND_TIMEOUT_S = 30
+COMMAND_TIMEOUT_S = 120
+UNHEALTHY = "etcdserver: unhealthy cluster"
+"""Members refuse changes of the membership while they have not been connected for five seconds, which on a busy machine may be at any time. Nothing
+is done then, and it is no matter of comparison."""
 
 
 class Etcdctl:
@@ -32,22 +35,34 @@ class Etcdctl:
         self._env = {**inherited, "ETCDCTL_API": "3"}
 
     def _command(self, args: Sequence[str], endpoints: str | None) -> list[str]:
+        # A command has five seconds of its own accord, which is not much on a busy machine.
         # After the command's name and before anything else: watch looks for its name in the first place and for "--" by itself.
-        flags = [*self._trust, *self._certificate, *self._user, f"--endpoints={endpoints or self.cluster.endpoints}"]
+        flags = [
+            f"--command-timeout={COMMAND_TIMEOUT_S // 2}s",
+            *self._trust,
+            *self._certificate,
+            *self._user,
+            f"--endpoints={endpoints or self.cluster.endpoints}",
+        ]
         return [self._program, args[0], *flags, *args[1:]]
 
     def __call__(self, *args: str, stdin: str = "", mask: Callable[[str], Any] | None = None, endpoints: str | None = None) -> str:
         """Run one command to its end; its raw output is returned, its masked output goes into the transcript."""
-        done = subprocess.run(
-            self._command(args, endpoints),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            env=self._env,
-            timeout=COMMAND_TIMEOUT_S,
-            cwd=self.folder,
-            check=False,
-        )
+        deadline_s = time.monotonic() + COMMAND_TIMEOUT_S
+        while True:
+            done = subprocess.run(
+                self._command(args, endpoints),
+                input=stdin,
+                capture_output=True,
+                text=True,
+                env=self._env,
+                timeout=COMMAND_TIMEOUT_S,
+                cwd=self.folder,
+                check=False,
+            )
+            if UNHEALTHY not in done.stderr or time.monotonic() > deadline_s:
+                break
+            time.sleep(0.2)
         self._record(args, done.returncode, done.stdout, done.stderr, mask)
         return done.stdout
 

@@ -211,7 +211,7 @@ def members(ctl: Etcdctl) -> None:
 
 
 def _added(ctl: Etcdctl, name: str, address: str) -> str:
-    """The id of the new learner. Asked again while members have not been connected for five seconds."""
+    """The id of the new learner."""
 
     def shape(out: str) -> list[str]:
         """The list of the new cluster is in the order of ids, which are by chance."""
@@ -220,10 +220,7 @@ def _added(ctl: Etcdctl, name: str, address: str) -> str:
             ctl.masking.ids[int(found[1], 16)] = f"MEMBER-{name}"
         return sorted(re.split(r'[,"\n]', ctl.masking.text(out)))
 
-    before, out = len(ctl.transcript), ""
-    while "added" not in out:
-        del ctl.transcript[before:]
-        out = ctl("member", "add", name, "--learner", f"--peer-urls={address}", mask=shape)
+    out = ctl("member", "add", name, "--learner", f"--peer-urls={address}", mask=shape)
     found = re.match(r"Member +([0-9a-f]+) added", out)
     assert found is not None
     return found[1]

@@ -18,7 +18,7 @@ from keelson.launcher.control_plane import PORTS
 from tests.support.kubectl import NEWEST, Tool, program
 from tests.support.traces import left, marks_of
 
-UP_TIMEOUT_S = 150
+UP_TIMEOUT_S = 600
 
 
 class Whole:
@@ -75,7 +75,7 @@ def whole(folder: Path, *words: str, nodes: int = 3) -> Iterator[Whole]:
     port = free_block(PORTS)
     try:
         cluster.keelson(
-            "up", "--client-port", clients, "--peer-port", peers, "--api-port", str(port), "--nodes", str(nodes), "--wait", "120s", *words
+            "up", "--client-port", clients, "--peer-port", peers, "--api-port", str(port), "--nodes", str(nodes), "--wait", "240s", *words
         )
         yield cluster
     finally:
