@@ -34,7 +34,11 @@ def clear(folder: Path, plan: ControlPlane) -> None:
         # Lazily: a process that is on its way out may still hold it.
         ctypes.CDLL(None).umount2(os.fsencode(mount), MNT_DETACH)
     for name in plan.node_names:
-        Cgroups(root_of(name, place / name)).remove("")
+        cgroups = Cgroups(root_of(name, place / name))
+        cgroups.remove("")
+        for folder in cgroups.folders(""):
+            with contextlib.suppress(OSError):  # what all clusters have in common goes with the last of them
+                folder.parent.rmdir()
     networks.remove(mark, plan.network)
 
 

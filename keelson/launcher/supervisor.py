@@ -120,7 +120,7 @@ class Supervisor:
     def _start(self, name: str) -> None:
         try:
             child = self._spawn(name)
-        except OSError as error:
+        except (OSError, subprocess.SubprocessError) as error:  # the latter: its node's network could not be entered
             self._ended(name, 127, str(error))
             return
         identity = processes.identify(child.pid)
@@ -134,7 +134,11 @@ class Supervisor:
 
     def _record(self, name: str, identity: Identity | None) -> None:
         record = Record(identity, self.supervision.members[name].restarts, self._last_end.get(name, ""))
-        processes.write_record(self.cluster.folder, name, record)
+        try:
+            processes.write_record(self.cluster.folder, name, record)
+        except OSError as error:
+            # A full disk must not end who watches over everything; `down` and the next supervisor find programs by their command lines, too.
+            log.error("cannot write down who runs", extra=fields(member=name, error=str(error)))
 
     def _spawn(self, name: str) -> subprocess.Popen[bytes]:
         # etcd refuses to start when a variable and a flag set the same thing.
