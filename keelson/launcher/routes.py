@@ -3,7 +3,9 @@
 As a load balancer does, the proxy's /healthz is asked, of the node that has the route alone; when it fails the others are asked, and the first that
 is well gets the route. It keeps it when the first one comes back: what is under way would be lost otherwise. If nobody is well all stays as it is.
 
-Connections that begin meanwhile come through: what is sent again goes by the new route. One process does it, the one that has the lock.
+Connections that begin meanwhile come through: what is sent again goes by the new route. Those that stand are lost with it, so a proxy that is merely
+away is waited for: it is being started again, and its keeper (or the kernel's rules) has what comes meanwhile. One process does it, the one that has
+the lock.
 """
 
 import asyncio
@@ -23,17 +25,23 @@ HEALTH_PORT = 10256
 INTERVAL_S = 0.5
 TIMEOUT_S = 0.8
 SILENCES = 2
-"""So often in a row a node may be too busy to answer; one that refuses, or says that it is not well, is believed at once."""
+"""So often in a row a node may be too busy to answer; one that says that it is not well is believed at once."""
+REFUSALS = 10
+"""So often in a row the machine may say that nobody listens: five seconds, several times what a proxy needs to start."""
 TABLE = Path("/proc/net/route")
 ANSWER_BYTES = 64
 
 
 class Unwell(Exception):
-    """It says so, or nobody listens."""
+    """It says so."""
+
+
+class Away(Exception):
+    """The machine is there and nobody listens."""
 
 
 Ask = Callable[[str], Awaitable[None]]
-"""Raises Unwell, or TimeoutError for one that is silent."""
+"""Raises Unwell, Away, or TimeoutError for one that is silent."""
 
 
 class Routes:
@@ -42,7 +50,7 @@ class Routes:
     def __init__(self, networks: Sequence[str], gateways: Sequence[str], ask: Ask | None = None) -> None:
         self._networks, self._gateways = list(networks), list(gateways)
         self._ask = ask or ask_proxy
-        self._silences = 0
+        self._silences = self._refusals = 0
 
     async def run(self, lock: Path) -> None:
         """Until cancelled; without the lock nothing but wait for it."""
@@ -75,18 +83,22 @@ class Routes:
         except TimeoutError:
             self._silences += 1
             return self._silences >= SILENCES
+        except Away:
+            self._silences = 0
+            self._refusals += 1
+            return self._refusals >= REFUSALS
         except Unwell:
             return True
-        self._silences = 0
+        self._silences = self._refusals = 0
         return False
 
     async def _first_well(self) -> str | None:
-        self._silences = 0
+        self._silences = self._refusals = 0
 
         async def is_well(gateway: str) -> bool:
             try:
                 await self._ask(gateway)
-            except (TimeoutError, Unwell):
+            except (TimeoutError, Unwell, Away):
                 return False
             return True
 
@@ -95,17 +107,21 @@ class Routes:
 
 
 async def ask_proxy(gateway: str) -> None:
-    """Raises Unwell, TimeoutError."""
+    """Raises Unwell, Away, TimeoutError."""
     async with asyncio.timeout(TIMEOUT_S):
         try:
             reader, writer = await asyncio.open_connection(gateway, HEALTH_PORT)
             with contextlib.closing(writer):
                 writer.write(b"GET /healthz HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % gateway.encode())
                 line = await reader.readline()
+        except ConnectionError as error:
+            raise Away(str(error)) from None
         except (OSError, ValueError) as error:
             raise Unwell(str(error)) from None
+    if not line:
+        raise Away("closed without an answer")
     if b" 200 " not in line:
-        raise Unwell(line[:ANSWER_BYTES].decode(errors="replace").strip() or "closed without an answer")
+        raise Unwell(line[:ANSWER_BYTES].decode(errors="replace").strip())
 
 
 def gateway_of(table: str, network: str) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from keelson.launcher import routes
-from keelson.launcher.routes import Routes, Unwell, gateway_of
+from keelson.launcher.routes import REFUSALS, Away, Routes, Unwell, gateway_of
 
 SERVICES, BALANCERS = "10.96.0.0/16", "172.30.100.0/24"
 A, B, C = "172.30.0.11", "172.30.0.12", "172.30.0.13"
@@ -47,7 +47,9 @@ class World:
         if self.state[gateway] == "silent":
             raise TimeoutError
         if self.state[gateway] == "unwell":
-            raise Unwell("refused")
+            raise Unwell("no rules")
+        if self.state[gateway] == "away":
+            raise Away("refused")
 
     def look(self, times: int = 1) -> list[str]:
         """Where the routes were moved to."""
@@ -87,6 +89,16 @@ def test_one_silence_is_forgiven(world: World) -> None:
     assert world.look() == [B]
 
 
+def test_a_proxy_that_is_being_started_again_is_waited_for(world: World) -> None:
+    world.state[A] = "away"
+    assert world.look(REFUSALS - 1) == []
+    world.state[A] = "well"
+    assert world.look() == []
+    world.state[A] = "away"
+    assert world.look(REFUSALS - 1) == []
+    assert world.look() == [B]
+
+
 def test_if_nobody_is_well_all_stays(world: World) -> None:
     world.state = dict.fromkeys((A, B, C), "silent")
     assert world.look(5) == []
@@ -117,7 +129,7 @@ def test_a_proxy_is_asked_over_http() -> None:
             status = b"500 Internal Server Error"
             with pytest.raises(Unwell, match="500"):
                 await routes.ask_proxy("127.0.0.1")
-        with pytest.raises(Unwell):
+        with pytest.raises(Away):
             await routes.ask_proxy("127.0.0.1")
 
     before = routes.HEALTH_PORT
