@@ -135,9 +135,9 @@ class Userspace:
         for service in self._served.values():
             service.close()
         for _ in range(int(DRAIN_S / DRAIN_LOOK_S)):
+            await asyncio.sleep(DRAIN_LOOK_S)  # first, for what was taken in this turn of the loop is not counted yet
             if not self.counters.open:
                 break
-            await asyncio.sleep(DRAIN_LOOK_S)
         await self._end()
         if self._keeping is not None:
             self._keeping.leave()
