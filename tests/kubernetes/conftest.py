@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from keelson.launcher import supervisor
 from tests.support.kubectl import Tool
 from tests.support.whole import Whole, whole
 
@@ -12,6 +13,7 @@ from tests.support.whole import Whole, whole
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     with whole(tmp_path_factory.mktemp("whole")) as running:
         yield running
+        running.kill(supervisor.NAME)  # `down` has to find everything without it, and to leave nothing behind
 
 
 @pytest.fixture
