@@ -6,6 +6,7 @@ By netlink (pyroute2), in one thread of its own, because its calls block. The po
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -66,8 +67,7 @@ class PodNetwork:
 
     def _attach(self, name: str, pid: int) -> None:
         netlink = self._netlink
-        for index in netlink.link_lookup(ifname=name):
-            netlink.link("del", index=index)
+        self._remove(name)
         netlink.link("add", ifname=name, kind="veth", peer={"ifname": POD_INTERFACE, "net_ns_pid": pid})
         index = netlink.link_lookup(ifname=name)[0]
         netlink.link("set", index=index, master=self._bridge_index, state="up")
@@ -75,8 +75,14 @@ class PodNetwork:
             Path(f"/sys/class/net/{name}/brport/hairpin_mode").write_text("1")
 
     async def detach(self, sandbox_id: str) -> None:
-        def remove() -> None:
-            for index in self._netlink.link_lookup(ifname=interface_name(sandbox_id)):
-                self._netlink.link("del", index=index)
+        await self._run(self._remove, interface_name(sandbox_id))
 
-        await self._run(remove)
+    def _remove(self, name: str) -> None:
+        from pyroute2.netlink.exceptions import NetlinkError
+
+        for index in self._netlink.link_lookup(ifname=name):
+            try:
+                self._netlink.link("del", index=index)
+            except NetlinkError as error:
+                if error.code != errno.ENODEV:  # it went with the pod's namespace since it was found
+                    raise
