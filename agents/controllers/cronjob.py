@@ -179,10 +179,14 @@ def _start(at: Round) -> None:
     except ValueError as error:
         at.told(WARNING, "UnparseableSchedule", f"unparseable schedule: {spec['schedule']}: {error}")
         return
-    when, missed = due(at.cron, schedule, zone, at.now_s)
     following = schedule.after(datetime.fromtimestamp(at.now_s, zone))
-    if following is not None:
-        at.actions.append(Requeue(following.timestamp() - at.now_s + DELTA_S))
+    if following is None:
+        # 31 February: every field is good, the day never comes.
+        told = "time difference between two schedules is less than 1 second"
+        at.told(WARNING, "InvalidSchedule", f"invalid schedule: {spec['schedule']} : {told}")
+        return
+    when, missed = due(at.cron, schedule, zone, at.now_s)
+    at.actions.append(Requeue(following.timestamp() - at.now_s + DELTA_S))
     if missed > MISSED_MAX:
         text = f"too many missed start times: {missed}. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
         at.told(WARNING, "TooManyMissedTimes", text)

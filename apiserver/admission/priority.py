@@ -40,6 +40,8 @@ class Priority(Passive):
                     new[key] = old[key]
 
     async def validate(self, write: Write) -> None:
+        if is_about(write, CLASSES, "DELETE") and any(write.name == name for name, _, _ in SYSTEM_CLASSES):
+            raise refusal(write, "this is a system priority class and cannot be deleted")
         if not is_about(write, CLASSES, "CREATE", "UPDATE") or not (write.object or {}).get("globalDefault"):
             return
         for each in self._reader.list(CLASSES):

@@ -4,15 +4,17 @@ Pure functions over the resources that stand at this moment, so that a custom re
 apiserver/pkg/endpoints/discovery (legacy and aggregated), pkg/controlplane/apiserver/aggregator.go for the order of groups.
 """
 
+import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 import msgspec
 from msgspec import Struct, field
 
 from apiserver.discovery.negotiation import wants
 from apiserver.machinery.objects import Object
-from apiserver.machinery.resources import Resource, preference
+from apiserver.machinery.resources import Resource, built_in, preference
 from apiserver.machinery.schema import VERSION
 from apiserver.machinery.status import ApiError, bad_request
 
@@ -182,6 +184,8 @@ def _listed(resource: Resource) -> list[Object]:
         own["shortNames"] = list(resource.short_names)
     if resource.categories:
         own["categories"] = list(resource.categories)
+    if (stored := _stored_versions().get(resource.qualified)) and "watch" in resource.verbs:
+        own["storageVersionHash"] = _version_hash(resource.group, stored, resource.kind)
     entries = [own]
     for each in resource.subresources:
         entry: Object = {"name": f"{resource.plural}/{each.name}", "singularName": "", "namespaced": resource.namespaced}
@@ -189,6 +193,20 @@ def _listed(resource: Resource) -> list[Object]:
             entry |= {"group": each.group, "version": each.version}
         entries.append({**entry, "kind": each.kind, "verbs": sorted(each.verbs)})
     return entries
+
+
+@cache
+def _stored_versions() -> dict[str, str]:
+    """By qualified name, the version that a built-in resource is stored in: its preferred one."""
+    found: dict[str, str] = {}
+    for each in sorted(built_in(), key=lambda each: preference(each.version)):
+        found[each.qualified] = each.version
+    return found
+
+
+def _version_hash(group: str, version: str, kind: str) -> str:
+    """How clients see that the stored version has changed (endpoints/discovery/storageversionhash.go)."""
+    return base64.b64encode(hashlib.sha256(f"{group}/{version}/{kind}".encode()).digest()[:8]).decode()
 
 
 def version(git_commit: str = "", build_date: str = "1970-01-01T00:00:00Z", *, runtime: str = "", platform: str = "linux/amd64") -> Answer:

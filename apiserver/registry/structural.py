@@ -63,7 +63,7 @@ def _place(raw: dict[str, Any], path: str, depth: int, budget: list[int]) -> Ite
         yield forbidden_value(f"{path}.uniqueItems", "uniqueItems cannot be set to true since the runtime complexity becomes quadratic")
     if raw.get("additionalProperties") is False:
         yield forbidden_value(f"{path}.additionalProperties", "additionalProperties cannot be set to false")
-    if raw.get("properties") and raw.get("additionalProperties"):
+    if raw.get("properties") and isinstance(raw.get("additionalProperties"), dict):
         yield forbidden_value(f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive")
     if raw.get("pattern"):
         try:

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from agents.controllers.cronjob import CRON_JOBS, CronJobs
+from agents.controllers.cronjob import CRON_JOBS, CronJobs, reconcile
 from agents.controllers.job import JOBS
 from agents.controllers.schedule import parse
 from agents.controllers.ttl_after_finished import TtlAfterFinished
@@ -34,6 +34,18 @@ from tests.support.virtual_loop import run
 )
 def test_the_next_time(text, after, expected):
     assert parse(text).after(datetime.fromisoformat(after).replace(tzinfo=UTC)) == datetime.fromisoformat(expected).replace(tzinfo=UTC)
+
+
+def test_a_day_that_never_comes_is_told():
+    cron = {
+        "metadata": {"name": "c", "namespace": "d", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"schedule": "59 23 31 2 *", "jobTemplate": {}},
+    }
+    (told,) = reconcile(cron, [], EPOCH_S)
+    assert (told.reason, told.message) == (
+        "InvalidSchedule",
+        "invalid schedule: 59 23 31 2 * : time difference between two schedules is less than 1 second",
+    )
 
 
 def test_a_day_that_never_comes_and_an_hour_that_is_skipped_or_comes_twice():

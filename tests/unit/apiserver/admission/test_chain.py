@@ -60,6 +60,12 @@ def test_priority_is_the_class_s_word():
     assert "already marked as default" in refused(made, write("priorityclasses.scheduling.k8s.io", named("e", globalDefault=True))).message
 
 
+def test_the_classes_of_the_system_stay() -> None:
+    told = 'priorityclasses.scheduling.k8s.io "system-node-critical" is forbidden: this is a system priority class and cannot be deleted'
+    gone = write("priorityclasses.scheduling.k8s.io", None, operation="DELETE", name="system-node-critical")
+    assert refused(Priority(Cluster()), gone).message == told
+
+
 def test_five_minutes_on_a_lost_node():
     got = admitted(DefaultTolerationSeconds(), write("pods", pod(tolerations=[{"key": "node.kubernetes.io/not-ready", "operator": "Exists"}])))
     (_, added) = got["spec"]["tolerations"]

@@ -47,6 +47,12 @@ def test_the_form_is_exactly_what_the_client_asked_for(accept: str, content_type
     assert found["apiVersion"] == ("v1" if kind == "APIGroupList" else f"apidiscovery.k8s.io/{content_type.split('v=')[1].split(';')[0]}")
 
 
+def test_the_hash_of_the_stored_version_is_kubernetes_own() -> None:
+    listed = {each["name"]: each for each in body("/api/v1")["resources"]}
+    assert listed["pods"]["storageVersionHash"] == "xPOwRZ+Yhw8="  # as every cluster since 1.14 tells it
+    assert "storageVersionHash" not in listed["pods/log"]
+
+
 def test_a_client_that_reads_no_json_is_told_so() -> None:
     with pytest.raises(ApiError) as caught:
         get("/apis", PROTOBUF)
