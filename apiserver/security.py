@@ -34,7 +34,7 @@ from apiserver.handlers import refusals, respond, update, writing
 from apiserver.handlers.call import Call
 from apiserver.handlers.proxy import endpoints
 from apiserver.handlers.refusals import no_such
-from apiserver.machinery.objects import Object
+from apiserver.machinery.objects import Object, metadata
 from apiserver.registry import schemas
 from apiserver.registry.registry import Registry
 from apiserver.request import Attributes, Authorizer, User, Write
@@ -219,6 +219,7 @@ def _token(requests: TokenRequests) -> Callable[[Call], Awaitable[web.StreamResp
         obj, text = await writing.body(call)
         writing.admit_kind(obj, "authentication.k8s.io/v1", "TokenRequest")
         writing.decoded(call, obj, schemas.check_kind("authentication.k8s.io", "v1", "TokenRequest"), text)
+        metadata(obj)["name"] = metadata(obj).get("name") or call.name
         update.check_name(call, obj)
         write = writing.write_of(call, "CREATE", obj, None, name=call.name)
         obj = await writing.admit(call, write)

@@ -43,6 +43,10 @@ class AccessReviews:
             causes.append(invalid_value("spec.nonResourceAttributes", spec["nonResourceAttributes"], "disallowed on this kind of request"))
         self._check("LocalSubjectAccessReview", spec, causes)
         if (spec.get("resourceAttributes") or {}).get("namespace", "") != namespace:
+            told = (review.get("metadata") or {}).get("namespace")
+            if told:
+                asked = (spec.get("resourceAttributes") or {}).get("namespace", "")
+                raise invalid(GROUP, "", "", [invalid_value("spec.resourceAttributes.namespace", asked, "must match metadata.namespace")])
             raise bad_request(f"spec.resourceAttributes.namespace must match namespace: {namespace}")
         return await self._answer(review, spec, _subject(spec))
 

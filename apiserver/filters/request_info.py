@@ -68,7 +68,7 @@ class Query:
                 raise ValueError
             return int(text)
         except ValueError:
-            raise bad_request(f'unable to decode query parameter "{name}": strconv.ParseInt: parsing "{text}": invalid syntax') from None
+            raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
 
     def pairs(self) -> list[tuple[str, str]]:
         return list(self._pairs)

@@ -10,7 +10,7 @@ from apiserver.filters.audit import BODY
 from apiserver.filters.request_info import Query, RequestInfo
 from apiserver.machinery import fieldmanager
 from apiserver.machinery.resources import Resource
-from apiserver.machinery.status import ApiError, invalid, not_found
+from apiserver.machinery.status import ApiError, not_found
 from apiserver.registry.registry import Served
 from apiserver.request import User
 from apiserver.storage.cache import Cache
@@ -74,19 +74,12 @@ class Call:
 
     @property
     def dry_run(self) -> bool:
-        """Raises ApiError for anything but All."""
-        asked = self.query.all("dryRun")
-        if any(each not in ("All", "") for each in asked):
-            raise ApiError("BadRequest", f'Invalid value: "{asked[0]}": dryRun: supported values: "All"')
-        return "All" in asked
+        return "All" in self.query.all("dryRun")
 
     @property
     def field_manager(self) -> str:
-        """Who owns the fields that this write sets: what the client says, or its program's name. Raises ApiError (422)."""
-        given = self.query.get("fieldManager")
-        if faults := fieldmanager.check_manager(given):
-            raise invalid("meta.k8s.io", "PatchOptions" if self.info.verb == "patch" else "UpdateOptions", "", faults)
-        return given or fieldmanager.default_manager(self.request.headers.get("User-Agent", "")) or "unknown"
+        """Who owns the fields that this write sets: what the client says, or its program's name."""
+        return self.query.get("fieldManager") or fieldmanager.default_manager(self.request.headers.get("User-Agent", "")) or "unknown"
 
     async def body(self) -> bytes:
         """Raises ApiError (413)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from apiserver.handlers import metadata as meta_rules
-from apiserver.handlers import refusals, respond, writing
+from apiserver.handlers import options, refusals, respond, writing
 from apiserver.handlers.call import Call
 from apiserver.machinery.objects import Object, copied, metadata, name_of
 from apiserver.machinery.status import ApiError, already_exists
@@ -17,6 +17,7 @@ GENERATE_TRIES_MAX = 8
 
 
 async def create(call: Call) -> web.StreamResponse:
+    options.check(call, "CreateOptions")
     obj, text = await writing.body(call)
     resource = call.resource
     writing.admit_kind(obj, resource.api_version, resource.kind)

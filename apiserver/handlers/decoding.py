@@ -38,7 +38,7 @@ async def decode(body: bytes, content_type: str) -> tuple[Object, bytes | None]:
     """The object, and its JSON if that is how it came. Raises ApiError: 400 for what is none, 415 for other media types."""
     kind = media_type(content_type) or JSON
     if not body:
-        raise bad_request("no request body: an object was expected")
+        raise bad_request("couldn't get version/kind; json parse error: unexpected end of JSON input")
     if kind == JSON:
         return _object(from_json(body)), body
     if kind in (YAML, "application/x-yaml", "text/yaml"):
@@ -61,7 +61,8 @@ def from_json(body: bytes) -> Any:
     except RecursionError:
         raise bad_request("the object is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise bad_request(f"couldn't get version/kind; json parse error: {error}") from None
+        told = "unexpected end of JSON input" if "truncated" in str(error) else str(error)
+        raise bad_request(f"couldn't get version/kind; json parse error: {told}") from None
 
 
 async def from_yaml(body: bytes) -> Any:

@@ -41,6 +41,7 @@ async def options(call: Call) -> Options:
     else:
         query = call.query
         given = {"gracePeriodSeconds": query.number("gracePeriodSeconds"), "propagationPolicy": query.get("propagationPolicy")}
+        given["dryRun"] = query.all("dryRun")
         if query.given("orphanDependents"):
             given["orphanDependents"] = query.flag("orphanDependents")
     found = deleting.options(given)

@@ -15,7 +15,7 @@ from apiserver.machinery.status import Cause, bad_request, invalid, invalid_valu
 from apiserver.registry.registry import Served
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
-POLICIES = ("Orphan", "Background", "Foreground")
+POLICIES = ("Foreground", "Background", "Orphan")
 ORPHANED_BY_DEFAULT = ("replicationcontrollers",)
 """What still behaves as in the first version of the API."""
 TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -47,8 +47,8 @@ def options(given: Object) -> Options:
     preconditions, dry_run = given.get("preconditions") or {}, given.get("dryRun") or []
     if not isinstance(preconditions, dict):
         raise bad_request("DeleteOptions.preconditions must be an object")
-    if not isinstance(dry_run, list):
-        raise bad_request("DeleteOptions.dryRun must be an array")
+    if not isinstance(dry_run, list) or not all(isinstance(each, str) for each in dry_run):
+        raise bad_request("DeleteOptions.dryRun must be an array of strings")
     found = Options(
         grace_s=1 if grace_s is not None and grace_s < 0 else grace_s,
         propagation=str(given.get("propagationPolicy") or ""),
@@ -62,7 +62,9 @@ def options(given: Object) -> Options:
         told = "orphanDependents and deletionPropagation cannot be both set"
         causes.append(invalid_value("propagationPolicy", found.propagation, told))
     if found.propagation and found.propagation not in POLICIES:
-        causes.append(not_supported("propagationPolicy", found.propagation, sorted(POLICIES)))
+        causes.append(not_supported("propagationPolicy", found.propagation, [*POLICIES, "nil"]))
+    if any(each != "All" for each in dry_run):
+        causes.append(not_supported("dryRun", dry_run, ["All"]))
     if causes:
         raise invalid("meta.k8s.io", "DeleteOptions", "", causes)
     return found

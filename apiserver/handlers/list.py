@@ -63,6 +63,7 @@ async def listed(call: Call) -> Listed:
     """What a list shows. Raises ApiError."""
     query = call.query
     limit = max(query.number("limit") or 0, 0)
+    query.number("timeoutSeconds")  # nothing here takes that long, but what is no number is told
     token = query.get("continue")
     freshness, revision = versions.list_freshness(
         query.get("resourceVersion"), query.get("resourceVersionMatch"), limited=limit > 0, continues=bool(token)

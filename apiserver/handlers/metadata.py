@@ -1,6 +1,6 @@
 """The rules of metadata, the same for all kinds (apimachinery/pkg/api/validation/objectmeta.go, registry/rest/create.go). Pure: chance comes in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from apiserver.machinery import names
@@ -11,6 +11,8 @@ from apiserver.machinery.status import ApiError, Cause, bad_request, forbidden_v
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """No vowels and nothing that looks like something else."""
 GENERATED_BASE_MAX = 58
+ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
+"""Finalizers that say what is to become of dependents."""
 ANNOTATIONS_BYTES_MAX = 256 << 10
 PATH_SEGMENT_GROUPS = ("rbac.authorization.k8s.io",)
 PATH_SEGMENT_KINDS = ("IPAddress", "ComponentStatus", "PriorityLevelConfiguration", "FlowSchema")
@@ -56,6 +58,10 @@ def prepare_create(obj: Object, resource: Resource, namespace: str, now: str, ui
 def validate(obj: Object, resource: Resource) -> list[Cause]:
     meta = metadata(obj)
     causes = []
+    if base := meta.get("generateName"):
+        # What comes behind it is a letter or digit: a dash at its end is no fault.
+        masked = f"{base[:-2]}a" if len(base) > 1 and base.endswith("-") else base
+        causes += [invalid_value("metadata.generateName", base, fault) for fault in name_faults(resource, masked)]
     name = meta.get("name") or ""
     if not name:
         causes.append(required("metadata.name", "name or generateName is required"))
@@ -69,19 +75,27 @@ def validate(obj: Object, resource: Resource) -> list[Cause]:
         causes += [invalid_value("metadata.annotations", key, fault) for fault in names.qualified_name(key.lower())]
     if sum(len(key) + len(str(value)) for key, value in annotations.items()) > ANNOTATIONS_BYTES_MAX:
         causes.append(too_long("metadata.annotations", ANNOTATIONS_BYTES_MAX))
-    for finalizer in meta.get("finalizers") or ():
-        causes += [invalid_value("metadata.finalizers", finalizer, fault) for fault in names.qualified_name(finalizer)]
-    return causes + _owner_faults(meta.get("ownerReferences") or ())
+    return causes + _owner_faults(meta.get("ownerReferences") or ()) + _finalizer_faults(meta.get("finalizers") or ())
+
+
+def _finalizer_faults(finalizers: Sequence[str]) -> list[Cause]:
+    at = "metadata.finalizers"
+    causes = [invalid_value(at, finalizer, fault) for finalizer in finalizers for fault in names.qualified_name(finalizer)]
+    if ORPHAN in finalizers and FOREGROUND in finalizers:
+        causes.append(invalid_value(at, list(finalizers), f"finalizer {ORPHAN} and {FOREGROUND} cannot be both set"))
+    return causes
 
 
 def _owner_faults(owners: Any) -> list[Cause]:
     at = "metadata.ownerReferences"
     causes = []
     for owner in owners:
-        for field, word in (("apiVersion", "version"), ("kind", "kind"), ("name", "name"), ("uid", "uid")):
+        for field, told in (("apiVersion", "version must not be empty"), *((name, "must not be empty") for name in ("kind", "name", "uid"))):
             if not owner.get(field):
-                causes.append(invalid_value(f"{at}.{field}", "", f"{word} must not be empty"))
-    controllers = [owner.get("name") for owner in owners if owner.get("controller")]
+                causes.append(invalid_value(f"{at}.{field}", "", told))
+        if (owner.get("apiVersion"), owner.get("kind")) == ("v1", "Event"):
+            causes.append(invalid_value(at, owner, "/v1, Kind=Event is disallowed from being an owner"))
+    controllers = [f"{owner.get('kind', '')}/{owner.get('name', '')}" for owner in owners if owner.get("controller")]
     if len(controllers) > 1:
         told = f'Only one reference can have Controller set to true. Found "true" in references for {controllers[0]} and {controllers[1]}'
         causes.append(invalid_value(at, list(owners), told))

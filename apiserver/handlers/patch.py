@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
-from apiserver.handlers import decoding, respond, update, writing
+from apiserver.handlers import decoding, options, respond, update, writing
 from apiserver.handlers.call import Call
 from apiserver.machinery import fieldmanager, patches, strategic
 from apiserver.machinery.objects import Object, copied
-from apiserver.machinery.status import ApiError, bad_request, required
+from apiserver.machinery.status import ApiError, bad_request, invalid, invalid_value
+from apiserver.registry import go_types
 
 JSON_PATCH = "application/json-patch+json"
 MERGE = "application/merge-patch+json"
@@ -32,6 +34,7 @@ async def patched(call: Call, how: update.Rules | None = None) -> tuple[Object, 
     supported = [JSON_PATCH, MERGE, APPLY] if call.served.custom else [JSON_PATCH, MERGE, STRATEGIC, APPLY]
     if kind not in supported:
         raise decoding.unsupported(kind, supported)
+    options.check(call, "PatchOptions", applies=kind == APPLY)
     body = await call.body()
     make = await _apply(call, body) if kind == APPLY else _patched(call, kind, body)
     may_create = kind == APPLY and not call.info.subresource
@@ -60,27 +63,33 @@ def _patched(call: Call, kind: str, body: bytes) -> update.Make:
             if call.served.node is None:
                 raise bad_request("there is no schema to merge by")
             new = strategic.strategic_patch(current, document, call.served.node)
-        return _checked(call, new)
+        if not isinstance(new, dict):
+            raise bad_request("the patch leaves no object")
+        try:
+            writing.admit_kind(new, call.resource.api_version, call.resource.kind)
+            writing.decoded(call, new, call.served.checker, told=go_types.restored if kind == STRATEGIC else go_types.told)
+        except ApiError as error:
+            if error.reason != "BadRequest":
+                raise
+            told = error.message.removeprefix(
+                f'{call.resource.kind} in version "{call.resource.version}" cannot be handled as a {call.resource.kind}: '
+            )
+            shown = go_types.printed(document) if kind == STRATEGIC else msgspec.json.encode(new).decode()
+            raise invalid("", "", "", [invalid_value("patch", shown, told)]) from None
+        update.check_name(call, new)
+        return new
 
     return make
 
 
-def _checked(call: Call, new: Any) -> Object:
-    if not isinstance(new, dict):
-        raise bad_request("the patch leaves no object")
+def _checked(call: Call, new: Object) -> None:
     writing.admit_kind(new, call.resource.api_version, call.resource.kind)
     update.check_name(call, new)
     writing.decoded(call, new, call.served.checker)
-    return new
 
 
 async def _apply(call: Call, body: bytes) -> update.Make:
     """Server-side apply."""
-    if not call.query.get("fieldManager"):
-        cause = required("fieldManager", "is required for apply patch")
-        from apiserver.machinery.status import invalid
-
-        raise invalid("meta.k8s.io", "PatchOptions", "", [cause])
     applied = decoding.from_json(body) if body.lstrip()[:1] == b"{" else await decoding.from_yaml(body)
     if not isinstance(applied, dict):
         raise bad_request("error decoding YAML: an object was expected")

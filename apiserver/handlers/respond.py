@@ -52,7 +52,9 @@ def negotiate(accept: str, *, many: bool = False, tables: bool = True) -> View:
         if wanted == TABLE and tables:
             return View(TABLE, given["v"])
         if wanted in (PARTIAL, PARTIAL_LIST):
-            return View(PARTIAL_LIST if many else PARTIAL, given["v"])
+            if (wanted == PARTIAL_LIST) is not many:
+                raise ApiError("NotAcceptable", f"you requested {wanted}, but the requested object is {'a list' if many else 'not a list'}")
+            return View(wanted, given["v"])
     raise ApiError("NotAcceptable", f"only the following media types are accepted: {JSON}, application/yaml")
 
 

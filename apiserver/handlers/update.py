@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from apiserver.handlers import create, respond, writing
+from apiserver.handlers import create, options, respond, writing
 from apiserver.handlers import metadata as meta_rules
 from apiserver.handlers.call import Call
 from apiserver.handlers.deleting import is_held
@@ -25,6 +25,7 @@ Rules = tuple[Prepare, Validate]
 
 
 async def update(call: Call, how: Rules | None = None) -> web.StreamResponse:
+    options.check(call, "UpdateOptions")
     given, text = await writing.body(call)
     resource = call.resource
     writing.admit_kind(given, resource.api_version, resource.kind)
@@ -43,8 +44,8 @@ def check_name(call: Call, obj: Object) -> None:
     meta = metadata(obj)
     name = meta.get("name") or ""
     if not name:
-        meta["name"] = call.name
-    elif name != call.name:
+        raise bad_request(f"the name of the object ({call.name} based on URL) was undeterminable: name must be provided")
+    if name != call.name:
         raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({call.name})")
     namespace = meta.get("namespace") or ""
     if call.resource.namespaced:

@@ -7,15 +7,32 @@ from apiserver.handlers.call import Call
 from apiserver.machinery.objects import Object, metadata, name_of
 from apiserver.machinery.resources import Resource
 from apiserver.machinery.status import ApiError, Cause, bad_request, invalid
+from apiserver.registry import go_types
+from apiserver.registry.go_types import Told
 from apiserver.registry.registry import Checker, Served
 from apiserver.request import Write
 
-VALIDATIONS = ("Strict", "Warn", "Ignore")
+SUMMARY_BYTES = 30
 
 
 async def body(call: Call) -> tuple[Object, bytes | None]:
     """The request's object, and its JSON if it was JSON. Raises ApiError."""
-    return await decoding.decode(await call.body(), call.request.headers.get("Content-Type", ""))
+    raw = await call.body()
+    try:
+        return await decoding.decode(raw, call.request.headers.get("Content-Type", ""))
+    except ApiError as error:
+        if error.reason != "BadRequest":
+            raise
+        told = f"the object provided is unrecognized (must be of type {call.resource.kind}): {error.message} ({_summary(raw)})"
+        raise bad_request(told) from None
+
+
+def _summary(raw: bytes) -> str:
+    """The beginning of a body that nobody understands."""
+    if not raw:
+        return "<empty>"
+    start = raw[:SUMMARY_BYTES]
+    return (start.decode(errors="replace") if raw[:1] == b"{" else start.hex()) + (" ..." if len(raw) > SUMMARY_BYTES else "")
 
 
 def admit_kind(obj: Object, api_version: str, kind: str) -> None:
@@ -24,6 +41,9 @@ def admit_kind(obj: Object, api_version: str, kind: str) -> None:
     if meta is not None and not isinstance(meta, dict):
         raise bad_request(f'{kind} in version "{api_version.rpartition("/")[2]}" cannot be handled as a {kind}: metadata must be an object')
     obj["metadata"] = {} if meta is None else meta
+    for name in ("kind", "apiVersion"):
+        if not isinstance(obj.get(name, ""), str):
+            raise bad_request(f"couldn't get version/kind; json parse error: json: cannot unmarshal Go struct field .{name} of type string")
     given = obj.setdefault("apiVersion", api_version) or api_version
     its = obj.setdefault("kind", kind) or kind
     obj["apiVersion"], obj["kind"] = given, its
@@ -37,20 +57,15 @@ def admit_kind(obj: Object, api_version: str, kind: str) -> None:
 
 
 def field_validation(call: Call) -> str:
-    """Strict, Warn (the default) or Ignore. Raises ApiError (422)."""
-    given = call.query.get("fieldValidation") or "Warn"
-    if given not in VALIDATIONS:
-        from apiserver.machinery.status import not_supported
-
-        raise invalid("meta.k8s.io", "CreateOptions", "", [not_supported("fieldValidation", given, ["", "Ignore", "Strict", "Warn"])])
-    return given
+    """Strict, Warn (the default) or Ignore."""
+    return call.query.get("fieldValidation") or "Warn"
 
 
-def decoded(call: Call, obj: Object, checker: Checker | None, text: bytes | None = None) -> None:
-    """Pruned, its types checked, and defaulted, in place. Raises ApiError."""
+def decoded(call: Call, obj: Object, checker: Checker | None, text: bytes | None = None, told: Told = go_types.told) -> None:
+    """Pruned, its types checked, and defaulted, in place. `told`: the words for a wrong type. Raises ApiError."""
     if checker is None:
         return
-    call.warnings += checker.decode(obj, validation=field_validation(call), text=text)
+    call.warnings += checker.decode(obj, validation=field_validation(call), text=text, told=told)
     checker.default(obj)
 
 

@@ -14,7 +14,7 @@ from apiserver.machinery import fieldset, fieldwalk
 from apiserver.machinery.fieldset import FieldSet, MissingKey
 from apiserver.machinery.objects import Object
 from apiserver.machinery.schema import Node
-from apiserver.machinery.status import ApiError, Cause, bad_request
+from apiserver.machinery.status import ApiError, Cause, bad_request, invalid_value
 
 APPLY, UPDATE = "Apply", "Update"
 UPDATES_MAX = 10
@@ -73,11 +73,11 @@ def check_manager(name: str) -> list[Cause]:
     """Faults of a `fieldManager` parameter."""
     if len(name.encode()) > NAME_MAX:
         return [Cause("FieldValueTooLong", f"Too long: may not be more than {NAME_MAX} bytes", "fieldManager")]
-    bad = next((each for each in name if not each.isprintable()), None)
-    if bad is not None:
-        shown = msgspec.json.encode(name).decode()
-        return [Cause("FieldValueInvalid", f"Invalid value: {shown}: should only contain printable characters", "fieldManager")]
-    return []
+    return [
+        invalid_value("fieldManager", name, f"invalid character U+{ord(each):04X} (at position {len(name[:at].encode())})")
+        for at, each in enumerate(name)
+        if not each.isprintable()
+    ]
 
 
 def update(live: Object | None, new: Object, *, manager: str, now: str, api_version: str, node: Node | None, subresource: str = "") -> None:

@@ -262,7 +262,7 @@ class _Parser:
         values: list[str] = []
         if self.peek()[0] == ")":
             self.take()
-            return ()
+            return ("",)
         while True:
             # A value may be left out: `in (a,)` and `in (,a)` name the empty value, too.
             values.append(self.take()[1] if self.peek()[0] == NAME else "")

@@ -4,13 +4,31 @@ The texts are those of Go's encoding/json, UnmarshalTypeError; people paste them
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from apiserver.machinery.schema import definitions
 from apiserver.registry.shapes import Fault, Form
 
 QUANTITY_FAULT = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+GO_KINDS: dict[type, str] = {str: "string", bool: "bool", int: "int64", float: "float64", list: "slice", dict: "map"}
 SIMPLE = {Form.STRING: "string", Form.BOOLEAN: "bool", Form.NUMBER: "float64", Form.BYTES: "[]uint8", Form.INT_OR_STRING: "int32"}
+
+
+Told = Callable[[str, Fault], str]
+"""(the object's kind, a value of the wrong type in it) -> what a client is told."""
+
+
+def restored(kind: str, fault: Fault) -> str:
+    """The same in a strategic merge patch, which another converter of Kubernetes reads (runtime.DefaultUnstructuredConverter)."""
+    came = GO_KINDS.get(type(fault.value), "invalid")
+    if fault.form is Form.STRUCT:
+        return f"cannot restore struct from: {came}"
+    if fault.form in (Form.ARRAY, Form.MAP):
+        return f"cannot restore {'slice' if fault.form is Form.ARRAY else 'map'} from {came}"
+    if fault.form is Form.INTEGER:
+        return f"unrecognized type: int{fault.shape.bits}"
+    return f"unrecognized type: {SIMPLE[fault.form]}" if fault.form in (Form.STRING, Form.BOOLEAN) else told(kind, fault)
 
 
 def told(kind: str, fault: Fault) -> str:
@@ -27,6 +45,15 @@ def told(kind: str, fault: Fault) -> str:
     owner, target = _owner(kind, fault)
     came = _came(value, form)
     return f"json: cannot unmarshal {came} into Go struct field {owner}.{'.'.join(fault.names)} of type {target}"
+
+
+def printed(value: Any) -> str:
+    """A value as Go's %+v prints it: `map[spec:map[replicas:many]]`."""
+    if isinstance(value, dict):
+        return f"map[{' '.join(f'{key}:{printed(value[key])}' for key in sorted(value))}]"
+    if isinstance(value, list):
+        return f"[{' '.join(map(printed, value))}]"
+    return {None: "<nil>", True: "true", False: "false"}.get(value, str(value)) if value is None or isinstance(value, bool) else str(value)
 
 
 def _came(value: Any, form: Form) -> str:

@@ -13,7 +13,9 @@ from apiserver.machinery.objects import Object
 from apiserver.machinery.resources import Resource
 from apiserver.machinery.schema import Node
 from apiserver.machinery.status import Cause
+from apiserver.registry import go_types
 from apiserver.registry.column import Printer
+from apiserver.registry.go_types import Told
 from apiserver.registry.strategy import Strategy
 
 Path = tuple[str, ...]
@@ -24,7 +26,7 @@ Convert = Callable[[Object, str], Object]
 class Checker(Protocol):
     """What the schema of a kind says of an object; `registry.schemas` has it."""
 
-    def decode(self, obj: Object, *, validation: str = "Strict", text: bytes | str | None = None) -> list[str]: ...
+    def decode(self, obj: Object, *, validation: str = "Strict", text: bytes | str | None = None, told: Told = go_types.told) -> list[str]: ...
     def default(self, obj: Object) -> None: ...
     def required(self, obj: Object) -> list[Cause]: ...
 

@@ -21,6 +21,7 @@ from apiserver.machinery.resources import Resource
 from apiserver.machinery.schema import Node, built_in, definition_name, definitions
 from apiserver.machinery.status import ApiError, Cause, bad_request, invalid, shown
 from apiserver.registry import duplicates, go_types
+from apiserver.registry.go_types import Told
 from apiserver.registry.shapes import DEPTH_MAX, Fault, Form, Shape, depth, faults, fill, missing, normalize
 from apiserver.registry.sound import complete, sound
 
@@ -59,7 +60,7 @@ class Checker:
         self._meta = Shape(object_meta(), custom=False, reference=OBJECT_META) if custom else None
         self._defaults = defaults
 
-    def decode(self, obj: Object, *, validation: str = "Strict", text: bytes | str | None = None) -> list[str]:
+    def decode(self, obj: Object, *, validation: str = "Strict", text: bytes | str | None = None, told: Told = go_types.told) -> list[str]:
         """Bring a client's object to its form; warnings for the client. `validation`: Strict, Warn or Ignore; `text`: the JSON that came, to find
         fields that stand in it twice. Raises ApiError: 400, or 422 for a custom resource's types."""
         if depth(obj) > DEPTH_MAX:
@@ -71,7 +72,7 @@ class Checker:
             return []
         unknown = self.prune(obj)
         # A wrong type stops the decoder of a built-in kind; in a custom resource it is the validation's to tell, which comes after decoding.
-        causes = self.types(obj)
+        causes = self.types(obj, told)
         found = [f'duplicate field "{path}"' for path in twice] + [f'unknown field "{path}"' for path in unknown]
         if found and validation == "Strict":
             raise self.undecodable("strict decoding error: " + ", ".join(found[:UNKNOWN_MAX]))
@@ -105,12 +106,12 @@ class Checker:
         obj.update(rest)
         return unknown
 
-    def types(self, obj: Object) -> list[Cause]:
+    def types(self, obj: Object, told: Told = go_types.told) -> list[Cause]:
         """Faults of type. Raises the 400 of a decoder in built-in kinds; returns what a 422 tells in custom resources."""
         if self._meta is None:
             fault = next(faults(self.shape, obj), None)
             if fault is not None:
-                raise self.undecodable(go_types.told(self.kind, fault))
+                raise self.undecodable(told(self.kind, fault))
             return []
         fault = next(faults(self._meta, obj.get("metadata") or {}, ("metadata",), "metadata"), None)
         if fault is not None:

@@ -74,7 +74,11 @@ def test_bodies_that_would_hurt(served):
         assert (await api.post(CM, deep))[0] == 400
         bomb = b"a: &a [x,x,x,x]\nb: &b [*a,*a,*a,*a]\nmetadata: {name: a}\nkind: ConfigMap\napiVersion: v1\n"
         code, status = await api.post(CM, bomb, "application/yaml")
-        assert (code, status["message"]) == (400, "YAML aliases are not allowed")
+        assert (code, status["message"]) == (
+            400,
+            "the object provided is unrecognized (must be of type ConfigMap): YAML aliases are not allowed "
+            "(613a202661205b782c782c782c785d0a623a202662205b2a612c2a612c2a ...)",
+        )
         assert (await api.post(CM, b"x" * (4 << 20)))[0] == 413
         assert (await api.post(CM, b"{"))[0] == 400
         assert (await api.post(CM, b"[]"))[0] == 400
@@ -89,17 +93,80 @@ def test_what_is_no_metadata_and_no_option_is_told(served):
     async def test(api):
         await api.post(CM, config_map("a"))
         for wrong in (5, [], "a"):
-            for code, status in (
-                await api.post(CM, {"metadata": wrong}),
-                await api.put(f"{CM}/a", {"metadata": wrong}),
-                await api.patch(f"{CM}/a", {"metadata": wrong}),
+            for expected, (code, status) in (
+                (400, await api.post(CM, {"metadata": wrong})),
+                (400, await api.put(f"{CM}/a", {"metadata": wrong})),
+                (422, await api.patch(f"{CM}/a", {"metadata": wrong})),
             ):
-                assert (code, status["message"].rpartition(": ")[2]) == (400, "metadata must be an object"), wrong
-        assert (await api.put(f"{CM}/a", {"metadata": None}))[0] == 200
+                assert (code, status["message"].rpartition(": ")[2]) == (expected, "metadata must be an object"), wrong
+        for answer in (await api.put(f"{CM}/a", {"metadata": None}), await api.patch(f"{CM}/a", {"metadata": None})):
+            told = "the name of the object (a based on URL) was undeterminable: name must be provided"
+            assert (answer[0], answer[1]["message"]) == (400, told)
         for options in ({"preconditions": 5}, {"dryRun": 5}, {"dryRun": "All"}):
             code, status = await api.delete(f"{CM}/a", options)
             assert (code, status["reason"]) == (400, "BadRequest"), options
         assert (await api.get(f"{CM}/a"))[0] == 200
+
+    served(test)
+
+
+def test_options_that_do_not_exist_are_told(served):
+    async def test(api):
+        await api.post(CM, config_map("a"))
+        for answer, kind, fault in (
+            (await api.post(f"{CM}?dryRun=None", config_map("b")), "Create", 'dryRun: Unsupported value: ["None"]: supported values: "All"'),
+            (
+                await api.put(f"{CM}/a?fieldManager=a%01", config_map("a")),
+                "Update",
+                'fieldManager: Invalid value: "a\\u0001": invalid character U+0001',
+            ),
+            (await api.patch(f"{CM}/a?force=true", {}), "Patch", "force: Forbidden: may not be specified for non-apply patch"),
+            (await api.delete(f"{CM}/a", {"dryRun": ["Some"]}), "Delete", 'dryRun: Unsupported value: ["Some"]: supported values: "All"'),
+            (await api.delete(f"{CM}/a?dryRun=Some"), "Delete", 'dryRun: Unsupported value: ["Some"]: supported values: "All"'),
+        ):
+            assert answer[0] == 422, answer
+            assert answer[1]["message"].startswith(f'{kind}Options.meta.k8s.io "" is invalid: {fault}'), answer
+        assert (await api.get(f"{CM}/a"))[0] == 200
+        assert (await api.get(f"{CM}?timeoutSeconds=word"))[1]["message"] == 'strconv.ParseInt: parsing "word": invalid syntax'
+
+    served(test)
+
+
+def test_metadata_that_no_object_may_have(served):
+    async def test(api):
+        for meta, field in (
+            ({"generateName": "a" * 300}, "metadata.generateName"),
+            ({"generateName": "Bad_"}, "metadata.generateName"),
+            ({"name": "a", "finalizers": ["orphan", "foregroundDeletion"]}, "metadata.finalizers"),
+            ({"name": "a", "ownerReferences": [{"apiVersion": "v1", "kind": "Event", "name": "e", "uid": "u"}]}, "metadata.ownerReferences"),
+        ):
+            code, status = await api.post(CM, {"metadata": meta})
+            assert (code, status["details"]["causes"][0]["field"]) == (422, field)
+        assert (await api.post(CM, {"metadata": {"generateName": "a-b-"}}))[0] == 201
+
+    served(test)
+
+
+def test_a_patch_that_leaves_no_good_object_is_invalid(served):
+    async def test(api):
+        await api.post(CM, config_map("a", data={"x": "1"}))
+        for kind, told in (
+            ("application/strategic-merge-patch+json", 'patch: Invalid value: "map[data:word]": cannot restore map from string'),
+            ("application/merge-patch+json", "of type map[string]string"),
+        ):
+            code, status = await api.patch(f"{CM}/a", {"data": "word"}, kind)
+            assert (code, status["reason"], told in status["message"]) == (422, "Invalid", True), status
+            assert status["message"].startswith(' "" is invalid: patch: Invalid value: ')
+
+    served(test)
+
+
+def test_a_view_of_a_list_is_none_of_an_object(served):
+    async def test(api):
+        await api.post(CM, config_map("a"))
+        accept = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+        assert (await api.get(f"{CM}/a", Accept=accept))[0] == 406
+        assert (await api.get(CM, Accept=accept))[1]["kind"] == "PartialObjectMetadataList"
 
     served(test)
 

@@ -212,7 +212,7 @@ def test_names_of_managers() -> None:
     assert fieldmanager.default_manager("kubectl/v1.37.1 (linux/amd64)") == "kubectl"
     assert fieldmanager.default_manager("python\x00-x") == "python-x"
     assert fieldmanager.check_manager("a" * 129)[0].reason == "FieldValueTooLong"
-    assert fieldmanager.check_manager("a\x01")[0].message.endswith("should only contain printable characters")
+    assert fieldmanager.check_manager("a\x01")[0].message.endswith("invalid character U+0001 (at position 1)")
 
 
 def test_operations_of_sets() -> None:
