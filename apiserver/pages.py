@@ -102,7 +102,8 @@ def install(app: App) -> Health:
         resources, headers = app.registry.resources(), request.headers
         known = headers.get("If-None-Match", "")
         if version == "v2" and not name:
-            return answered(documents.swagger(resources, app.schemas(), headers.get("Accept", ""), known))
+            # Half a second of work the first time: beside the loop, which serves everybody else meanwhile.
+            return answered(await asyncio.to_thread(documents.swagger, resources, app.schemas(), headers.get("Accept", ""), known))
         if version != "v3":
             raise no_such()
         if not name:

@@ -1,4 +1,4 @@
-"""/openapi/v3: an index and one document per group and version; /openapi/v2: everything in one, for clients that read JSON.
+"""/openapi/v3: an index and one document per group and version; /openapi/v2: everything in one, as JSON or protobuf.
 
 A document is made when it is first asked for, and kept until the resources of its group and version change. Its hash is of what it is made from, not
 of its text, so the index costs no document. Schemas of custom resources come from whoever holds them.
@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from apiserver.discovery import swagger_protobuf
 from apiserver.discovery.groups import JSON, Answer, not_acceptable
 from apiserver.discovery.negotiation import ranges
 from apiserver.discovery.openapi_paths import META, paths
@@ -80,15 +81,19 @@ class Documents:
         return found
 
     def swagger(self, resources: Iterable[Resource], custom: Custom | None = None, accept: str = "", if_none_match: str = "") -> Answer:
-        """GET /openapi/v2. Raises ApiError 406 to clients that read only its protobuf form: they do without."""
-        if not any(each.media_type in V2_MEDIA_TYPES for each in ranges(accept)):
+        """GET /openapi/v2, as JSON or protobuf. Raises ApiError (406)."""
+        wanted = next((each.media_type for each in ranges(accept) if each.media_type in (*V2_MEDIA_TYPES, *swagger_protobuf.MEDIA_TYPES)), None)
+        if wanted is None:
             raise not_acceptable("application/json")
+        as_protobuf = wanted in swagger_protobuf.MEDIA_TYPES
+        form = "v2 protobuf" if as_protobuf else "v2"
         everything = [each for served in group_versions(resources).values() for each in served]
         current = _hash(everything, custom or {})
-        kept = self._kept.get("v2")
+        kept = self._kept.get(form)
         if kept is None or kept[0] != current:
-            kept = self._kept["v2"] = (current, msgspec.json.encode(swagger(everything, custom or {})))
-        return _with_tag(kept[1], current, if_none_match)
+            encode = swagger_protobuf.encoded if as_protobuf else msgspec.json.encode
+            kept = self._kept[form] = (current, encode(swagger(everything, custom or {})))
+        return _with_tag(kept[1], current, if_none_match, swagger_protobuf.MEDIA_TYPE if as_protobuf else JSON)
 
 
 def _hash(served: Iterable[Resource], custom: Custom) -> str:
@@ -96,11 +101,11 @@ def _hash(served: Iterable[Resource], custom: Custom) -> str:
     return hashlib.sha512(b"\n".join([FORMAT.encode(), VERSION.encode(), *parts])).hexdigest().upper()
 
 
-def _with_tag(body: bytes, tag: str, if_none_match: str) -> Answer:
+def _with_tag(body: bytes, tag: str, if_none_match: str, kind: str = JSON) -> Answer:
     headers = {"ETag": f'"{tag}"', "Vary": "Accept", "Cache-Control": "no-cache, private"}
     if f'"{tag}"' in [each.strip() for each in if_none_match.split(",")]:
-        return Answer(304, JSON, b"", headers)
-    return Answer(200, JSON, body, headers)
+        return Answer(304, kind, b"", headers)
+    return Answer(200, kind, body, headers)
 
 
 def custom_name(resource: Resource, suffix: str = "") -> str:

@@ -9,6 +9,7 @@ from apiserver.discovery.groups import Answer
 from apiserver.discovery.openapi import Documents, document, group_versions
 from apiserver.machinery.resources import Resource
 from apiserver.machinery.status import ApiError
+from apiserver.registry import protobuf
 from apiserver.registry.short_names import completed
 
 RESOURCES = list(completed())
@@ -109,11 +110,43 @@ def test_a_custom_resource_has_its_schema_and_no_strategic_patch() -> None:
     assert {each.rsplit("/", 1)[-1] for each in references(found)} <= found["components"]["schemas"].keys()
 
 
-def test_swagger_as_json_and_a_refusal_of_its_protobuf_form() -> None:
+def test_swagger_as_json() -> None:
     documents = Documents()
     found = msgspec.json.decode(documents.swagger(RESOURCES).body)
     assert found["swagger"] == "2.0" and len(found["paths"]) > 300
     assert {each.rsplit("/", 1)[-1] for each in references(found)} <= found["definitions"].keys()
     with pytest.raises(ApiError) as caught:
-        documents.swagger(RESOURCES, accept="application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+        documents.swagger(RESOURCES, accept="application/cbor")
     assert caught.value.code == 406
+
+
+def parts(message: bytes, *numbers: int) -> list[Any]:
+    """What stands in a field of a field of ... a protobuf message."""
+    found: list[Any] = [message]
+    for number in numbers:
+        found = [value for each in found for tag, _, value in protobuf.fields(each) if tag == number]
+    return found
+
+
+def test_swagger_in_protobuf_says_the_same() -> None:
+    documents = Documents()
+    plain = msgspec.json.decode(documents.swagger(RESOURCES).body)
+    asked = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+    answer = documents.swagger(RESOURCES, accept=asked)
+    assert answer.content_type == "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    document, path_item, operation, schema = answer.body, (8, 2), 3, 2  # Document.paths.path; PathItem.put; NamedX.value
+    assert parts(document, 1) == [b"2.0"]
+    assert [each.decode() for each in parts(document, *path_item, 1)] == list(plain["paths"])
+    assert [each.decode() for each in parts(document, 9, 1, 1)] == list(plain["definitions"])
+    path = "/api/v1/namespaces/{namespace}/configmaps/{name}"
+    (item,) = [each for each in parts(document, *path_item) if parts(each, 1) == [path.encode()]]
+    (put,) = parts(item, 2, operation)
+    assert parts(put, 5) == [plain["paths"][path]["put"]["operationId"].encode()]
+    assert parts(put, 6) == [b"application/json"]
+    queries = [each["name"].encode() for each in plain["paths"][path]["put"]["parameters"] if each["in"] == "query"]
+    assert b"fieldValidation" in queries and parts(put, 8, 1, 2, 3, 4) == queries  # ...NonBodyParameter.query.name
+    assert [each for each in parts(put, 13, 1) if b"version" in each] == [b"x-kubernetes-group-version-kind"]
+    (named,) = [each for each in parts(document, 9, 1) if parts(each, 1) == [b"io.k8s.api.core.v1.ConfigMap"]]
+    assert parts(named, schema, 22, 1) == [b"object"]
+    assert b"data" in parts(named, schema, 25, 1, 1)
+    assert b"string" in parts(named, schema, 25, 1, schema, 21, 1, 22, 1)  # Schema.properties.X.additionalProperties.type
