@@ -32,6 +32,8 @@ MASTERS = "system:masters"
 REVIEWED_S, REVIEWS_MAX = 60.0, 1000
 """How long an answer about somebody's rights holds."""
 ARGUMENTS_MAX, ARGUMENTS_BYTES_MAX = 1000, 128 << 10
+COUNT_MAX = (1 << 63) - 1
+STREAMS = {"All": "", "Stdout": "stdout", "Stderr": "stderr"}
 
 
 class User(Struct, frozen=True):
@@ -161,7 +163,7 @@ class Server:
                 tail_lines=_count(query.get("tailLines") or query.get("tail")),
                 limit_bytes=_count(query.get("limitBytes")),
                 since_s=_since(query),
-                stream="" if query.get("stream", "All") == "All" else query["stream"],
+                stream=_stream(query.get("stream", "All")),
             )
         except ValueError as error:
             return web.Response(status=400, text=str(error))
@@ -196,12 +198,16 @@ class Server:
             return web.Response(status=400, text="you must specify at least one command")
         if len(words) > ARGUMENTS_MAX or sum(map(len, words)) > ARGUMENTS_BYTES_MAX:
             return web.Response(status=413, text=f"a command has {ARGUMENTS_MAX} words and {ARGUMENTS_BYTES_MAX} bytes at most")
+        if any("\0" in word or not _is_text(word) for word in words):
+            return web.Response(status=400, text="a word of a command must be text without NUL bytes")
+        _must_upgrade(request)
         container = await self._running(request)
         wanted, stdin, tty = _streams(request)
         session = await self._kubelet.shared.runtime.exec(container.id, words, stdin=stdin, tty=tty)
         return await streams.serve(request, session, wanted, attached=False)
 
     async def _attach(self, request: web.Request) -> web.StreamResponse:
+        _must_upgrade(request)
         container = await self._running(request)
         wanted, stdin, _ = _streams(request)
         session = await self._kubelet.shared.runtime.attach(container.id, stdin=stdin)
@@ -215,6 +221,7 @@ class Server:
             return web.Response(status=400, text="port must be a number")
         if not 0 < port < 65536:
             return web.Response(status=400, text=f"port {port} must be between 1 and 65535")
+        _must_upgrade(request)
         sandbox = await worker._sandbox()
         if sandbox is None:
             return web.Response(status=404, text=f'pod "{name_of(worker.pod)}" has no sandbox that runs')
@@ -264,14 +271,34 @@ def _yes(text: str) -> bool:
     return text.lower() in ("1", "true", "t")
 
 
+def _is_text(word: str) -> bool:
+    """Whether it has no halves of characters, which no program can be given."""
+    try:
+        return bool(word.encode()) or not word
+    except UnicodeEncodeError:
+        return False
+
+
+def _must_upgrade(request: web.Request) -> None:
+    """Before anything is begun for somebody who cannot be told of it. Raises HTTPBadRequest."""
+    if not web.WebSocketResponse(protocols=(streams.PROTOCOL,)).can_prepare(request).ok:
+        raise web.HTTPBadRequest(text="unable to upgrade: a WebSocket handshake is expected")
+
+
 def _count(text: str | None) -> int | None:
     """Raises ValueError."""
     if not text:
         return None
-    number = int(text)
-    if number < 0:
-        raise ValueError(f"{number} must be greater than or equal to 0")
+    if not text.isascii() or len(text) > 20 or not 0 <= (number := int(text)) <= COUNT_MAX:
+        raise ValueError(f"{text[:20]!r} must be a number from 0 to {COUNT_MAX}")
     return number
+
+
+def _stream(name: str) -> str:
+    """Raises ValueError."""
+    if name not in STREAMS:
+        raise ValueError(f"{name!r} is no stream: it must be one of {', '.join(STREAMS)}")
+    return STREAMS[name]
 
 
 def _since(query: Any) -> float:

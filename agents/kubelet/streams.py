@@ -44,8 +44,8 @@ def failed(text: str) -> Object:
 async def serve(request: web.Request, session: Session, wanted: frozenset[int], *, attached: bool) -> web.WebSocketResponse:
     """Until the process ends or the client goes."""
     socket = web.WebSocketResponse(protocols=(PROTOCOL,), max_msg_size=MESSAGE_BYTES_MAX, heartbeat=HEARTBEAT_S)
-    await socket.prepare(request)
     try:
+        await socket.prepare(request)
         async with asyncio.TaskGroup() as group:
             outputs = group.create_task(_from_session(socket, session, wanted), name="outputs")
             inputs = group.create_task(_to_session(socket, session), name="inputs")
@@ -93,7 +93,6 @@ async def _to_session(socket: web.WebSocketResponse, session: Session) -> None:
 async def forward(request: web.Request, pipe: Pipe) -> web.WebSocketResponse:
     """Bytes of one connection, both ways, until both sides have ended or one has broken."""
     socket = web.WebSocketResponse(max_msg_size=MESSAGE_BYTES_MAX, heartbeat=HEARTBEAT_S)
-    await socket.prepare(request)
 
     async def up() -> None:
         while (message := await socket.receive()).type is aiohttp.WSMsgType.BINARY:
@@ -107,6 +106,7 @@ async def forward(request: web.Request, pipe: Pipe) -> web.WebSocketResponse:
             await socket.send_bytes(data)
 
     try:
+        await socket.prepare(request)
         async with asyncio.TaskGroup() as group:
             upward = group.create_task(up(), name="up")
             downward = group.create_task(down(), name="down")
