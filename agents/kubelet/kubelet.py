@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from agents.kit.informer import Informer
-from agents.kubelet import admission, logs, pods, recipe, static_pods
+from agents.kubelet import admission, local_storage, logs, pods, recipe, static_pods
 from agents.kubelet.node import NodeKeeper
 from agents.kubelet.pod_worker import Ending, PodWorker, Shared
 from agents.kubelet.runtime import base
@@ -27,6 +27,7 @@ PODS = resource("pods")
 HOUSEKEEPING_S = 10.0
 MIRROR_S = 10.0
 PRESSURE_S = 5.0
+STORAGE_S = 10.0
 EVICTION_BYTES = 100 << 20
 
 
@@ -50,6 +51,7 @@ class Kubelet:
             tasks.serve("changes", self._follow_runtime())
             tasks.serve("housekeeping", self._keep_house())
             tasks.serve("pressure", self._watch_memory())
+            tasks.serve("local storage", self._watch_local_storage())
             await asyncio.Event().wait()
 
     # --- where pods come from -----------------------------------------------------------------------------------------
@@ -229,6 +231,29 @@ class Kubelet:
                 )
                 victim.end(Ending(FAILED, "Evicted", text, grace_s=0.0))
 
+    async def _watch_local_storage(self) -> None:
+        while True:
+            await asyncio.sleep(STORAGE_S)
+            try:
+                await self._evict_for_local_storage()
+            except (RuntimeRefused, OSError) as error:
+                log.error("local storage could not be measured", extra=fields(error=str(error)))
+
+    async def _evict_for_local_storage(self) -> None:
+        runtime = self.shared.runtime
+        for worker in list(self.workers.values()):
+            if worker.ending is not None or worker.removed or worker.over or pods.is_critical(worker.pod) or not local_storage.is_limited(worker.pod):
+                continue
+            roots: dict[str, int] = {}
+            for container in await runtime.containers():
+                if container.labels.get(recipe.POD_UID) == worker.uid:
+                    with contextlib.suppress(RuntimeRefused):  # removed meanwhile
+                        roots[container.name] = roots.get(container.name, 0) + await runtime.disk_usage(container.id)
+            used = await asyncio.to_thread(local_storage.measured, worker.pod, self.shared.volumes, self.shared.node.log_folder, roots)
+            why = local_storage.why_evicted(worker.pod, used)
+            if why is not None:
+                worker.end(Ending(FAILED, "Evicted", why, grace_s=0.0))
+
     async def _victim(self) -> PodWorker | None:
         used: dict[str, int] = {}
         for container in await self.shared.runtime.containers():
@@ -242,6 +267,5 @@ class Kubelet:
             return (over <= 0, int(worker.pod["spec"].get("priority") or 0), -over)
 
         candidates = [each for each in self.workers.values() if each.ending is None and not each.removed and used.get(each.uid)]
-        critical = 2_000_000_000
-        candidates = [each for each in candidates if int(each.pod["spec"].get("priority") or 0) < critical and not pods.is_static(each.pod)]
+        candidates = [each for each in candidates if not pods.is_critical(each.pod)]
         return min(candidates, key=rank) if candidates else None

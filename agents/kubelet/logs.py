@@ -1,6 +1,7 @@
 """Containers' logs on the node: where they lie, how they are read, turned over and removed. Lines are the CRI's: time, stream, tag, text."""
 
 import asyncio
+import contextlib
 import gzip
 import os
 import shutil
@@ -25,6 +26,13 @@ def pod_folder_name(pod: Object) -> str:
 
 def remove_pod(folder: Path, pod: Object) -> None:
     shutil.rmtree(folder / pod_folder_name(pod), ignore_errors=True)
+
+
+def remove(path: Path) -> None:
+    """A container's log, with what was turned over of it."""
+    if path.name:
+        for each in [path, *path.parent.glob(f"{path.name}.*")]:
+            each.unlink(missing_ok=True)
 
 
 class Wanted(Struct, frozen=True):
@@ -147,13 +155,14 @@ def turn_over(path: Path, now: datetime | None = None) -> bool:
             return False
     except FileNotFoundError:
         return False
-    old = sorted(path.parent.glob(f"{path.name}.*"))
-    for each in old:
-        if each.suffix != ".gz":
-            with each.open("rb") as source, gzip.open(f"{each}.gz", "wb") as target:
-                shutil.copyfileobj(source, target)
+    with contextlib.suppress(FileNotFoundError):  # a container that says very much has its log turned over by its shim, too
+        for each in sorted(path.parent.glob(f"{path.name}.*")):
+            if each.suffix != ".gz":
+                with each.open("rb") as source, gzip.open(f"{each}.gz", "wb") as target:
+                    shutil.copyfileobj(source, target)
+                each.unlink()
+        for each in sorted(path.parent.glob(f"{path.name}.*"))[: -(FILES_MAX - 2)]:
             each.unlink()
-    for each in sorted(path.parent.glob(f"{path.name}.*"))[: -(FILES_MAX - 2)]:
-        each.unlink()
-    path.rename(f"{path}.{(now or datetime.now(UTC)).strftime('%Y%m%d-%H%M%S')}")
-    return True
+        path.rename(f"{path}.{(now or datetime.now(UTC)).strftime('%Y%m%d-%H%M%S')}")
+        return True
+    return False

@@ -57,6 +57,7 @@ def agent() -> Agent:
     flags.list("--node-labels", [], "labels of a new node: key=value")
     flags.text("--provider-id", "", "the machine's name at its provider")
     flags.number("--max-pods", MAX_PODS, "how many pods the node takes")
+    flags.number("--pod-max-pids", -1, "how many processes a pod may have; -1: as many as the machine has")
     flags.switch("--seccomp-default", False, "pods that say nothing get the seccomp profile RuntimeDefault")
     flags.text("--cgroup-root", "", "part of the cgroup tree for pods; `none` switches limits off")
     return made
@@ -139,7 +140,15 @@ async def serve(running: Running) -> None:
     informers = running.informers
     asker = Asker(runtime)
     dns = resolver(Path(arguments.resolv_conf), arguments.cluster_dns, arguments.cluster_domain)
-    node = Node(identity.name, identity.ip, folder, folder / "logs" / "pods", dns, seccomp_default=arguments.seccomp_default)
+    node = Node(
+        identity.name,
+        identity.ip,
+        folder,
+        folder / "logs" / "pods",
+        dns,
+        seccomp_default=arguments.seccomp_default,
+        pids_limit=max(arguments.pod_max_pids, 0),
+    )
 
     def not_ready() -> str:
         if runtime.network_ready:

@@ -65,6 +65,8 @@ class Node(Struct):
     allocatable: dict[str, str] = {}
     memory_bytes: int = 0
     seccomp_default: bool = False
+    pids_limit: int = 0
+    """Of a pod; 0: none."""
 
     @property
     def profiles(self) -> recipe.Profiles:
@@ -300,7 +302,7 @@ class PodWorker:
             self._event("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
         attempt = old[-1].config.attempt + 1 if old else 0
         log_folder = shared.node.log_folder / logs.pod_folder_name(self.pod)
-        config = recipe.sandbox_config(self.pod, attempt, str(log_folder), shared.node.dns)
+        config = recipe.sandbox_config(self.pod, attempt, str(log_folder), shared.node.dns, shared.node.pids_limit)
         if attempt == 0:
             await self._tell(history)
         try:
@@ -440,6 +442,7 @@ class PodWorker:
             for each in containers[:-2]:
                 if each.state == base.EXITED:
                     await self.shared.runtime.remove_container(each.id)
+                    await asyncio.to_thread(logs.remove, Path(each.log_path))
 
     # --- probes -------------------------------------------------------------------------------------------------------
 

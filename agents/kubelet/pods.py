@@ -8,6 +8,7 @@ from apiserver.machinery.quantity import parse
 
 CONFIG_SOURCE, CONFIG_HASH, CONFIG_MIRROR = "kubernetes.io/config.source", "kubernetes.io/config.hash", "kubernetes.io/config.mirror"
 DEFAULT_GRACE_S = 30
+CRITICAL_PRIORITY = 2_000_000_000
 
 
 def containers(pod: Object) -> list[Object]:
@@ -67,6 +68,11 @@ def is_mirror(pod: Object) -> bool:
     return CONFIG_MIRROR in annotations_of(pod)
 
 
+def is_critical(pod: Object) -> bool:
+    """Never evicted: static pods, and what the cluster cannot do without."""
+    return is_static(pod) or int(pod["spec"].get("priority") or 0) >= CRITICAL_PRIORITY
+
+
 def grace_s(pod: Object) -> int:
     """How long its containers have to end."""
     given = pod["metadata"].get("deletionGracePeriodSeconds")
@@ -99,11 +105,16 @@ def qos_class(pod: Object) -> str:
 
 
 def requested(pod: Object, name: str) -> Any:
-    """What a pod asks of a resource: the sum of what runs together, or the largest moment of its start (KEP-753), and its overhead."""
+    """What a pod asks of a resource."""
+    return peak(pod, "requests", name)
+
+
+def peak(pod: Object, which: str, name: str) -> Any:
+    """`which`: requests or limits. The sum of what runs together, or the largest moment of the pod's start (KEP-753), and its overhead."""
     zero = parse("0")
     sidecars, peak = zero, zero
     for container in init_containers(pod):
-        asked = quantities(container, "requests").get(name, zero)
+        asked = quantities(container, which).get(name, zero)
         if is_sidecar(container):
             sidecars = sidecars + asked
             peak = max(peak, sidecars)
@@ -111,5 +122,5 @@ def requested(pod: Object, name: str) -> Any:
             peak = max(peak, sidecars + asked)
     total = sidecars
     for container in containers(pod):
-        total = total + quantities(container, "requests").get(name, zero)
+        total = total + quantities(container, which).get(name, zero)
     return max(total, peak) + parse((pod["spec"].get("overhead") or {}).get(name, "0"))

@@ -50,7 +50,7 @@ def hostname_of(pod: Object) -> str:
     return str(pod["spec"].get("hostname") or name_of(pod))[:HOSTNAME_MAX].rstrip("-.")
 
 
-def sandbox_config(pod: Object, attempt: int, log_folder: str, dns: Dns) -> SandboxConfig:
+def sandbox_config(pod: Object, attempt: int, log_folder: str, dns: Dns, pids_limit: int = 0) -> SandboxConfig:
     spec = pod["spec"]
     servers, searches, options = resolver(pod, dns)
     return SandboxConfig(
@@ -65,6 +65,7 @@ def sandbox_config(pod: Object, attempt: int, log_folder: str, dns: Dns) -> Sand
         host_ipc=bool(spec.get("hostIPC")),
         share_pids=bool(spec.get("shareProcessNamespace")),
         cgroup=f"pod{uid_of(pod)}",
+        resources=pod_resources(pod, pids_limit),
         dns_servers=servers,
         dns_searches=searches,
         dns_options=options,
@@ -152,6 +153,19 @@ def resources(pod: Object, container: Object, memory_capacity_bytes: int) -> Res
         cpu_limit_milli=limit_milli,
         memory_limit_bytes=limits.get("memory", zero).value,
         oom_score_adj=oom_score(pod, requests.get("memory", limits.get("memory", zero)).value, memory_capacity_bytes),
+    )
+
+
+def pod_resources(pod: Object, pids_limit: int) -> Resources:
+    """What a pod may use as a whole: a limit only where each of its containers has one (kubelet's ResourceConfigForPod)."""
+    containers = [*pods.init_containers(pod), *pods.containers(pod)]
+    limited = {name for name in ("cpu", "memory") if all(name in pods.quantities(each, "limits") for each in containers)}
+    limits = {name: pods.peak(pod, "limits", name) for name in limited}
+    return Resources(
+        cpu_shares=max(pods.requested(pod, "cpu").milli_value * 1024 // 1000, MIN_SHARES),
+        cpu_limit_milli=limits["cpu"].milli_value if "cpu" in limits else 0,
+        memory_limit_bytes=limits["memory"].value if "memory" in limits else 0,
+        pids_limit=max(pids_limit, 0),
     )
 
 

@@ -11,13 +11,13 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
 from agents.kit.times import to_seconds
-from agents.kubelet import payload
+from agents.kubelet import payload, pods
 from agents.kubelet.environment import ConfigError, Sources, expand
 from agents.kubelet.payload import FileOf
 from agents.kubelet.runtime.base import Mount
@@ -70,7 +70,7 @@ class Volumes:
         kind = next((key for key in volume if key != "name" and volume[key] is not None), "emptyDir")
         match kind:
             case "emptyDir":
-                return self._empty(pod, volume["emptyDir"] or {}, self._place(uid, "empty-dir", name))
+                return self._empty(pod, volume["emptyDir"] or {}, self.empty_folder(uid, name), sources)
             case "hostPath":
                 return _host_path(volume["hostPath"]["path"], volume["hostPath"].get("type") or "")
             case "configMap":
@@ -94,14 +94,17 @@ class Volumes:
                 return await self._claimed(pod, f"{name_of(pod)}-{name}")
         raise ConfigError(f"no volume plugin matched: {kind} is not supported on this node")
 
-    def _empty(self, pod: Object, source: Object, place: Path) -> Path:
+    def empty_folder(self, uid: str, name: str) -> Path:
+        return self._place(uid, "empty-dir", name)
+
+    def _empty(self, pod: Object, source: Object, place: Path, sources: Sources) -> Path:
         medium = source.get("medium") or ""
         if medium not in ("", "Memory"):
             raise ConfigError(f'unknown storage medium "{medium}"')
         if not place.exists():
             place.mkdir(parents=True)
             if medium == "Memory":
-                limit = parse(source.get("sizeLimit") or "0").value
+                limit = memory_limit_bytes(pod, source, sources.allocatable)
                 kernel.mount("tmpfs", str(place), "tmpfs", kernel.MS_NODEV | kernel.MS_NOSUID, f"mode=777{f',size={limit}' if limit else ''}")
             place.chmod(0o777)
             _own(place, pod, 0o2777)
@@ -207,6 +210,14 @@ def remove_folder(folder: Path) -> None:
             kernel.unmount(target)
     if not any(line.split(" ")[1].startswith(prefix) for line in Path("/proc/self/mounts").read_text().splitlines()):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def memory_limit_bytes(pod: Object, source: Object, allocatable: Mapping[str, str]) -> int:
+    """Of an emptyDir in memory: the least of what it says, what the pod may use, and what the node has for pods. 0: none is known."""
+    containers = [*pods.init_containers(pod), *pods.containers(pod)]
+    limited = all("memory" in pods.quantities(each, "limits") for each in containers)
+    whole = pods.peak(pod, "limits", "memory") if limited else parse(allocatable.get("memory", "0"))
+    return min((each for each in (whole.value, parse(str(source.get("sizeLimit") or "0")).value) if each > 0), default=0)
 
 
 def fs_group(pod: Object) -> int | None:

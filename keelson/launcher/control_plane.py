@@ -32,6 +32,8 @@ PORTS = 32
 LEADER_LEASE_S, LEADER_LEASE_S_MIN, LEADER_LEASE_S_MAX = 15, 3, 300
 """Upstream's default, and what may be chosen: a holder stops by itself after two thirds without an answer, so a short lease makes every pause of the
 machine or the store that is as long an end of the active one."""
+POD_PIDS_MAX = 1024
+"""Processes and threads of one pod. The nodes share a machine, and its numbers for processes (32,768 by default)."""
 AUDIT_LOG_MB = 50
 """One old log is kept beside the present one."""
 API_FIRST_START_S, AGENTS_FIRST_START_S = 0.3, 1.2
@@ -214,6 +216,7 @@ def _node(folder: Path, files: Files, plan: ControlPlane, number: int) -> list[P
         f"--tls-private-key-file={key}",
         f"--client-ca-file={files.certificates.ca}",
         f"--image-store={images(folder)}",
+        f"--pod-max-pids={POD_PIDS_MAX}",
         namespace=namespace,
     )
     proxy = _agent(files, f"proxy-{name}", "agents.proxy.main", f"--hostname-override={name}", f"--cluster-cidr={network.pods}", namespace=namespace)

@@ -1,5 +1,6 @@
 """Attacks from inside of containers of the embedded runtime: each has to fail, whatever the image, a volume or a process in the pod does."""
 
+import asyncio
 import os
 import stat
 import subprocess
@@ -11,9 +12,10 @@ import pytest
 
 from agents.kubelet.oci.store import Store
 from agents.kubelet.runtime import base, capabilities
-from agents.kubelet.runtime.base import Mount, Runtime, RuntimeRefused, Security
+from agents.kubelet.runtime.base import Mount, Resources, Runtime, RuntimeRefused, Security
+from agents.kubelet.runtime.cgroups import Cgroups
 from agents.kubelet.runtime.embedded import EmbeddedRuntime
-from tests.support.sandboxes import CGROUP, POD_RANGE, Opened, ended, lines, needs_root, pod, run, shell, started
+from tests.support.sandboxes import CGROUP, POD_RANGE, Opened, ended, lines, needs_root, pod, run, seen, shell, started
 
 pytestmark = [needs_root, pytest.mark.usefixtures("own_network", "own_cgroups")]
 
@@ -260,6 +262,54 @@ def test_what_is_the_whole_machines_is_covered(opened: Opened, tmp_path: Path) -
             fixed = shell("pwd; touch x", "fixed", working_dir="/made/for/it", security=Security(readonly_root=True))
             assert (await ended(runtime, await started(runtime, sandbox, fixed))).exit_code != 0
             assert lines(tmp_path, "fixed")[0][2] == "/made/for/it" and "Read-only" in lines(tmp_path, "fixed")[1][2]
+
+    run(opened, body)
+
+
+# --- what a pod may take of the node -----------------------------------------------------------------------------------
+
+
+def test_a_fork_bomb_fills_its_pod_and_nothing_else(opened: Opened, tmp_path: Path) -> None:
+    bomb = "bomb() { bomb | bomb & }; bomb; while :; do sleep 1; done"
+
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path, "bomb", resources=Resources(pids_limit=60)) as sandbox, pod(runtime, tmp_path, "other") as other:
+            if "pids" not in Cgroups(CGROUP).v1 and Cgroups(CGROUP).v2 is None:
+                pytest.skip("no controller for numbers of processes here")
+            neighbour = await started(runtime, other, shell("sleep 60", "neighbour"))
+            bombs = [await started(runtime, sandbox, shell(bomb, f"bomb{number}")) for number in range(2)]
+            async with asyncio.timeout(60):
+                while not any("fork" in each[2] for each in lines(tmp_path, "bomb0") + lines(tmp_path, "bomb1")):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            held = [int((folder / "pids.current").read_text()) for folder in Cgroups(CGROUP).folders("podbomb") if (folder / "pids.current").exists()]
+            assert held and held[0] <= 60, "both containers together"
+            assert await said(runtime, neighbour, "for i in 1 2 3; do sh -c 'echo lives'; done") == "lives\nlives\nlives"
+            for each in bombs:
+                await runtime.stop_container(each, 0)
+                assert (await seen(runtime, each)).state == base.EXITED
+
+    run(opened, body)
+
+
+def test_shared_memory_is_limited_and_goes_with_its_pod(opened: Opened, tmp_path: Path) -> None:
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            first = await started(runtime, sandbox, shell("echo told > /dev/shm/word; sleep 60", "one"))
+            second = await started(runtime, sandbox, shell("sleep 61", "two"))
+            assert "No space left" in await said(runtime, first, "head -c 70000000 /dev/zero > /dev/shm/big")
+            assert await said(runtime, second, "cat /dev/shm/word; grep ' /dev/shm ' /proc/self/mounts | grep -c nosuid,nodev,noexec") == "told\n1"
+
+    run(opened, body)
+    assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
+
+
+def test_what_a_container_wrote_is_counted(opened: Opened, tmp_path: Path) -> None:
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            container = await started(runtime, sandbox, shell("sleep 60"))
+            before = await runtime.disk_usage(container)
+            await said(runtime, container, "head -c 3000000 /dev/zero > /root/file; sync")
+            assert 3_000_000 <= await runtime.disk_usage(container) - before < 3_500_000
 
     run(opened, body)
 

@@ -25,6 +25,8 @@ class FakeRuntime:
         self.exit_code = 0
         self.down = ""
         """Why it does not answer."""
+        self.written: dict[str, int] = {}
+        """Bytes on disk, by container's name."""
         self._changes: asyncio.Queue[str] = asyncio.Queue()
 
     def reopen(self) -> None:
@@ -117,6 +119,9 @@ class FakeRuntime:
 
     async def usage(self, container_id: str) -> base.Usage:
         raise RuntimeRefused("not measured here")
+
+    async def disk_usage(self, container_id: str) -> int:
+        return self.written.get(self.known[container_id].name, 0)
 
     async def changes(self) -> AsyncIterator[str]:
         while True:

@@ -22,7 +22,7 @@ Opened = Callable[[], Runtime]
 
 @asynccontextmanager
 async def pod(runtime: Runtime, tmp_path: Path, name: str = "web", **settings: object) -> AsyncIterator[str]:
-    config = SandboxConfig(name, "default", "uid-1", log_folder=str(tmp_path / "logs"), cgroup="pod1", **settings)  # type: ignore[arg-type]
+    config = SandboxConfig(name, "default", "uid-1", log_folder=str(tmp_path / "logs"), cgroup=f"pod{name}", **settings)  # type: ignore[arg-type]
     sandbox = await runtime.run_sandbox(config)
     try:
         yield sandbox

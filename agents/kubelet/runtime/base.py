@@ -84,6 +84,8 @@ class SandboxConfig(Struct, frozen=True):
     host_ipc: bool = False
     share_pids: bool = False
     cgroup: str = ""
+    resources: Resources = Resources()
+    """Of all its containers together."""
     dns_servers: tuple[str, ...] = ()
     dns_searches: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
@@ -259,6 +261,9 @@ class Runtime(Protocol):
         """To the pod's own 127.0.0.1."""
 
     async def usage(self, container_id: str) -> Usage: ...
+
+    async def disk_usage(self, container_id: str) -> int:
+        """Bytes that it has written to its own root. Takes a while. Raises RuntimeRefused."""
 
     async def images(self) -> Sequence[Image]: ...
 

@@ -241,6 +241,9 @@ class CriRuntime:
             stats.writable_layer.used_bytes.value if stats.HasField("writable_layer") else None,
         )
 
+    async def disk_usage(self, container_id: str) -> int:
+        return (await self.usage(container_id)).disk_bytes or 0
+
     # --- streams ------------------------------------------------------------------------------------------------------
 
     async def exec_sync(self, container_id: str, argv: Sequence[str], timeout_s: float) -> ExecResult:

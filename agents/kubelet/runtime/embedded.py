@@ -25,6 +25,7 @@ from typing import Any
 
 import msgspec
 
+from agents.kubelet import disk
 from agents.kubelet.oci.reference import InvalidReference
 from agents.kubelet.oci.store import BadImage, Store, StoredImage
 from agents.kubelet.runtime import base, capabilities, paths, sessions, shims
@@ -34,6 +35,7 @@ from agents.kubelet.runtime.cgroups import Cgroups
 from agents.kubelet.runtime.network import POD_INTERFACE, PodNetwork
 from agents.kubelet.seccomp import profile as seccomp
 from agents.kubelet.seccomp.default import profile as default_profile
+from agents.kubelet.shim import kernel
 from agents.kubelet.shim.container import write_file
 from keelson.cogs.logs import fields
 from keelson.cogs.tasks import TaskSet
@@ -42,6 +44,9 @@ log = logging.getLogger("kubelet")
 
 EXEC_OUTPUT_BYTES_MAX = 16 << 20
 CHANGES_MAX = 10_000
+SHM_BYTES = 64 << 20
+"""Of /dev/shm, which the containers of a pod share: containerd's."""
+SHM_FLAGS = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
 
 
 class EmbeddedRuntime:
@@ -98,7 +103,7 @@ class EmbeddedRuntime:
             recorded = json.loads((folder / "config.json").read_text())
             config = msgspec.convert(recorded["asked"], SandboxConfig)
         except (OSError, ValueError, KeyError):
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             return
         # A kubelet that was killed while it connected the network has left a sandbox that will never have one.
         whole = config.host_network or "ip" in recorded
@@ -141,13 +146,16 @@ class EmbeddedRuntime:
             "share_pids": config.share_pids and not config.host_pid,
             "sysctls": config.sysctls,
         }
-        (folder / "shm").mkdir(mode=0o1777)
-        (folder / "shm").chmod(0o1777)
+        if not config.host_ipc:
+            (folder / "shm").mkdir()
+            kernel.mount("tmpfs", str(folder / "shm"), "tmpfs", SHM_FLAGS, f"mode=1777,size={SHM_BYTES}")
         _write_resolv_conf(folder / "resolv.conf", config)
         if config.log_folder:
             Path(config.log_folder).mkdir(parents=True, exist_ok=True)
         write_file(f"{folder}/config.json", recorded)
         try:
+            if config.cgroup:
+                self._limit(config.cgroup, config.resources)
             await shims.start(folder)
             if not config.host_network:
                 recorded["ip"] = await self._connect_network(sandbox_id, folder)
@@ -176,7 +184,7 @@ class EmbeddedRuntime:
             await shims.ask(folder, {"do": "stop"})
         if self._addresses is not None:
             self._addresses.release(sandbox_id)
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
 
     async def _watch(self, sandbox_id: str) -> None:
         folder = self._sandbox_folder(sandbox_id)
@@ -254,7 +262,7 @@ class EmbeddedRuntime:
         sandbox = self._sandboxes.pop(sandbox_id)
         if sandbox.config.cgroup and not any(each.config.cgroup == sandbox.config.cgroup for each in self._sandboxes.values()):
             self.cgroups.remove(sandbox.config.cgroup)
-        await asyncio.to_thread(shutil.rmtree, self._sandbox_folder(sandbox_id), True)
+        await asyncio.to_thread(_remove, self._sandbox_folder(sandbox_id))
 
     async def sandboxes(self) -> Sequence[base.Sandbox]:
         return list(self._sandboxes.values())
@@ -305,10 +313,7 @@ class EmbeddedRuntime:
         except ValueError as error:
             raise RuntimeRefused(str(error)) from None
         cgroup = f"{sandbox.config.cgroup}/{container_id}" if sandbox.config.cgroup else container_id
-        try:
-            cgroups = self.cgroups.create(cgroup, config.resources)
-        except OSError as error:
-            raise RuntimeRefused(f"cgroup {cgroup}: {error}") from None
+        cgroups = self._limit(cgroup, config.resources)
         bare = security.privileged or security.unmasked
         log_path = os.path.join(sandbox.config.log_folder or str(self._sandbox_folder(sandbox.id)), config.log_path or f"{config.name}.log")
         return {
@@ -348,6 +353,12 @@ class EmbeddedRuntime:
             "oom_score_adj": config.resources.oom_score_adj,
             "rlimits": [],
         }
+
+    def _limit(self, cgroup: str, limits: base.Resources) -> list[str]:
+        try:
+            return self.cgroups.create(cgroup, limits)
+        except OSError as error:
+            raise RuntimeRefused(f"cgroup {cgroup}: {error}") from None
 
     def _mounts(self, sandbox: base.Sandbox, config: ContainerConfig) -> list[Mount]:
         """The pod's own, and what every container has unless the pod says otherwise; a folder before what lies in it."""
@@ -428,6 +439,11 @@ class EmbeddedRuntime:
         folder = self._container_folder(container)
         cgroup = json.loads((folder / "config.json").read_text())["cgroup"]
         return self.cgroups.usage(cgroup) if self.cgroups.available else base.Usage(time.time_ns())
+
+    async def disk_usage(self, container_id: str) -> int:
+        folder = self._container_folder(self._container(container_id))
+        # Where overlayfs is refused, the root is a copy of the image, and all of it is on this disk.
+        return await asyncio.to_thread(disk.used_bytes, folder / ("root" if (folder / "copied").exists() else "upper"))
 
     # --- streams ------------------------------------------------------------------------------------------------------
 
@@ -567,6 +583,13 @@ def _default_filter(kept: tuple[int, ...]) -> str:
 def _environment(sandbox: base.Sandbox, config: ContainerConfig, image: StoredImage) -> dict[str, str]:
     found = dict(pair.partition("=")[::2] for pair in (image.config.get("config") or {}).get("Env") or ())
     return {**found, "HOSTNAME": sandbox.config.hostname or sandbox.config.name, **dict(config.env)}
+
+
+def _remove(folder: Path) -> None:
+    """With the pod's /dev/shm, which is a mount."""
+    with contextlib.suppress(OSError):
+        kernel.unmount(str(folder / "shm"))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _described(image: StoredImage) -> base.Image:

@@ -5,6 +5,9 @@ import time
 
 PART_BYTES_MAX = 16 << 10
 """As containerd: a longer line is written in parts."""
+SIZE_BYTES_MAX, TURNED_OVER_MAX = 20 << 20, 4
+"""The kubelet turns a log over at half of that (agents.kubelet.logs) when it comes by. Who writes faster than it comes, or when there is no kubelet,
+has his log turned over here: no container fills the node's disk with what it says."""
 
 
 class LogFile:
@@ -13,6 +16,7 @@ class LogFile:
     def __init__(self, path: str) -> None:
         self.path = path
         self._fd = -1
+        self._size_bytes = 0
         self._rest = {"stdout": b"", "stderr": b""}
         self.reopen()
 
@@ -21,6 +25,7 @@ class LogFile:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self._size_bytes = os.fstat(self._fd).st_size
 
     def write(self, stream: str, data: bytes) -> None:
         head = f"{timestamp(time.time_ns())} {stream} ".encode()
@@ -53,9 +58,23 @@ class LogFile:
     def _put(self, data: bytes) -> None:
         try:
             while data:
-                data = data[os.write(self._fd, data) :]
+                written = os.write(self._fd, data)
+                self._size_bytes += written
+                data = data[written:]
+            if self._size_bytes >= SIZE_BYTES_MAX:
+                self._turn_over()
         except OSError:
             pass
+
+    def _turn_over(self) -> None:
+        now_ns = time.time_ns()
+        moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now_ns // 1_000_000_000))
+        os.rename(self.path, f"{self.path}.{moment}.{now_ns % 1_000_000_000:09}")
+        self.reopen()
+        folder, name = os.path.split(self.path)
+        old = sorted(each for each in os.listdir(folder) if each.startswith(f"{name}."))
+        for each in old[:-TURNED_OVER_MAX]:
+            os.unlink(f"{folder}/{each}")
 
 
 def timestamp(nanoseconds: int) -> str:
