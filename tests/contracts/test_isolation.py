@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agents.kubelet.oci.store import Store
-from agents.kubelet.runtime import base, capabilities
+from agents.kubelet.runtime import base, capabilities, shims
 from agents.kubelet.runtime.base import Mount, Resources, Runtime, RuntimeRefused, Security
 from agents.kubelet.runtime.cgroups import Cgroups
 from agents.kubelet.runtime.embedded import EmbeddedRuntime
@@ -289,6 +291,38 @@ def test_a_fork_bomb_fills_its_pod_and_nothing_else(opened: Opened, tmp_path: Pa
                 assert (await seen(runtime, each)).state == base.EXITED
 
     run(opened, body)
+
+
+def test_nothing_outlives_its_shim(opened: Opened, tmp_path: Path) -> None:
+    """The kernel forgets whom a process shall die with when the process changes its user, as servers do that begin as root."""
+
+    changer = shutil.which("chroot")
+    assert changer is not None, "coreutils are everywhere"
+    mounts = (Mount(str(Path(changer).resolve()), "/bin/chroot", readonly=True),)
+
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            words = "exec /bin/chroot --userspec=1000:1000 / sh -c 'echo up; exec sleep 600'"
+            container = await started(runtime, sandbox, shell(words, mounts=mounts))
+            async with asyncio.timeout(20):
+                while not lines(tmp_path):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            assert lines(tmp_path)[0][2] == "up"
+            pid = _pid_of(tmp_path, container)
+            os.kill(shims.running_pid(tmp_path / "runtime" / "sandboxes" / sandbox), signal.SIGKILL)
+            assert (await ended(runtime, container)).exit_code == 137
+            async with asyncio.timeout(20):
+                while _alive(pid):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+
+    run(opened, body)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
 
 
 def test_shared_memory_is_limited_and_goes_with_its_pod(opened: Opened, tmp_path: Path) -> None:

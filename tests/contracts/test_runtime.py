@@ -13,6 +13,7 @@ from agents.kubelet.oci import toolbox
 from agents.kubelet.oci.store import Store
 from agents.kubelet.runtime import base
 from agents.kubelet.runtime.base import ContainerConfig, ExecResult, Mount, Resources, Runtime, RuntimeRefused, SandboxConfig, Security
+from agents.kubelet.runtime.cgroups import Cgroups
 from agents.kubelet.runtime.cri import CriRuntime
 from agents.kubelet.runtime.embedded import EmbeddedRuntime
 from tests.support import containerd
@@ -30,7 +31,7 @@ def opened(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> Iter
     if missing or not Path("/usr/lib/cni/bridge").exists():
         pytest.skip("containerd, runc and containernetworking-plugins (Debian) are not installed")
     endpoint = request.getfixturevalue("containerd_endpoint")
-    yield lambda: CriRuntime(endpoint, look_s=0.1)
+    yield lambda: CriRuntime(endpoint, cgroup_root=CGROUP, look_s=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -344,6 +345,18 @@ def test_memory_limit(opened: Opened, tmp_path: Path) -> None:
                 pytest.skip("no cgroup controllers here")
             found = await ended(runtime, container)
             assert (found.exit_code, found.reason) == (137, "OOMKilled")
+
+    run(opened, body)
+
+
+def test_a_pod_has_a_limit_of_processes(opened: Opened, tmp_path: Path) -> None:
+    async def body(runtime: Runtime) -> None:
+        if not Cgroups(CGROUP).available:
+            pytest.skip("no cgroup controllers here")
+        async with pod(runtime, tmp_path, resources=Resources(pids_limit=20)) as sandbox:
+            words = "for each in $(seq 40); do sleep 60 & done; wait"
+            await started(runtime, sandbox, shell(words))
+            await until(lambda: any("fork" in text.lower() for _, _, text in lines(tmp_path)))
 
     run(opened, body)
 

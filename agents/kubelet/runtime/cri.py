@@ -20,7 +20,7 @@ import msgspec
 
 from agents.kubelet.runtime import base, paths
 from agents.kubelet.runtime.base import ContainerConfig, ExecResult, ImageMissing, Resources, RuntimeRefused, SandboxConfig, Security
-from agents.kubelet.runtime.cgroups import PERIOD_US
+from agents.kubelet.runtime.cgroups import PERIOD_US, Cgroups
 from agents.kubelet.runtime.cri_messages import kind, mapping, message, pairs
 from agents.kubelet.runtime.sessions import SocketPipe
 from agents.kubelet.shim import kernel
@@ -39,6 +39,7 @@ class CriRuntime:
     def __init__(self, endpoint: str, *, pod_range: str = "", cgroup_root: str = "", look_s: float = LOOK_S) -> None:
         self.name, self.version = "cri", ""
         self._endpoint, self._pod_range, self._cgroup_root, self._look_s = endpoint, pod_range, cgroup_root, look_s
+        self._cgroups = Cgroups(cgroup_root)
         self._channel: grpc.aio.Channel | None = None
         self._ended: dict[str, base.Container] = {}
         """What a container that has ended says does not change: it is asked once."""
@@ -89,6 +90,12 @@ class CriRuntime:
     async def run_sandbox(self, config: SandboxConfig) -> str:
         if config.log_folder:
             Path(config.log_folder).mkdir(parents=True, exist_ok=True)
+        if config.cgroup:
+            # A container's limits are the runtime's business; the pod's, above them, are the kubelet's.
+            try:
+                self._cgroups.create(config.cgroup, config.resources)
+            except OSError as error:
+                raise RuntimeRefused(f"cgroup {config.cgroup}: {error}") from None
         return str((await self._call("RunPodSandbox", config=self._sandbox_message(config))).pod_sandbox_id)
 
     def _sandbox_message(self, config: SandboxConfig) -> dict[str, Any]:
@@ -115,9 +122,12 @@ class CriRuntime:
         await self._call("StopPodSandbox", pod_sandbox_id=sandbox_id)
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
+        config = next((each.config for each in await self.sandboxes() if each.id == sandbox_id), None)
         await self.stop_sandbox(sandbox_id)
         await self._call("RemovePodSandbox", pod_sandbox_id=sandbox_id)
         self._addresses.pop(sandbox_id, None)
+        if config is not None and config.cgroup and all(each.config.cgroup != config.cgroup for each in await self.sandboxes()):
+            self._cgroups.remove(config.cgroup)
 
     async def sandboxes(self) -> Sequence[base.Sandbox]:
         found = []

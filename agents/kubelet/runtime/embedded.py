@@ -111,6 +111,8 @@ class EmbeddedRuntime:
         state = base.SANDBOX_READY if alive else base.SANDBOX_NOT_READY
         self._sandboxes[folder.name] = base.Sandbox(folder.name, config, state, recorded["created_ns"], recorded.get("ip", ""))
         for each in (folder / "containers").iterdir():
+            if not alive:
+                _end_orphan(each)
             if (found := _read_container(folder.name, each, alive)) is not None:
                 self._containers[each.name] = found
                 self._ended[each.name] = asyncio.Event()
@@ -212,7 +214,7 @@ class EmbeddedRuntime:
         self._changed(known.sandbox_id)
 
     def _note_gone(self, sandbox_id: str) -> None:
-        """The shim is gone, and with it all that ran: the kernel saw to that."""
+        """The shim is gone, and with it all that ran: the kernel saw to that, but not for a process that has changed its user since."""
         sandbox = self._sandboxes.get(sandbox_id)
         if sandbox is None:
             return
@@ -220,6 +222,7 @@ class EmbeddedRuntime:
         for each in self._of_sandbox(sandbox_id):
             if each.state != base.EXITED:
                 folder = self._sandbox_folder(sandbox_id) / "containers" / each.id
+                _end_orphan(folder)
                 self._containers[each.id] = _read_container(sandbox_id, folder, False) or each
                 self._ended[each.id].set()
         self._changed(sandbox_id)
@@ -583,6 +586,14 @@ def _default_filter(kept: tuple[int, ...]) -> str:
 def _environment(sandbox: base.Sandbox, config: ContainerConfig, image: StoredImage) -> dict[str, str]:
     found = dict(pair.partition("=")[::2] for pair in (image.config.get("config") or {}).get("Env") or ())
     return {**found, "HOSTNAME": sandbox.config.hostname or sandbox.config.name, **dict(config.env)}
+
+
+def _end_orphan(folder: Path) -> None:
+    """A container's first process, where it has outlived the shim: nobody writes its log, and its successor must not find it at its files. With it
+    ends its process namespace."""
+    if pid := shims.running_pid(folder, "state.json"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _remove(folder: Path) -> None:

@@ -170,12 +170,12 @@ async def watch(folder: Path, told: Callable[[dict[str, Any]], None]) -> None:
             connection.close()
 
 
-def running_pid(folder: Path) -> int:
-    """The shim's process, 0 if it is gone; its start time tells it from another process with the same number."""
+def running_pid(folder: Path, record: str = "shim.json") -> int:
+    """The shim's process, or another that is on record, 0 if it is gone; its start time tells it from another process with the same number."""
     try:
-        recorded = json.loads((folder / "shim.json").read_text())
+        recorded = json.loads((folder / record).read_text())
         stat = Path(f"/proc/{recorded['pid']}/stat").read_text()
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):
         return 0
     fields = stat.rpartition(")")[2].split()
     return int(recorded["pid"]) if int(fields[19]) == recorded["started"] and fields[0] != "Z" else 0

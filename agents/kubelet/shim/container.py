@@ -22,6 +22,15 @@ def write_file(path: str, content: dict[str, Any]) -> None:
     os.rename(f"{path}.new", path)
 
 
+def start_time(pid: int) -> int:
+    """Clock ticks since boot: tells one process from a later one of the same number. 0 for one that is gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return int(file.read().rpartition(")")[2].split()[19])
+    except OSError:
+        return 0
+
+
 class Container:
     """Created when it is started; `outputs` maps a readable end to its stream's name."""
 
@@ -64,7 +73,7 @@ class Container:
             os.set_blocking(terminal, False)
             self.outputs[terminal], self.stdin = "stdout", terminal
         self.started_ns = time.time_ns()
-        write_file(f"{self.folder}/state.json", {"pid": self.pid, "started_ns": self.started_ns})
+        write_file(f"{self.folder}/state.json", {"pid": self.pid, "started": start_time(self.pid), "started_ns": self.started_ns})
 
     def _streams(self) -> tuple[int, ...]:
         """The container's ends; ours are in `outputs` and `stdin`. A terminal is opened in the container itself."""

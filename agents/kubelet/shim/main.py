@@ -24,7 +24,7 @@ import sys
 from typing import Any
 
 from agents.kubelet.shim import kernel, link, pause
-from agents.kubelet.shim.container import KILL, Container, execute, write_file
+from agents.kubelet.shim.container import KILL, Container, execute, start_time, write_file
 from agents.kubelet.shim.spawning import Failed
 
 REQUEST_BYTES_MAX = 200 << 10
@@ -77,7 +77,7 @@ class Shim:
         self.listener.listen(64)
         self.poll.register(self.listener, select.POLLIN)
         self.poll.register(self.wake, select.POLLIN)
-        write_file(f"{self.folder}/shim.json", {"pid": os.getpid(), "started": _start_time(os.getpid())})
+        write_file(f"{self.folder}/shim.json", {"pid": os.getpid(), "started": start_time(os.getpid())})
 
     def serve(self) -> None:
         while not self.stopping:
@@ -245,12 +245,6 @@ class Shim:
                         container.ended(status)
         self.stopping = True
         self.tell(connection, {})
-
-
-def _start_time(pid: int) -> int:
-    """Clock ticks since boot: tells one process from a later one of the same number."""
-    with open(f"/proc/{pid}/stat") as file:
-        return int(file.read().rpartition(")")[2].split()[19])
 
 
 def main() -> None:
