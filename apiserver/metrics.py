@@ -25,6 +25,8 @@ class Metrics:
             "apiserver_request_duration_seconds", "How long requests took, watches apart.", timed, buckets=BUCKETS, registry=self.registry
         )
         self._inflight = Gauge("apiserver_current_inflight_requests", "Requests being worked on.", ("request_kind",), registry=self.registry)
+        told = "Requests that wait for a place."
+        self._inqueue = Gauge("apiserver_current_inqueue_requests", told, ("request_kind",), registry=self.registry)
         self._watches = Gauge("apiserver_longrunning_requests", "Watches under way.", timed, registry=self.registry)
         self._cached = Gauge(
             "apiserver_storage_objects", "Objects in the store, as the watch caches have them.", ("resource",), registry=self.registry
@@ -51,8 +53,9 @@ class Metrics:
         self._watches.labels(*_labels(call.info, False)).inc(change)
 
     def exposition(self, app: App) -> bytes:
-        for kind, running in app.inflight.running.items():
-            self._inflight.labels(kind).set(running)
+        for kind, places in app.inflight.places.items():
+            self._inflight.labels(kind).set(places.running)
+            self._inqueue.labels(kind).set(places.waiting)
         for served in app.registry.served():
             cache = app.caches.find(served)
             if cache is not None:

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from aiohttp import web
-
 from apiserver import bootstrap, masters, pages, streaming
 from apiserver.app import App
 from apiserver.config import Config, ConfigurationError
@@ -24,6 +22,7 @@ from apiserver.handlers import subresources, table
 from apiserver.handlers.call import Call
 from apiserver.handlers.respond import View
 from apiserver.handlers.services import Services
+from apiserver.listener import HttpServer
 from apiserver.machinery.objects import Object
 from apiserver.masters import Masters
 from apiserver.registry import built_in
@@ -43,8 +42,6 @@ from kvstore.errors import StoreError
 
 log = logging.getLogger(__name__)
 
-KEEPALIVE_S = 180.0
-"""Longer than clients keep idle connections (client-go 90 s), so that it is they who close them."""
 DRAIN_S = 10.0
 READY_S = 60.0
 STORE_TIMEOUT_S = 10.0
@@ -60,7 +57,7 @@ class Server:
         self._insecure = insecure
         self._tasks = TaskSet("apiserver")
         self._listeners: list[asyncio.Server] = []
-        self._http: web.Server | None = None
+        self._http: HttpServer | None = None
         self.security: Security | None = None
         self.store = self._connect()
         self.app = self._build()
@@ -113,7 +110,7 @@ class Server:
             self._tasks.start("compaction", Compactor(self.store, config.etcd_compaction_s).run())
         self._tasks.start("custom resources", self._custom.run())
         chain = Chain(app, authenticate, authorize, config.request_timeout_s)
-        self._http = web.Server(chain, access_log=None, keepalive_timeout=KEEPALIVE_S, handler_cancellation=True)
+        self._http = HttpServer(chain)
         context = self._tls()
         for address in config.bind_addresses:
             listener = await asyncio.get_running_loop().create_server(self._http, address, config.secure_port, ssl=context, backlog=BACKLOG)

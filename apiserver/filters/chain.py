@@ -32,8 +32,6 @@ Authenticate = Callable[[web.BaseRequest], Awaitable[User]]
 Authorize = Callable[[Attributes], Awaitable[str]]
 """Why it is allowed. Raises ApiError (403)."""
 
-MASTERS = "system:masters"
-
 
 class Chain:
     def __init__(self, app: App, authenticate: Authenticate, authorize: Authorize, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
@@ -92,7 +90,7 @@ class Chain:
 
     async def _served(self, request: web.BaseRequest, info: RequestInfo, query: Query, deadline: asyncio.Timeout) -> web.StreamResponse:
         user = await self._known(request, info)
-        with self._app.inflight.place(info.verb, info.subresource, exempt=MASTERS in user.groups):
+        async with self._app.inflight.place(info.verb, info.subresource, user, info.path):
             await self._admitted(request, _attributes(user, info, query))
             response = await (self._resource(request, info, query, user) if info.is_resource else self._page(request, info))
             if isinstance(response, Large) and not response.prepared:

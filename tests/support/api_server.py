@@ -12,7 +12,7 @@ from io import BytesIO
 from types import TracebackType
 from typing import Any, Self
 
-from aiohttp import ClientSession, UnixConnector, web
+from aiohttp import ClientSession, UnixConnector
 
 from apiserver import bootstrap, pages
 from apiserver.app import App
@@ -20,6 +20,7 @@ from apiserver.filters.chain import Chain
 from apiserver.filters.open import everybody, everything
 from apiserver.handlers import subresources
 from apiserver.handlers.services import Services
+from apiserver.listener import HttpServer
 from apiserver.registry import built_in
 from apiserver.security import Security
 from apiserver.storage.addresses import Addresses
@@ -53,7 +54,8 @@ class ApiServer:
         if self.security is not None:
             await self.security.bootstrap()
         guards = (everybody, everything) if self.security is None else (self.security.who, self.security.may)
-        self._server = web.Server(Chain(self.app, *guards), access_log=None, handler_cancellation=True)
+        self.chain = Chain(self.app, *guards)
+        self._server = HttpServer(self.chain)
         self._listener = await asyncio.get_running_loop().create_unix_server(self._server, self.path)
         self.session = ClientSession("http://api", connector=UnixConnector(self.path, limit=0), headers={"User-Agent": "test/1"})
         return self

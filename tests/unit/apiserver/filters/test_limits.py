@@ -3,21 +3,8 @@
 import pytest
 
 from apiserver.filters.deadline import deadline_s
-from apiserver.filters.inflight import Inflight
 from apiserver.filters.request_info import parse
 from apiserver.machinery.status import ApiError
-
-
-def test_writes_have_places_of_their_own():
-    inflight = Inflight(reads_max=1, writes_max=1)
-    with inflight.place("create"), inflight.place("list"), inflight.place("watch"), inflight.place("get", "log"):
-        for verb in ("update", "get"):
-            with pytest.raises(ApiError) as refused, inflight.place(verb):
-                pass
-            assert (refused.value.code, refused.value.details) == (429, {"retryAfterSeconds": 1})
-        with inflight.place("update", exempt=True):
-            assert inflight.running["mutating"] == 2
-    assert inflight.running == {"readOnly": 0, "mutating": 0}
 
 
 @pytest.mark.parametrize(
