@@ -4,8 +4,8 @@ As a load balancer does, the proxy's /healthz is asked, of the node that has the
 is well gets the route. It keeps it when the first one comes back: what is under way would be lost otherwise. If nobody is well all stays as it is.
 
 Connections that begin meanwhile come through: what is sent again goes by the new route. Those that stand are lost with it, so a proxy that is merely
-away is waited for: it is being started again, and its keeper (or the kernel's rules) has what comes meanwhile. One process does it, the one that has
-the lock.
+away or busy is waited for: it is being started again, and its keeper (or the kernel's rules) has what comes meanwhile. Whether a machine is there
+its kernel tells, by taking a connection or refusing it. One process does it, the one that has the lock.
 """
 
 import asyncio
@@ -25,9 +25,11 @@ HEALTH_PORT = 10256
 INTERVAL_S = 0.5
 TIMEOUT_S = 0.8
 SILENCES = 2
-"""So often in a row a node may be too busy to answer; one that says that it is not well is believed at once."""
-REFUSALS = 10
-"""So often in a row the machine may say that nobody listens: five seconds, several times what a proxy needs to start."""
+"""So often in a row a machine may not be heard of; a proxy that says that it is not well is believed at once."""
+ABSENCES = 10
+"""So often in a row nobody may answer on a machine that is there: five seconds and more, several times what a proxy needs to start."""
+LATE = 1.5
+"""Times `TIMEOUT_S`: who is told so late that time is up did not get to run himself, and has learned nothing."""
 TABLE = Path("/proc/net/route")
 ANSWER_BYTES = 64
 
@@ -37,7 +39,7 @@ class Unwell(Exception):
 
 
 class Away(Exception):
-    """The machine is there and nobody listens."""
+    """The machine is there, and nobody answers on it."""
 
 
 Ask = Callable[[str], Awaitable[None]]
@@ -50,7 +52,7 @@ class Routes:
     def __init__(self, networks: Sequence[str], gateways: Sequence[str], ask: Ask | None = None) -> None:
         self._networks, self._gateways = list(networks), list(gateways)
         self._ask = ask or ask_proxy
-        self._silences = self._refusals = 0
+        self._silences = self._absences = 0
 
     async def run(self, lock: Path) -> None:
         """Until cancelled; without the lock nothing but wait for it."""
@@ -85,15 +87,15 @@ class Routes:
             return self._silences >= SILENCES
         except Away:
             self._silences = 0
-            self._refusals += 1
-            return self._refusals >= REFUSALS
+            self._absences += 1
+            return self._absences >= ABSENCES
         except Unwell:
             return True
-        self._silences = self._refusals = 0
+        self._silences = self._absences = 0
         return False
 
     async def _first_well(self) -> str | None:
-        self._silences = self._refusals = 0
+        self._silences = self._absences = 0
 
         async def is_well(gateway: str) -> bool:
             try:
@@ -108,16 +110,23 @@ class Routes:
 
 async def ask_proxy(gateway: str) -> None:
     """Raises Unwell, Away, TimeoutError."""
-    async with asyncio.timeout(TIMEOUT_S):
-        try:
+    loop = asyncio.get_running_loop()
+    began_s, connected = loop.time(), False
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
             reader, writer = await asyncio.open_connection(gateway, HEALTH_PORT)
+            connected = True
             with contextlib.closing(writer):
                 writer.write(b"GET /healthz HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % gateway.encode())
                 line = await reader.readline()
-        except ConnectionError as error:
-            raise Away(str(error)) from None
-        except (OSError, ValueError) as error:
-            raise Unwell(str(error)) from None
+    except TimeoutError:
+        if connected or loop.time() - began_s > LATE * TIMEOUT_S:
+            raise Away("too busy to answer") from None
+        raise
+    except ConnectionError as error:
+        raise Away(str(error)) from None
+    except (OSError, ValueError) as error:
+        raise Unwell(str(error)) from None
     if not line:
         raise Away("closed without an answer")
     if b" 200 " not in line:

@@ -1,12 +1,13 @@
 """The host's way to services moves to a node that is well, once, and stays there."""
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
 
 from keelson.launcher import routes
-from keelson.launcher.routes import REFUSALS, Away, Routes, Unwell, gateway_of
+from keelson.launcher.routes import ABSENCES, Away, Routes, Unwell, gateway_of
 
 SERVICES, BALANCERS = "10.96.0.0/16", "172.30.100.0/24"
 A, B, C = "172.30.0.11", "172.30.0.12", "172.30.0.13"
@@ -91,11 +92,11 @@ def test_one_silence_is_forgiven(world: World) -> None:
 
 def test_a_proxy_that_is_being_started_again_is_waited_for(world: World) -> None:
     world.state[A] = "away"
-    assert world.look(REFUSALS - 1) == []
+    assert world.look(ABSENCES - 1) == []
     world.state[A] = "well"
     assert world.look() == []
     world.state[A] = "away"
-    assert world.look(REFUSALS - 1) == []
+    assert world.look(ABSENCES - 1) == []
     assert world.look() == [B]
 
 
@@ -137,6 +138,15 @@ def test_a_proxy_is_asked_over_http() -> None:
         asyncio.run(run())
     finally:
         routes.HEALTH_PORT = before
+
+
+def test_a_proxy_that_is_too_busy_to_answer_is_told_from_a_machine_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket that listens and is never served: the kernel takes the connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        monkeypatch.setattr(routes, "HEALTH_PORT", listening.getsockname()[1])
+        monkeypatch.setattr(routes, "TIMEOUT_S", 0.05)
+        with pytest.raises(Away, match="busy"):
+            asyncio.run(routes.ask_proxy("127.0.0.1"))
 
 
 def test_one_of_several_has_the_lock(tmp_path: Path) -> None:
