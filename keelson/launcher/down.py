@@ -37,6 +37,11 @@ def forget(folder: Path) -> None:
         network.remove(network.mark_of(folder))
 
 
+def runs(cluster: Cluster) -> bool:
+    """Whether any program of it runs, with or without a supervisor."""
+    return bool(_running(cluster))
+
+
 def _running(cluster: Cluster) -> dict[str, Identity]:
     found = {program.name: processes.find(cluster.folder, program.name, program.mark) for program in cluster.programs()}
     return {name: identity for name, identity in found.items() if identity is not None}

@@ -1,7 +1,8 @@
 """`keelson up`: from nothing, or from whatever is there, to a healthy cluster.
 
 In order, each step harmless if it was done before: plan the cluster or go on with the one in the folder; check the ports; make certificates; start
-the supervisor; wait until every member is healthy. A start that fails is undone, its logs stay.
+the supervisor; wait until every member is healthy. A start that fails is undone, its logs stay; what ran before, because its supervisor alone was
+killed, runs on.
 """
 
 import fcntl
@@ -9,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,10 +60,11 @@ def up(folder: Path, wanted: Wanted, wait_s: float, tell: Tell, attached: bool =
     choose(folder, wanted)  # what cannot be is refused before anything is written
     with launch_lock(folder, tell):
         cluster = choose(folder, wanted)
+        before = restarts(cluster)
         if processes.running(cluster.folder, supervisor.NAME):
             tell(f"the cluster in {folder} is running already")
-            wait_healthy(cluster, None, wait_s, tell)
-            wait_control_plane(cluster, wait_s, tell)
+            wait_healthy(cluster, None, wait_s, tell, before)
+            wait_control_plane(cluster, wait_s, tell, before)
             return cluster, None
         check_ports(cluster)
         clusters.member_program()
@@ -73,14 +75,16 @@ def up(folder: Path, wanted: Wanted, wait_s: float, tell: Tell, attached: bool =
         if cluster.control_plane is not None and cluster.control_plane.nodes:
             make_images(cluster, tell)
             network.ensure(cluster.control_plane.network, network.mark_of(cluster.folder))
+        runs_already = down.runs(cluster)
         child = start_supervisor(cluster, attached)
         try:
-            wait_healthy(cluster, child, wait_s, tell)
-            wait_control_plane(cluster, wait_s, tell)
+            wait_healthy(cluster, child, wait_s, tell, before)
+            wait_control_plane(cluster, wait_s, tell, before)
         except BaseException:
-            child.terminate()  # for /proc a process is nobody while it is being born
-            down.stop(cluster)
-            child.wait()
+            if not runs_already:
+                child.terminate()  # for /proc a process is nobody while it is being born
+                down.stop(cluster)
+                child.wait()
             raise
         return cluster, child
 
@@ -246,7 +250,7 @@ def start_supervisor(cluster: Cluster, attached: bool) -> subprocess.Popen[bytes
         )
 
 
-def wait_healthy(cluster: Cluster, child: subprocess.Popen[bytes] | None, wait_s: float, tell: Tell) -> None:
+def wait_healthy(cluster: Cluster, child: subprocess.Popen[bytes] | None, wait_s: float, tell: Tell, before: Mapping[str, int] | None = None) -> None:
     """Until every member serves and has a leader, telling of each as it comes. Raises NotHealthy."""
     caller = Caller(cluster)
     began = time.monotonic()
@@ -268,21 +272,21 @@ def wait_healthy(cluster: Cluster, child: subprocess.Popen[bytes] | None, wait_s
             return
         if not supervised and child is not None and child.poll() is not None:
             raise NotHealthy(f"the supervisor ended with status {child.returncode}\n{tail(cluster, supervisor.NAME)}")
-        check_deaths(cluster, waiting)
+        check_deaths(cluster, waiting, before or {})
         if time.monotonic() - began > wait_s:
             told = "\n".join(f"{name}: {reason}\n{tail(cluster, name)}" for name, reason in reasons.items()) or "there is no supervisor"
             raise NotHealthy(f"not healthy within {wait_s:g} s:\n{told}")
         time.sleep(POLL_S)
 
 
-def wait_control_plane(cluster: Cluster, wait_s: float, tell: Tell) -> None:
+def wait_control_plane(cluster: Cluster, wait_s: float, tell: Tell, before: Mapping[str, int] | None = None) -> None:
     """Until every API server and every node is ready. Raises NotHealthy."""
     plan = cluster.control_plane
     if plan is None:
         return
     names = [program.name for program in cluster.programs()]
     try:
-        arrival.wait(cluster, wait_s, tell, lambda: check_deaths(cluster, names))
+        arrival.wait(cluster, wait_s, tell, lambda: check_deaths(cluster, names, before or {}))
     except arrival.NotArrived as error:
         told = "\n".join(f"{name}: {reason}\n{tail(cluster, log_of(name))}" for name, reason in error.missing.items())
         raise NotHealthy(f"not ready within {wait_s:g} s:\n{told}") from None
@@ -293,11 +297,21 @@ def log_of(name: str) -> str:
     return f"kubelet-{name}" if name.startswith("node") else name
 
 
-def check_deaths(cluster: Cluster, names: Iterable[str]) -> None:
-    """Raises NotHealthy for a program that does not stay alive."""
+def restarts(cluster: Cluster) -> dict[str, int]:
+    """How often each program has been started again until now, as far as is written down."""
+    records = {program.name: processes.read_record(cluster.folder, program.name) for program in cluster.programs()}
+    return {name: record.restarts for name, record in records.items() if record is not None}
+
+
+def check_deaths(cluster: Cluster, names: Iterable[str], before: Mapping[str, int]) -> None:
+    """Raises NotHealthy for a program that does not stay alive. What it went through `before` is no sign: a supervisor that takes over counts on, and
+    one that starts anew counts from zero."""
     for name in names:
         record = processes.read_record(cluster.folder, name)
-        if record is not None and record.restarts >= DEATHS_BEFORE_GIVING_UP:
+        if record is None:
+            continue
+        known = before.get(name, 0)
+        if record.restarts - (known if record.restarts >= known else 0) >= DEATHS_BEFORE_GIVING_UP:
             raise NotHealthy(f"{name} dies as often as it is started ({record.last_end})\n{tail(cluster, name)}")
 
 

@@ -30,7 +30,7 @@ def marks_of(cluster: Cluster) -> Marks:
     folder = str(cluster.folder)
     nodes = {_inode(NAMESPACES / plan.network.namespace(number)) for number in range(1, plan.nodes + 1)}
     pods = {_network(pid) for pid in _pids() if f"{folder}/nodes/" in _told(pid, "cmdline")}  # each pod's keeper is in the pod's network
-    networks = nodes | pods - {_network("self"), 0}
+    networks = (nodes | pods) - {_network("self"), 0}
     inside = [processes.identify(int(pid)) for pid in _pids() if _network(pid) in networks]
     roots = tuple(root_of(name, cluster.folder / "nodes" / name) for name in plan.node_names)
     return Marks(folder, plan.network.bridge, _index(plan.network.bridge), roots, tuple(each for each in inside if each is not None))

@@ -41,7 +41,8 @@ class Whole:
         made = clusters.load(self.data)
         marks = None if made is None else marks_of(made)
         self.keelson("down")
-        assert marks is None or left(marks) == []
+        remaining = [] if marks is None else left(marks)
+        assert not remaining, "\n".join(remaining)
 
     def kubectl(self, minor: int = NEWEST) -> Tool:
         return Tool(program("kubectl", minor), self.kubeconfig, self.folder)

@@ -8,8 +8,9 @@ import pytest
 from agents.kit.flags import duration_s
 from agents.kit.leader import Terms
 from keelson.launcher import cluster as clusters
-from keelson.launcher import up
+from keelson.launcher import processes, up
 from keelson.launcher.cluster import Cluster, ClusterSpec, MemberSpec, Refused
+from keelson.launcher.processes import Record
 from keelson.launcher.up import Wanted
 
 SPEC = clusters.plan(3, "2379", "2380", insecure=False)
@@ -136,3 +137,22 @@ def test_the_lease_of_elected_programs_is_chosen_within_what_is_sound(tmp_path: 
     clusters.save(Cluster(tmp_path, msgspec.structs.replace(SPEC, control_plane=plan)))
     with pytest.raises(Refused, match="leases of 3 s"):
         up.choose(tmp_path, Wanted(leader_lease_s=15))
+
+
+def test_only_deaths_of_this_start_count(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, SPEC)
+    (tmp_path / "run").mkdir()
+
+    def died(times: int) -> None:
+        processes.write_record(tmp_path, "m1", Record(None, times, "killed by SIGKILL"))
+
+    died(7)
+    before = up.restarts(cluster)
+    assert before == {"m1": 7}
+    for times in (7, 10, 0, 3):  # taken over, or counted anew
+        died(times)
+        up.check_deaths(cluster, ["m1", "m2"], before)
+    for times in (11, 4):
+        died(times)
+        with pytest.raises(up.NotHealthy, match="m1 dies as often as it is started"):
+            up.check_deaths(cluster, ["m1"], before)
