@@ -14,6 +14,8 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agents.kubelet.runtime.base import RuntimeRefused
+
 BRIDGE = "cni0"
 POD_INTERFACE = "eth0"
 
@@ -35,7 +37,13 @@ class PodNetwork:
         self._bridge_index = 0
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+        """Raises RuntimeRefused for what the kernel refuses: the pod's namespace may be gone with its shim at any moment."""
+        from pyroute2.netlink.exceptions import NetlinkError
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+        except NetlinkError as error:
+            raise RuntimeRefused(f"pod network: {error}") from None
 
     async def open(self) -> None:
         await self._run(self._open)
