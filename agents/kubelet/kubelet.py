@@ -48,11 +48,18 @@ class Kubelet:
                 tasks.serve("mirrors", self._keep_mirrors())
             await self._informer.synced.wait()
             self._informer.handle(self._added, lambda _, pod: self._added(pod), self._deleted)
+            tasks.start("first look", self._look_first(list(self.workers.values())))
             tasks.serve("changes", self._follow_runtime())
             tasks.serve("housekeeping", self._keep_house())
             tasks.serve("pressure", self._watch_memory())
             tasks.serve("local storage", self._watch_local_storage())
             await asyncio.Event().wait()
+
+    async def _look_first(self, workers: list[PodWorker]) -> None:
+        """The node says how it is when it has seen what became of its pods."""
+        for worker in workers:
+            await worker.looked.wait()
+        self._keeper.look.set()
 
     # --- where pods come from -----------------------------------------------------------------------------------------
 

@@ -42,7 +42,8 @@ class NodeKeeper:
         """Set by who knows that the state has changed."""
 
     async def register(self) -> Object:
-        """Our Node, made or taken over; tries until it succeeds."""
+        """Our Node, made or taken over; tries until it succeeds. Of one that was there `keep_status` reports, once its pods have been looked at or
+        that takes too long: what is told of them is of another kubelet's time."""
         self._read()
         while True:
             try:
@@ -81,6 +82,7 @@ class NodeKeeper:
                 change["spec"] = machine.pod_range(self.identity)
             if change:
                 node = await self._client.patch(NODES, self.identity.name, change, kind=MERGE)
+            return node
         return await self._report(node)
 
     def _read(self) -> machine.Machine:

@@ -107,6 +107,8 @@ class PodWorker:
         self.removed = False
         """The API server (or the folder of static pods) does not have it any more."""
         self.over = False
+        self.looked = asyncio.Event()
+        """It has been looked at once, by this kubelet."""
         self.gone = asyncio.Event()
         self.pod_ip = ""
         self._wake = asyncio.Event()
@@ -180,6 +182,8 @@ class PodWorker:
             log.warning("error syncing pod, skipping", extra=fields(pod=pods.described(self.pod), error=str(error)))
             self._retry_s = min(self._retry_s * 2, RETRY_MAX_S)
             return self._retry_s
+        finally:
+            self.looked.set()
         self._retry_s = RETRY_FIRST_S
         return wait_s
 
@@ -220,7 +224,7 @@ class PodWorker:
             await self._tell(history)
             return RETRY_FIRST_S
         if found.sandbox:
-            await self._new_sandbox(history)
+            await self._new_sandbox()
             return 0.0
         assert sandbox is not None, "a pod without a sandbox gets one first"
         self.pod_ip = sandbox.ip or (shared.node.ip if pods.host_network(pod) else "")
@@ -293,7 +297,7 @@ class PodWorker:
             return None
         return places
 
-    async def _new_sandbox(self, history: Mapping[str, list[base.Container]]) -> None:
+    async def _new_sandbox(self) -> None:
         shared = self.shared
         old = await self._sandboxes()
         for each in old:
@@ -303,8 +307,8 @@ class PodWorker:
         attempt = old[-1].config.attempt + 1 if old else 0
         log_folder = shared.node.log_folder / logs.pod_folder_name(self.pod)
         config = recipe.sandbox_config(self.pod, attempt, str(log_folder), shared.node.dns, shared.node.pids_limit)
-        if attempt == 0:
-            await self._tell(history)
+        # Before it takes its time: a pod whose processes are gone must not go on as ready.
+        await self._tell(await self._history())
         try:
             if self.pod["spec"].get("hostUsers") is False:
                 raise RuntimeRefused('RuntimeClass handler "" does not support user namespaces')

@@ -26,7 +26,7 @@ from apiserver.machinery.resources import resource
 from apiserver.machinery.status import ApiError
 from keelson.launcher import cluster as clusters
 from keelson.launcher import nodes, processes, supervisor
-from tests.kubernetes.invariants import broken, look
+from tests.kubernetes.invariants import World, broken, look
 from tests.support.whole import Whole, whole
 
 NAMESPACE = "revival"
@@ -101,11 +101,21 @@ class Revival:
             world = await look(self.client, NAMESPACE)
             wrong = broken(world)
             wrong += [f"{key_of(each)}: {each.get('status')}" for each in world["daemonsets"] if (each.get("status") or {}).get("numberReady") != 3]
-            for pod in world["pods"]:
-                wrong += [f"{key_of(pod)} has started {count} times, not {self.starts}" for count in _starts(pod) if count != self.starts]
-            return wrong
+            return [*wrong, *self._stale(world)]
         except (ApiError, Unreachable) as error:
             return [str(error)]
+
+    async def stale(self) -> list[str]:
+        """Pods that are said to be ready with containers of the time before: `up` comes back when the nodes have looked."""
+        return self._stale(await look(self.client, NAMESPACE))
+
+    def _stale(self, world: World) -> list[str]:
+        return [
+            f"{key_of(pod)} is ready and has started {count} times, not {self.starts}"
+            for pod in world["pods"]
+            for count in _starts(pod)
+            if count != self.starts
+        ]
 
     async def objects(self) -> dict[str, str]:
         found = {}
@@ -193,6 +203,7 @@ async def rounds(cluster: Whole, count: int, seed: int, tell: Callable[[str], No
             await asyncio.to_thread(cluster.keelson, "up", "--wait", "240s", timeout_s=300)
             up_s = time.monotonic() - began_s
             revival.starts += end is not adopted
+            assert not (stale := await revival.stale()), "\n".join(stale)
             await revival.rest()
             after = await revival.objects()
             gone = sorted(name for uid, name in before.items() if uid not in after)

@@ -19,7 +19,7 @@ from agents.kubelet.pod_worker import PODS, Node, Shared
 from agents.kubelet.probes import Asker
 from agents.kubelet.recipe import Dns
 from agents.kubelet.references import Remembered
-from agents.kubelet.runtime.base import CREATED
+from agents.kubelet.runtime.base import CREATED, SandboxConfig
 from agents.kubelet.volumes import Volumes
 from apiserver.machinery.objects import Object
 from apiserver.machinery.resources import resource
@@ -311,6 +311,34 @@ def test_a_sandbox_that_is_lost_is_made_anew(tmp_path: Path) -> None:
         await until(lambda: "SandboxChanged" in world.reasons())
 
     world = play(tmp_path, body)
+    assert world.status()["containerStatuses"][0]["restartCount"] == 1
+
+
+def test_a_pod_whose_processes_went_with_the_node_is_told_before_it_is_made_anew(tmp_path: Path) -> None:
+    async def body(world: World, kubelet: Kubelet) -> None:
+        world.make()
+        await until(is_ready(world))
+
+    world = play(tmp_path, body)
+    world.runtime.lose("s0")
+    told: list[tuple[bool, bool]] = []
+    run_sandbox = world.runtime.run_sandbox
+
+    async def slow(config: SandboxConfig) -> str:
+        told.append((is_ready(world)(), kubelets[0]._keeper.look.is_set()))
+        return await run_sandbox(config)
+
+    kubelets: list[Kubelet] = []
+    world.runtime.run_sandbox = slow  # type: ignore[method-assign]
+
+    async def again() -> None:
+        async with world.kubelet() as kubelet:
+            kubelets.append(kubelet)
+            await until(lambda: world.runtime.newest("main").attempt == 1 and is_ready(world)())
+            assert kubelet._keeper.look.is_set()
+
+    asyncio.run(again())
+    assert told == [(False, False)]
     assert world.status()["containerStatuses"][0]["restartCount"] == 1
 
 
