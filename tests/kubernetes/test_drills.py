@@ -23,5 +23,6 @@ def test_no_caller_notices_the_loss_of_a_process_of_the_control_plane(tmp_path: 
             return [await drill.run(stage, FAULTS[name], SHORT) for name in ("api-server-kill", "store-leader-kill-under-rollout")]
 
     outcomes = asyncio.run(run())
-    assert [verdict for outcome in outcomes for verdict in outcome.verdicts if not verdict.kept] == []
+    broken = [verdict for outcome in outcomes for verdict in outcome.verdicts if not verdict.kept]
+    assert broken == [], [(outcome.drill, outcome.marks, outcome.failures) for outcome in outcomes]
     assert all(outcome.at_s for outcome in outcomes)

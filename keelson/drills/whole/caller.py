@@ -9,8 +9,10 @@ from msgspec import Struct
 
 from keelson.cogs.tasks import TaskSet
 
-TIMEOUT_S = 5.0
+PATIENCE_S = 5.0
 """A caller with some patience, as browsers and libraries have; who waits longer counts as failed."""
+
+LOOK_S = 0.1
 
 
 class Call(Struct, frozen=True):
@@ -22,8 +24,9 @@ class Call(Struct, frozen=True):
 
 
 class Caller:
-    def __init__(self, host: str, port: int, path: str, rate_per_s: float) -> None:
+    def __init__(self, host: str, port: int, path: str, rate_per_s: float, patience_s: float = PATIENCE_S) -> None:
         self._host, self._port, self._path = host, port, path
+        self._patience_s = patience_s
         self._pause_s = 1 / rate_per_s
         self.calls: list[Call] = []
 
@@ -38,17 +41,20 @@ class Caller:
                 due_s += self._pause_s
                 await asyncio.sleep(max(due_s - loop.time(), 0))
         finally:
-            await asyncio.sleep(TIMEOUT_S if len(under_way) else 0)
+            for _ in range(int(self._patience_s / LOOK_S)):
+                if not len(under_way):
+                    break
+                await asyncio.sleep(LOOK_S)
             await under_way.close()
 
     async def _call(self) -> None:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(self._patience_s):
                 error = await self._ask()
         except TimeoutError:
-            error = f"no answer within {TIMEOUT_S:g} s"
+            error = f"no answer within {self._patience_s:g} s"
         except OSError as failure:
             error = failure.strerror or str(failure)
         self.calls.append(Call(began_s, loop.time() - began_s, error))

@@ -48,7 +48,7 @@ def render(outcomes: Sequence[Outcome], title: str) -> str:
     parts = [
         f'<h1>{escape(title)}</h1><p class="soft">{escape(first.date)} · {escape(machine)}</p>',
         f'<p class="soft">{first.settings.rate_per_s:g} calls a second to a service, each on a connection of its own; one fails that has no answer'
-        " of 200 within 5 s.</p>",
+        f" of 200 within {first.settings.patience_s:g} s.</p>",
         page.table([name.lower() for name in HEADERS], rows),
         *(_drill(each) for each in outcomes),
     ]
