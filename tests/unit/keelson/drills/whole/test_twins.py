@@ -5,9 +5,9 @@ import json
 import os
 from pathlib import Path
 
-from agents.kubelet.shim.main import _start_time
 from keelson.cogs.tasks import TaskSet
 from keelson.drills.whole.twins import Twins, running
+from keelson.launcher import processes
 
 
 def pod(nodes: Path, node: str, sandbox: str, name: str, namespace: str = "drill", pid: int | None = None, ended: bool = False) -> None:
@@ -15,7 +15,9 @@ def pod(nodes: Path, node: str, sandbox: str, name: str, namespace: str = "drill
     container = folder / "containers" / "c"
     container.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"asked": {"name": name, "namespace": namespace}}))
-    (folder / "shim.json").write_text(json.dumps({"pid": pid or os.getpid(), "started": _start_time(os.getpid())}))
+    own = processes.identify(os.getpid())
+    assert own is not None
+    (folder / "shim.json").write_text(json.dumps({"pid": pid or own.pid, "started": own.start_ticks}))
     (container / "state.json").write_text("{}")
     if ended:
         (container / "exit.json").write_text("{}")
