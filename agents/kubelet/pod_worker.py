@@ -87,6 +87,10 @@ class Shared(Struct):
     node: Node
 
 
+class NotCreated(RuntimeRefused):
+    """The runtime did not take a container as it is described: another start will not help, but what it names on the node may come."""
+
+
 class Ending(Struct):
     """Why a pod ends although nobody deleted it, and how long its containers have. `refused`: it never began, and shows no containers."""
 
@@ -251,7 +255,7 @@ class PodWorker:
         container = pods.container_named(self.pod, name)
         left_s = self.shared.images.pause_left_s(container["image"]) if container is not None else 0.0
         waiting = self._waiting[name]
-        return RETRY_FIRST_S if waiting.reason == "CreateContainerConfigError" else left_s or RESYNC_S
+        return RETRY_FIRST_S if waiting.reason in ("CreateContainerConfigError", "CreateContainerError") else left_s or RESYNC_S
 
     async def _history(self) -> dict[str, list[base.Container]]:
         """The pod's containers by name, oldest first."""
@@ -336,6 +340,9 @@ class PodWorker:
         except ConfigError as error:
             self._event_of(container, "Warning", "Failed", f"Error: {error}")
             self._waiting[name] = Waiting("CreateContainerConfigError", str(error))
+        except NotCreated as error:
+            self._event_of(container, "Warning", "Failed", f"Error: {error}")
+            self._waiting[name] = Waiting("CreateContainerError", str(error))
         except RuntimeRefused as error:
             self._event_of(container, "Warning", "Failed", f"Error: {error}")
             self._waiting[name] = Waiting("RunContainerError", str(error))
@@ -374,7 +381,10 @@ class PodWorker:
             target=await self._target(container),
             profiles=shared.node.profiles,
         )
-        container_id = await shared.runtime.create_container(sandbox_id, config)
+        try:
+            container_id = await shared.runtime.create_container(sandbox_id, config)
+        except RuntimeRefused as error:
+            raise NotCreated(str(error)) from None
         self._event_of(container, "Normal", "Created", f"Created container: {container['name']}")
         await shared.runtime.start_container(container_id)
         self._event_of(container, "Normal", "Started", f"Started container {container['name']}")

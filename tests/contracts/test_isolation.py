@@ -240,7 +240,7 @@ def test_profiles_that_are_none_are_refused(opened: Opened, tmp_path: Path) -> N
 
     async def body(runtime: Runtime) -> None:
         async with pod(runtime, tmp_path) as sandbox:
-            for name, why in (("none.json", "No such file"), ("bad.json", "SCMP_ACT_NOTIFY is not supported")):
+            for name, why in (("none.json", "no such file"), ("bad.json", "SCMP_ACT_NOTIFY is not supported")):
                 with pytest.raises(RuntimeRefused, match=f"cannot load seccomp profile .*{why}"):
                     await runtime.create_container(sandbox, shell("true", security=Security(seccomp=f"{base.LOCALHOST}{tmp_path}/{name}")))
             container = await started(runtime, sandbox, shell("sleep 60", security=Security(privileged=True, seccomp=base.RUNTIME_DEFAULT)))

@@ -25,6 +25,8 @@ class FakeRuntime:
         self.exit_code = 0
         self.down = ""
         """Why it does not answer."""
+        self.refuses = ""
+        """Why it takes no container as it is described."""
         self.written: dict[str, int] = {}
         """Bytes on disk, by container's name."""
         self._changes: asyncio.Queue[str] = asyncio.Queue()
@@ -69,6 +71,8 @@ class FakeRuntime:
         return list(self.known_sandboxes.values())
 
     async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
+        if self.refuses:
+            raise RuntimeRefused(self.refuses)
         identity = f"{config.name}-{config.attempt}"
         self.configs[identity] = config
         self.known[identity] = Container(

@@ -573,8 +573,10 @@ def _filter(security: base.Security, kept: tuple[int, ...]) -> str:
             return _default_filter(kept)
         path = security.seccomp.removeprefix(base.LOCALHOST)
         return seccomp.compiled(seccomp.parse(Path(path).read_bytes()), platform.machine()).hex()
-    except (OSError, seccomp.BadProfile) as error:
-        raise RuntimeRefused(f"cannot load seccomp profile {security.seccomp!r}: {error}") from None
+    except OSError as error:
+        raise RuntimeRefused(f'cannot load seccomp profile "{error.filename}": {(error.strerror or "").lower()}') from None
+    except seccomp.BadProfile as error:
+        raise RuntimeRefused(f'cannot load seccomp profile "{security.seccomp.removeprefix(base.LOCALHOST)}": {error}') from None
 
 
 @cache

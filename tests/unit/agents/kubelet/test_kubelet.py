@@ -359,6 +359,47 @@ def test_what_cannot_start_says_why(tmp_path: Path) -> None:
     play(tmp_path, body)
 
 
+def test_a_container_that_the_runtime_does_not_take_is_tried_again(tmp_path: Path) -> None:
+    def waiting(world: World) -> Object:
+        return next((each["state"].get("waiting") or {} for each in world.status().get("containerStatuses") or ()), {})
+
+    async def body(world: World, kubelet: Kubelet) -> None:
+        world.runtime.refuses = "cannot load seccomp profile"
+        world.make()
+        await until(lambda: waiting(world) == {"reason": "CreateContainerError", "message": "cannot load seccomp profile"})
+        world.runtime.refuses = ""
+        await until(is_ready(world))
+
+    play(tmp_path, body)
+
+
+def test_a_pod_with_users_of_its_own_does_not_run_without_them(tmp_path: Path) -> None:
+    async def body(world: World, kubelet: Kubelet) -> None:
+        world.make({"hostUsers": False})
+        await until(lambda: "FailedCreatePodSandBox" in world.reasons())
+        assert not world.runtime.known_sandboxes
+
+    world = play(tmp_path, body)
+    (told,) = (event["message"] for event in world.api.all("events") if event["reason"] == "FailedCreatePodSandBox")
+    assert told.endswith('RuntimeClass handler "" does not support user namespaces')
+
+
+def test_a_pod_that_fills_the_disk_is_evicted(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("agents.kubelet.kubelet.STORAGE_S", 0.01)
+    limited = {"containers": [{"name": "main", "image": IMAGE, "resources": {"limits": {"ephemeral-storage": "1Mi"}}}]}
+
+    async def body(world: World, kubelet: Kubelet) -> None:
+        world.make(limited)
+        world.make(name="free")
+        await until(lambda: is_phase(world, "Running")() and is_phase(world, "Running", "free")())
+        world.runtime.written["main"] = 2 << 20
+        await until(is_phase(world, "Failed"))
+        assert world.status()["reason"] == "Evicted" and "exceeds the total limit of containers 1Mi" in world.status()["message"]
+        assert world.status("free")["phase"] == "Running"
+
+    play(tmp_path, body)
+
+
 def test_a_pod_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     async def body(world: World, kubelet: Kubelet) -> None:
         world.make({"containers": [{"name": "main", "image": IMAGE, "resources": {"requests": {"cpu": "10k"}}}]})
