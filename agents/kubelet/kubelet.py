@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 from agents.kit.informer import Informer
-from agents.kubelet import admission, local_storage, logs, pods, recipe, static_pods
+from agents.kubelet import admission, logs, pods, static_pods
+from agents.kubelet.eviction import Evictions
 from agents.kubelet.node import NodeKeeper
 from agents.kubelet.pod_worker import Ending, PodWorker, Shared
 from agents.kubelet.runtime import base
@@ -26,9 +27,6 @@ log = logging.getLogger("kubelet")
 PODS = resource("pods")
 HOUSEKEEPING_S = 10.0
 MIRROR_S = 10.0
-PRESSURE_S = 5.0
-STORAGE_S = 10.0
-EVICTION_BYTES = 100 << 20
 
 
 class Kubelet:
@@ -51,8 +49,9 @@ class Kubelet:
             tasks.start("first look", self._look_first(list(self.workers.values())))
             tasks.serve("changes", self._follow_runtime())
             tasks.serve("housekeeping", self._keep_house())
-            tasks.serve("pressure", self._watch_memory())
-            tasks.serve("local storage", self._watch_local_storage())
+            evictions = Evictions(self.shared, self.workers, self._keeper.look.set)
+            tasks.serve("memory", evictions.watch_memory())
+            tasks.serve("local storage", evictions.watch_storage())
             await asyncio.Event().wait()
 
     async def _look_first(self, workers: list[PodWorker]) -> None:
@@ -216,63 +215,3 @@ class Kubelet:
         for container in await runtime.containers():
             if container.state == base.RUNNING and await asyncio.to_thread(logs.turn_over, Path(container.log_path)):
                 await runtime.reopen_log(container.id)
-
-    async def _watch_memory(self) -> None:
-        """Under pressure the pod that uses most beyond what it asked for goes, the least important first."""
-        while True:
-            await asyncio.sleep(PRESSURE_S)
-            memory = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in Path("/proc/meminfo").read_text().splitlines() if "kB" in line}
-            if memory["MemAvailable"] >= EVICTION_BYTES:
-                continue
-            self._keeper.look.set()
-            try:
-                victim = await self._victim()
-            except RuntimeRefused as error:
-                log.error("nothing can be evicted", extra=fields(error=str(error)))
-                continue
-            if victim is not None:
-                available = f"{memory['MemAvailable'] // 1024}Ki"
-                text = (
-                    f"The node was low on resource: memory. Threshold quantity: 100Mi, available: {available}. "
-                    f"Container {pods.containers(victim.pod)[0]['name']} was using more than it requested. "
-                )
-                victim.end(Ending(FAILED, "Evicted", text, grace_s=0.0))
-
-    async def _watch_local_storage(self) -> None:
-        while True:
-            await asyncio.sleep(STORAGE_S)
-            try:
-                await self._evict_for_local_storage()
-            except (RuntimeRefused, OSError) as error:
-                log.error("local storage could not be measured", extra=fields(error=str(error)))
-
-    async def _evict_for_local_storage(self) -> None:
-        runtime = self.shared.runtime
-        for worker in list(self.workers.values()):
-            if worker.ending is not None or worker.removed or worker.over or pods.is_critical(worker.pod) or not local_storage.is_limited(worker.pod):
-                continue
-            roots: dict[str, int] = {}
-            for container in await runtime.containers():
-                if container.labels.get(recipe.POD_UID) == worker.uid:
-                    with contextlib.suppress(RuntimeRefused):  # removed meanwhile
-                        roots[container.name] = roots.get(container.name, 0) + await runtime.disk_usage(container.id)
-            used = await asyncio.to_thread(local_storage.measured, worker.pod, self.shared.volumes, self.shared.node.log_folder, roots)
-            why = local_storage.why_evicted(worker.pod, used)
-            if why is not None:
-                worker.end(Ending(FAILED, "Evicted", why, grace_s=0.0))
-
-    async def _victim(self) -> PodWorker | None:
-        used: dict[str, int] = {}
-        for container in await self.shared.runtime.containers():
-            if container.state == base.RUNNING:
-                usage = await self.shared.runtime.usage(container.id)
-                uid = container.labels.get(recipe.POD_UID, "")
-                used[uid] = used.get(uid, 0) + (usage.working_set_bytes or 0)
-
-        def rank(worker: PodWorker) -> tuple[bool, int, int]:
-            over = used.get(worker.uid, 0) - pods.requested(worker.pod, "memory").value
-            return (over <= 0, int(worker.pod["spec"].get("priority") or 0), -over)
-
-        candidates = [each for each in self.workers.values() if each.ending is None and not each.removed and used.get(each.uid)]
-        candidates = [each for each in candidates if not pods.is_critical(each.pod)]
-        return min(candidates, key=rank) if candidates else None

@@ -37,14 +37,18 @@ def why_evicted(pod: Object, used: Used) -> str | None:
         if limit and used.volumes.get(volume["name"], 0) > parse(limit).value:
             return f'Usage of EmptyDir volume "{volume["name"]}" exceeds the limit "{limit}". '
     whole = pods.peak(pod, "limits", RESOURCE)
-    on_disk = sum(used.containers.values()) + sum(size for name, size in used.volumes.items() if name not in in_memory(pod))
-    if whole and on_disk > whole.value:
+    if whole and on_disk(pod, used) > whole.value:
         return f"Pod ephemeral local storage usage exceeds the total limit of containers {whole}. "
     for container in pods.every_container(pod):
         own = pods.quantities(container, "limits").get(RESOURCE)
         if own and used.containers.get(container["name"], 0) > own.value:
             return f'Container {container["name"]} exceeded its local ephemeral storage limit "{own}". '
     return None
+
+
+def on_disk(pod: Object, used: Used) -> int:
+    """All of it together, in bytes."""
+    return sum(used.containers.values()) + sum(size for name, size in used.volumes.items() if name not in in_memory(pod))
 
 
 def in_memory(pod: Object) -> set[str]:

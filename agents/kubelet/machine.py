@@ -15,6 +15,8 @@ KUBELET_VERSION = "v1.37.0"
 MAX_PODS = 110
 EVICTION_MEMORY_BYTES = 100 << 20
 """memory.available<100Mi: kept back from what pods may ask for."""
+DISK_FULL_PART = 20
+"""Less than this part of the disk left is pressure."""
 IMAGES_MAX = 50
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
@@ -126,7 +128,7 @@ def new_node(identity: Identity) -> Object:
 def status(identity: Identity, machine: Machine, images: list[Image], not_ready: str, old: Mapping[str, Object], now_s: float) -> Object:
     """`old`: the conditions as they are; `not_ready`: empty, or why no pod can run here."""
     under_pressure = machine.memory_available_bytes < EVICTION_MEMORY_BYTES
-    full = machine.disk_available_bytes < machine.disk_bytes // 20
+    full = machine.disk_available_bytes < machine.disk_bytes // DISK_FULL_PART
     wanted = (
         ("MemoryPressure", under_pressure, "KubeletHasInsufficientMemory" if under_pressure else "KubeletHasSufficientMemory"),
         ("DiskPressure", full, "KubeletHasDiskPressure" if full else "KubeletHasNoDiskPressure"),

@@ -385,7 +385,7 @@ def test_a_pod_with_users_of_its_own_does_not_run_without_them(tmp_path: Path) -
 
 
 def test_a_pod_that_fills_the_disk_is_evicted(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("agents.kubelet.kubelet.STORAGE_S", 0.01)
+    monkeypatch.setattr("agents.kubelet.eviction.STORAGE_S", 0.01)
     limited = {"containers": [{"name": "main", "image": IMAGE, "resources": {"limits": {"ephemeral-storage": "1Mi"}}}]}
 
     async def body(world: World, kubelet: Kubelet) -> None:
@@ -396,6 +396,26 @@ def test_a_pod_that_fills_the_disk_is_evicted(tmp_path: Path, monkeypatch: Any) 
         await until(is_phase(world, "Failed"))
         assert world.status()["reason"] == "Evicted" and "exceeds the total limit of containers 1Mi" in world.status()["message"]
         assert world.status("free")["phase"] == "Running"
+
+    play(tmp_path, body)
+
+
+def test_on_a_full_disk_goes_who_has_most_of_it(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("agents.kubelet.eviction.STORAGE_S", 0.01)
+    left = [1 << 30]
+    monkeypatch.setattr("agents.kubelet.eviction.disk_bytes", lambda _: (10 << 30, left[0]))
+
+    async def body(world: World, kubelet: Kubelet) -> None:
+        for name in ("small", "large", "important"):
+            priority = {"priority": 2_000_000_000} if name == "important" else {}
+            world.make({"containers": [{"name": name, "image": IMAGE}], **priority}, name)
+        await until(lambda: all(is_phase(world, "Running", name)() for name in ("small", "large", "important")))
+        world.runtime.written |= {"small": 2 << 20, "large": 50 << 20, "important": 90 << 20}
+        left[0] = 1 << 20
+        await until(is_phase(world, "Failed", "large"))
+        left[0] = 1 << 30
+        assert world.status("large")["message"].startswith("The node was low on resource: ephemeral-storage. ")
+        assert world.status("important")["phase"] == "Running", "the cluster cannot do without it"
 
     play(tmp_path, body)
 
