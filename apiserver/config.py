@@ -42,6 +42,7 @@ class Config(Struct, frozen=True):
     disable_admission_plugins: tuple[str, ...]
     admission_control_config_file: str
     encryption_provider_config: str
+    encryption_provider_config_automatic_reload: bool
     audit_policy_file: str
     audit_log_path: str
     audit_log_maxsize_mb: int
@@ -112,6 +113,7 @@ def parser() -> argparse.ArgumentParser:
     add("--disable-admission-plugins", type=_listed, default=())
     add("--admission-control-config-file", default="")
     add("--encryption-provider-config", default="")
+    add("--encryption-provider-config-automatic-reload", type=_flag, nargs="?", const=True, default=False)
     add("--audit-policy-file", default="")
     add("--audit-log-path", default="")
     add("--audit-log-maxsize", type=int, default=0, help="megabytes")
@@ -183,6 +185,7 @@ def load(arguments: Sequence[str]) -> Config:
         disable_admission_plugins=given.disable_admission_plugins,
         admission_control_config_file=given.admission_control_config_file,
         encryption_provider_config=given.encryption_provider_config,
+        encryption_provider_config_automatic_reload=given.encryption_provider_config_automatic_reload,
         audit_policy_file=given.audit_policy_file,
         audit_log_path=given.audit_log_path,
         audit_log_maxsize_mb=given.audit_log_maxsize,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -36,10 +36,8 @@ from apiserver.handlers.proxy import endpoints
 from apiserver.handlers.refusals import no_such
 from apiserver.machinery.objects import Object, metadata
 from apiserver.registry import schemas
-from apiserver.registry.registry import Registry
 from apiserver.request import Attributes, Authorizer, User, Write
 from apiserver.storage import encryption
-from apiserver.storage.transform import Transformer
 from apiserver.storage.writer import SystemWriter
 
 Answer = Callable[[Object, User, str], Awaitable[Object]]
@@ -229,11 +227,9 @@ def _token(requests: TokenRequests) -> Callable[[Call], Awaitable[web.StreamResp
     return handle
 
 
-def transformers(config: Config, registry: Registry) -> Mapping[str, Transformer]:
-    """What is stored encrypted, by the prefix of its keys. Raises ConfigurationError."""
-    if not config.encryption_provider_config:
-        return {}
+def encryption_entries(path: str) -> list[encryption.Entry]:
+    """Raises ConfigurationError."""
     try:
-        return encryption.transformers(encryption.read(Path(config.encryption_provider_config)), registry)
+        return encryption.read(Path(path))
     except (Unusable, OSError) as error:
         raise ConfigurationError(f"--encryption-provider-config: {error}") from None

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import secrets
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,13 +26,17 @@ from apiserver.listener import HttpServer
 from apiserver.machinery.objects import Object
 from apiserver.masters import Masters
 from apiserver.registry import built_in
+from apiserver.registry.registry import Registry
+from apiserver.reloading import Reloading, ServingTls
 from apiserver.repair import Repair
-from apiserver.security import Security, transformers
+from apiserver.security import Security, encryption_entries
 from apiserver.storage.addresses import Addresses
 from apiserver.storage.compaction import Compactor
+from apiserver.storage.encryption import Encryption
 from apiserver.storage.leases import SharedLeases
 from apiserver.storage.objects import Objects
 from apiserver.storage.ports import Ports
+from apiserver.storage.transform import Transformer
 from certs import authority
 from certs.profiles import SERVING
 from keelson.cogs.logs import fields
@@ -56,6 +60,7 @@ class Server:
         self.config = config
         self._insecure = insecure
         self._tasks = TaskSet("apiserver")
+        self._reloading = Reloading()
         self._listeners: list[asyncio.Server] = []
         self._http: HttpServer | None = None
         self.security: Security | None = None
@@ -71,7 +76,7 @@ class Server:
         config = self.config
         registry = built_in.registry(previews=config.previews)
         leases = {"/registry/events/": SharedLeases(self.store, int(config.event_ttl_s))}
-        objects = Objects(self.store, transformers(config, registry), leases)
+        objects = Objects(self.store, self._transformers(registry), leases)
         app = App(registry, objects, inflight=Inflight(config.max_requests_inflight, config.max_mutating_requests_inflight))
         self._addresses = Addresses(objects, config.service_cluster_ip_range, app.now, app.new_uid, secrets.randbelow)
         self._addresses.look_first(lambda address: app.caches.get("ipaddresses.networking.k8s.io", "", address) is not None)
@@ -85,6 +90,16 @@ class Server:
         self._custom = CustomResources(app)
         self._streams = streaming.install(app, config)
         return app
+
+    def _transformers(self, registry: Registry) -> Mapping[str, Transformer]:
+        """Raises ConfigurationError."""
+        path = self.config.encryption_provider_config
+        if not path:
+            return {}
+        encrypted = Encryption(registry, encryption_entries(path))
+        if self.config.encryption_provider_config_automatic_reload:
+            self._reloading.add("encryption", (path,), lambda: encrypted.use(encryption_entries(path)))
+        return encrypted.table
 
     def _guards(self) -> tuple[Authenticate, Authorize]:
         if self._insecure:
@@ -115,6 +130,7 @@ class Server:
         for address in config.bind_addresses:
             listener = await asyncio.get_running_loop().create_server(self._http, address, config.secure_port, ssl=context, backlog=BACKLOG)
             self._listeners.append(listener)
+        self._tasks.start("reloading", self._reloading.run())
         await self._masters.reconcile()
         self._tasks.start("masters", self._masters.run())
         self._tasks.start("repair", self._repair.run())
@@ -125,15 +141,9 @@ class Server:
         cert, key = config.tls_cert_file, config.tls_private_key_file
         if not cert:
             cert, key = _self_signed(Path(config.cert_dir), [*config.bind_addresses, config.advertise_address])
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
-        context.load_cert_chain(cert, key)
-        if config.client_ca_file:
-            # Optional: who shows none may have a token, or be anonymous.
-            context.verify_mode = ssl.CERT_OPTIONAL
-            context.load_verify_locations(config.client_ca_file)
-        return context
+        serving = ServingTls(cert, key, config.client_ca_file)
+        self._reloading.add("serving certificate and client authority", serving.paths, serving.refresh)
+        return serving.listen
 
     async def stop(self) -> None:
         """Not ready first, so that nobody new is sent here; then watches end, requests finish, and the listeners go."""

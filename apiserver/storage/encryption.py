@@ -9,7 +9,7 @@ stored before anything was encrypted.
 import base64
 import binascii
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,18 +106,24 @@ def read(path: Path, random: Callable[[int], bytes] = os.urandom) -> list[Entry]
     return entries
 
 
-def transformers(entries: Sequence[Entry], registry: Registry) -> Mapping[str, Transformer]:
-    """By the prefix of a resource's keys, for those that are served now and for those added later."""
-    table: dict[str, Transformer] = {}
+class Encryption:
+    """`table`: how each resource is stored, by the prefix of its keys, for those that are served now and for those added later."""
 
-    def added(served: Served, is_there: bool) -> None:
+    def __init__(self, registry: Registry, entries: Sequence[Entry]) -> None:
+        self.table: dict[str, Transformer] = {}
+        self._registry = registry
+        self.use(entries)
+        registry.listeners.append(self._added)
+
+    def use(self, entries: Sequence[Entry]) -> None:
+        """These from now on. What was stored with a key that they do not have cannot be read any more."""
+        self._entries = entries
+        for served in self._registry.served():
+            self._added(served, True)
+
+    def _added(self, served: Served, is_there: bool) -> None:
         if is_there:
-            table[served.prefix] = _of(entries, served)
-
-    for served in registry.served():
-        added(served, True)
-    registry.listeners.append(added)
-    return table
+            self.table[served.prefix] = _of(self._entries, served)
 
 
 def _of(entries: Sequence[Entry], served: Served) -> Transformer:

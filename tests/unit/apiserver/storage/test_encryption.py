@@ -8,7 +8,7 @@ import pytest
 from apiserver.config_files import Unusable
 from apiserver.machinery.resources import resource
 from apiserver.registry.registry import Registry, Served
-from apiserver.storage.encryption import AesGcm, Identity, Providers, read, transformers
+from apiserver.storage.encryption import AesGcm, Encryption, Identity, Providers, read
 from apiserver.storage.transform import PLAIN
 
 KEY = b"/registry/secrets/ns/s"
@@ -69,11 +69,16 @@ def test_which_resources(tmp_path):
         {"resources": ["*.apps"], "providers": [{"identity": {}}, aesgcm(ONE)]},
     )
     registry = Registry([served("secrets"), served("configmaps")])
-    table = transformers(read(path), registry)
+    encrypted = Encryption(registry, read(path))
+    table = encrypted.table
     registry.add(served("deployments.apps"))
     assert table["/registry/secrets/"].to_storage(b"x", KEY).startswith(b"k8s:enc:")
     assert table["/registry/configmaps/"] is PLAIN
     assert table["/registry/deployments/"].to_storage(b"x", KEY) == b"x"
+    path = configured(tmp_path, {"resources": ["configmaps"], "providers": [aesgcm(TWO)]})
+    encrypted.use(read(path))
+    assert table["/registry/configmaps/"].to_storage(b"x", KEY).startswith(b"k8s:enc:aesgcm:v1:two:")
+    assert table["/registry/secrets/"] is PLAIN
 
 
 @pytest.mark.parametrize(
