@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
+from apiserver.conversion_webhooks import Converter
 from apiserver.filters.audit import Auditor
 from apiserver.filters.inflight import Inflight
 from apiserver.handlers.call import Call
@@ -58,6 +59,8 @@ class App:
         self.audit: Auditor | None = None
         self.authorize: Callable[[Attributes], Awaitable[str]] | None = None
         """For what a handler finds out to be something else than the request said. None: everybody may everything."""
+        self.converter: Converter | None = None
+        """Asks the conversion webhooks of custom resources."""
         self.stopping = False
 
     def schemas(self) -> dict[tuple[str, str, str], Object]:

@@ -25,6 +25,7 @@ from apiserver.authz.reviews import AccessReviews
 from apiserver.authz.union import AlwaysAllow, Union
 from apiserver.config import Config, ConfigurationError
 from apiserver.config_files import Unusable
+from apiserver.conversion_webhooks import Converter
 from apiserver.filters import audit_policy
 from apiserver.filters.audit import IMPERSONATOR, Auditor, LogFile
 from apiserver.filters.authenticate import authenticate
@@ -56,6 +57,7 @@ class Security:
         self.authorizer = self._authorizer()
         self.writer = SystemWriter(app)
         self._webhooks = WebhookClient(self._behind)
+        app.converter = Converter(self._webhooks)
         try:
             issuer, public_keys = self._keys()
             self.authenticator = self._authenticator(public_keys)

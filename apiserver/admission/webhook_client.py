@@ -55,14 +55,17 @@ class WebhookClient:
         timeout_s = min(webhook.get("timeoutSeconds") or TIMEOUT_S, TIMEOUT_MAX_S)
         identity = str(uuid.uuid4())
         body = msgspec.json.encode({"kind": "AdmissionReview", "apiVersion": API, "request": request_of(write, identity)})
-        url, headers, tls_name = self._where(webhook.get("clientConfig") or {}, timeout_s)
+        return _answer(await self.post(webhook.get("clientConfig") or {}, body, timeout_s), identity)
+
+    async def post(self, config: Object, body: bytes, timeout_s: float) -> bytes:
+        """What whoever `config` (WebhookClientConfig) names answers. Raises CallFailed."""
+        url, headers, tls_name = self._where(config, timeout_s)
         try:
-            content = await self._post(url, body, headers, self._tls(webhook.get("clientConfig") or {}), tls_name, timeout_s)
+            return await self._post(url, body, headers, self._tls(config), tls_name, timeout_s)
         except TimeoutError:
             raise CallFailed(f'failed to call webhook: Post "{url}": context deadline exceeded') from None
         except (aiohttp.ClientError, OSError, ssl.SSLError, ValueError) as error:
             raise CallFailed(f'failed to call webhook: Post "{url}": {error}') from None
-        return _answer(content, identity)
 
     async def close(self) -> None:
         if self._session is not None:

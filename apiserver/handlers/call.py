@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -9,16 +10,19 @@ from aiohttp import web
 from apiserver.filters.audit import BODY
 from apiserver.filters.request_info import Query, RequestInfo
 from apiserver.machinery import fieldmanager
+from apiserver.machinery.objects import Object
 from apiserver.machinery.resources import Resource
 from apiserver.machinery.status import ApiError, not_found
 from apiserver.registry.registry import Served
 from apiserver.request import User
 from apiserver.storage.cache import Cache
+from apiserver.storage.items import Item
 from apiserver.storage.keys import key
 from apiserver.storage.objects import Row
 
 if TYPE_CHECKING:
     from apiserver.app import App
+    from apiserver.conversion_webhooks import Converter
 
 BODY_BYTES_MAX = 3 << 20
 
@@ -68,6 +72,29 @@ class Call:
         """What the cache has of it: where a write begins, which finds out if that is old."""
         item = self.cache.get(where or self.key())
         return None if item is None else Row(item.key, item.obj, item.revision)
+
+    async def shown(self, obj: Object) -> Object:
+        """A stored object in the version that was asked for; the same object if it is in it. Raises ApiError (500)."""
+        if self.served.webhook is None:
+            return self.served.in_version(obj)
+        return await self._converter.shown(self.served, obj)
+
+    async def to_store(self, obj: Object) -> Object:
+        """An object of the version of the request as it is stored. Raises ApiError (500)."""
+        if self.served.webhook is None:
+            return self.served.stored(obj)
+        return await self._converter.stored(self.served, obj)
+
+    async def prepare(self, items: Iterable[Item]) -> None:
+        """From here on the items' `form` is there for the version of the request. Raises ApiError (500)."""
+        if self.served.webhook is not None:
+            await self._converter.prepare(self.served, items)
+
+    @property
+    def _converter(self) -> Converter:
+        if self.app.converter is None:
+            raise ApiError("InternalError", "conversion webhooks are not called by this server")
+        return self.app.converter
 
     def not_found(self, name: str = "") -> ApiError:
         return not_found(self.resource.group, self.resource.plural, name or self.info.name)

@@ -29,7 +29,7 @@ async def create(call: Call) -> web.StreamResponse:
     if call.app.caches.find(call.served) is None:
         raise refusals.not_allowed()
     stored = await store_new(call, obj)
-    return respond.one(call, call.served.in_version(stored), 201)
+    return respond.one(call, await call.shown(stored), 201)
 
 
 async def store_new(call: Call, obj: Object) -> Object:
@@ -70,7 +70,7 @@ async def _try(call: Call, obj: Object) -> tuple[Row | None, str]:
     await writing.validate_admission(call, write)
     call.warnings += served.strategy.warnings(obj)
     where = key(served.prefix, call.namespace, name)
-    stored = served.stored(obj)
+    stored = await call.to_store(obj)
     if call.dry_run:
         if await app.objects.get(served.prefix, where) is not None:
             return None, name

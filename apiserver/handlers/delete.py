@@ -28,7 +28,7 @@ async def delete(call: Call) -> web.StreamResponse:
     if gone and call.resource.qualified not in RETURNS_OBJECT:
         details = {"name": call.name, "group": call.resource.group, "kind": call.resource.plural, "uid": uid_of(obj)}
         return respond.one(call, success({field: value for field, value in details.items() if value}))
-    return respond.one(call, call.served.in_version(obj))
+    return respond.one(call, await call.shown(obj))
 
 
 async def options(call: Call) -> Options:
@@ -60,7 +60,7 @@ async def delete_one(call: Call, name: str, asked: Options, namespace: str = "")
         if current is None:
             raise call.not_found(name)
         _check(call, current, asked)
-        old = served.in_version(copied(current))
+        old = await call.shown(copied(current))
         write = writing.write_of(call, "DELETE", None, old, name=name, options=asked.document())
         write.namespace = namespace_of(current)
         write.dry_run = asked.dry_run
@@ -113,7 +113,7 @@ async def delete_collection(call: Call) -> web.StreamResponse:
                 if error.reason != "NotFound":
                     raise
                 return
-            deleted.append(call.served.in_version(last))
+            deleted.append(await call.shown(last))
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -11,7 +11,7 @@ from apiserver.storage import versions
 
 
 async def get(call: Call) -> web.StreamResponse:
-    return respond.one(call, call.served.in_version(await stored(call)))
+    return respond.one(call, await call.shown(await stored(call)))
 
 
 async def stored(call: Call) -> Object:

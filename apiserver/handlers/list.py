@@ -42,6 +42,7 @@ class Listed(Struct):
 async def list_(call: Call) -> web.StreamResponse:
     view = respond.negotiate(call.accept, many=True, tables=call.app.table is not None)
     found = await listed(call)
+    await call.prepare(found.items)
     served = call.served
     kind = f"{call.resource.kind}List"
     if view.kind == respond.TABLE:
@@ -89,6 +90,7 @@ async def _from_cache(call: Call, accepts: Accepts | None, below: str, freshness
     else:
         items = [] if call.info.name else cache.items(below)
     if accepts is not None:
+        await call.prepare(items)
         items = [item for item in items if accepts(item)]
     # Lists at "any" revision have never been cut into pages: their reader cannot go on consistently.
     if not limit or len(items) <= limit or freshness is Freshness.ANY:
@@ -117,8 +119,10 @@ async def _from_store(call: Call, accepts: Accepts | None, below: str, start: st
         except FutureRevision:
             raise versions.too_large(revision, await call.app.caches.newest.revision()) from None
         at = page.revision
-        for number, row in enumerate(page.rows):
-            item = Item(row.key, row.obj, row.revision)
+        read = [Item(row.key, row.obj, row.revision, row.size_bytes) for row in page.rows]
+        if accepts is not None:
+            await call.prepare(read)
+        for number, (item, row) in enumerate(zip(read, page.rows, strict=True)):
             if accepts is not None and not accepts(item):
                 continue
             items.append(item)

@@ -25,7 +25,7 @@ OPERATIONS_MAX = 10_000
 
 async def patch(call: Call) -> web.StreamResponse:
     stored, created = await patched(call)
-    return respond.one(call, call.served.in_version(stored), 201 if created else 200)
+    return respond.one(call, await call.shown(stored), 201 if created else 200)
 
 
 async def patched(call: Call, how: update.Rules | None = None) -> tuple[Object, bool]:

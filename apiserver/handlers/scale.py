@@ -65,7 +65,7 @@ async def scale(call: Call) -> web.StreamResponse:
         row = await call.app.objects.get(call.served.prefix, call.key())
         if row is None:
             raise call.not_found()
-        return respond.one(call, shown(call.served.in_version(row.obj), where))
+        return respond.one(call, shown(await call.shown(row.obj), where))
     if call.info.verb == "update":
         given, text = await writing.body(call)
         make = _replacing(call, where, lambda _: _checked(call, given, text))
@@ -74,7 +74,7 @@ async def scale(call: Call) -> web.StreamResponse:
     else:
         raise refusals.not_allowed()
     stored, _ = await update.change(call, make, unconditional=True)
-    return respond.one(call, shown(call.served.in_version(stored), where))
+    return respond.one(call, shown(await call.shown(stored), where))
 
 
 def _replacing(call: Call, where: Scale, ask: Any) -> update.Make:

@@ -9,6 +9,7 @@ from apiserver.machinery import field_selectors, selectors
 from apiserver.storage.items import Item
 
 Accepts = Callable[[Item], bool]
+"""Of an item that is prepared (`Call.prepare`): field selectors look at the version of the request."""
 
 
 def selection(call: Call) -> Accepts | None:

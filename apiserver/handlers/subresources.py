@@ -19,7 +19,7 @@ async def part(call: Call) -> web.StreamResponse:
         return await update.update(call, how)
     if call.info.verb == "patch":
         stored, _ = await patch.patched(call, how)
-        return respond.one(call, call.served.in_version(stored))
+        return respond.one(call, await call.shown(stored))
     raise refusals.not_allowed()
 
 

@@ -36,7 +36,7 @@ async def update(call: Call, how: Rules | None = None) -> web.StreamResponse:
         return copied(given)
 
     stored, created = await change(call, make, may_create=call.served.strategy.create_on_update and not call.info.subresource, how=how)
-    return respond.one(call, call.served.in_version(stored), 201 if created else 200)
+    return respond.one(call, await call.shown(stored), 201 if created else 200)
 
 
 def check_name(call: Call, obj: Object) -> None:
@@ -79,11 +79,11 @@ async def change(
             if not may_create:
                 raise call.not_found()
             raise _Absent
-        old = served.in_version(copied(current))
+        old = await call.shown(copied(current))
         new = await make(copied(old))
         check_version(call, new, old, unconditional=unconditional)
         new = await _prepared(call, new, old, how)
-        stored = served.stored(new)
+        stored = await call.to_store(new)
         if same(stored, current):
             return current
         if done_waiting(served, stored):

@@ -7,6 +7,7 @@ does not read is cut off, comes back with the last resourceVersion it saw, and h
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 from collections.abc import Iterable, Iterator
@@ -63,6 +64,13 @@ async def watch(call: Call) -> web.StreamResponse:
         if initial and stream.bookmarks:
             await stream.bookmark(subscription.told_up_to(cache.revision), ended=True)
         await _follow(stream, cache, subscription, asyncio.get_running_loop().time() + seconds)
+        return stream.response
+    except ApiError as error:
+        if not stream.response.prepared:
+            raise
+        # A conversion webhook that does not convert: the client watches again from what it saw last.
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await stream.write([document("ERROR", error.status())])
         return stream.response
     except ConnectionError:
         return stream.response
@@ -177,15 +185,20 @@ class _Stream:
                 async with asyncio.timeout(WRITE_TIMEOUT_S):
                     await sending.write(self.response, piece)
 
-    async def items(self, items: Iterable[Item]) -> None:
+    async def items(self, items: list[Item]) -> None:
         accepts = self._accepts
+        if accepts is not None:
+            await self._call.prepare(items)
         await self._tell((ADDED, item) for item in items if accepts is None or accepts(item))
 
     async def events(self, events: list[Event]) -> None:
+        if self._accepts is not None:
+            await self._call.prepare(item for event in events for item in (event.before, event.item) if item is not None)
         await self._tell(self._told(events))
 
     async def _tell(self, told: Iterable[tuple[str, Item]]) -> None:
         for batch in _batches(told):
+            await self._call.prepare(item for _, item in batch)
             # Views are made for this client alone, whole objects are the cache's.
             made_bytes = sum(item.size_bytes for _, item in batch) if self._view.kind else 0
             await self.write((self._line(type, item) for type, item in batch), made_bytes)

@@ -3,8 +3,11 @@
 (apiextensions-apiserver: pkg/apis/apiextensions/validation, pkg/controller/status/naming_controller.go, pkg/apiserver/customresource_handler.go)
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+import msgspec
 
 from apiserver.machinery import jsonpath, names
 from apiserver.machinery.objects import Object, annotations_of, is_terminating, name_of
@@ -14,6 +17,7 @@ from apiserver.machinery.status import Cause, duplicate, forbidden_value, invali
 from apiserver.registry import custom_columns, schemas, structural
 from apiserver.registry.custom_strategy import CustomStrategy
 from apiserver.registry.registry import Path, Scale, Served
+from apiserver.registry.strategies.webhooks import client_config
 from apiserver.storage import keys
 
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
@@ -39,6 +43,10 @@ def complete(crd: Object) -> None:
     if found.get("kind"):
         found["singular"] = found.get("singular") or found["kind"].lower()
         found["listKind"] = found.get("listKind") or found["kind"] + "List"
+    conversion = (crd.get("spec") or {}).get("conversion") or {}
+    service = ((conversion.get("webhook") or {}).get("clientConfig") or {}).get("service")
+    if service is not None and not service.get("port"):
+        service["port"] = 443
 
 
 def validate(crd: Object) -> list[Cause]:
@@ -169,8 +177,29 @@ def _conversion_faults(spec: Object) -> Iterator[Cause]:
     strategy = (spec.get("conversion") or {}).get("strategy") or "None"
     if strategy not in ("None", "Webhook"):
         yield not_supported("spec.conversion.strategy", strategy, ("None", "Webhook"))
-    elif strategy == "Webhook":
-        yield forbidden_value("spec.conversion.strategy", "conversion webhooks are not supported by this server")
+        return
+    webhook = (spec.get("conversion") or {}).get("webhook")
+    if strategy == "None":
+        if webhook is not None:
+            yield forbidden_value("spec.conversion.webhook", "should not be set when strategy is not set to Webhook")
+    elif webhook is None or webhook.get("clientConfig") is None:
+        yield required("spec.conversion.webhook.clientConfig", "required when strategy is set to Webhook")
+    else:
+        yield from client_config(webhook["clientConfig"], "spec.conversion.webhook.clientConfig")
+        yield from _review_version_faults(webhook.get("conversionReviewVersions") or [])
+
+
+def _review_version_faults(versions: list[str]) -> Iterator[Cause]:
+    path = "spec.conversion.webhook.conversionReviewVersions"
+    if not versions:
+        yield required(path)
+    elif "v1" not in versions:
+        yield invalid_value(path, versions, "must include at least one of v1")
+    for number, each in enumerate(versions):
+        if faults := names.dns1035_label(each):
+            yield invalid_value(f"{path}[{number}]", each, ",".join(faults))
+        if each in versions[:number]:
+            yield invalid_value(f"{path}[{number}]", each, "duplicate version")
 
 
 def validate_update(new: Object, old: Object) -> list[Cause]:
@@ -280,10 +309,12 @@ def served_of(crd: Object) -> list[Served]:
     """Every served version of an established definition."""
     spec = crd["spec"]
     storage = next(each["name"] for each in spec["versions"] if each.get("storage"))
-    return [_served(spec, each, f"{spec['group']}/{storage}") for each in spec["versions"] if each.get("served")]
+    conversion = spec.get("conversion") or {}
+    webhook = conversion.get("webhook") if conversion.get("strategy") == "Webhook" else None
+    return [_served(spec, each, f"{spec['group']}/{storage}", webhook) for each in spec["versions"] if each.get("served")]
 
 
-def _served(spec: Object, version: Object, stored_as: str) -> Served:
+def _served(spec: Object, version: Object, stored_as: str, webhook: Object | None) -> Served:
     resource = _resource(spec, version)
     raw = schema_of(version)
     subresources = version.get("subresources") or {}
@@ -305,6 +336,8 @@ def _served(spec: Object, version: Object, stored_as: str) -> Served:
         scale=_scale(subresources.get("scale")),
         printer=custom_columns.printer(version.get("additionalPrinterColumns") or []),
         custom=True,
+        webhook=webhook,
+        form="" if webhook is None else f"{resource.api_version}#{hashlib.sha256(msgspec.json.encode(webhook, order='sorted')).hexdigest()}",
         deprecation=deprecation,
     )
 

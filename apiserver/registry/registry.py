@@ -7,6 +7,7 @@ resource share one place in the store, so an object written in one is read in al
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+import msgspec
 from msgspec import Struct, field
 
 from apiserver.machinery.objects import Object
@@ -53,19 +54,28 @@ class Served(Struct, frozen=True, eq=False):
     """The schema as patches walk it."""
     convert: Convert | None = None
     """None: versions differ by apiVersion alone."""
+    webhook: Object | None = None
+    """Who converts a custom resource (spec.conversion.webhook): then `conversion_webhooks` does what `in_version` and `stored` do for all others."""
     selectable: tuple[str, ...] = ()
     """What field selectors may ask for of a custom resource, as paths without the leading point."""
     scale: Scale | None = None
     printer: Printer | None = None
     """The columns of a custom resource; those of built-in kinds are in registry/columns.py."""
     custom: bool = False
+    form: str = ""
+    """What an object's look in this version is remembered under: apiVersion, and after a # the way of converting, which may change."""
     deprecation: str = ""
     """A warning for everybody who uses this version."""
+
+    def __post_init__(self) -> None:
+        if not self.form:
+            msgspec.structs.force_setattr(self, "form", self.resource.api_version)
 
     def in_version(self, obj: Object) -> Object:
         """A stored object as this version shows it; the same object if it is in this version."""
         if obj.get("apiVersion") == self.resource.api_version:
             return obj
+        assert self.webhook is None, "its objects are converted by somebody else"
         if self.convert is not None:
             return self.convert(obj, self.resource.api_version)
         return {**obj, "apiVersion": self.resource.api_version}
@@ -74,6 +84,7 @@ class Served(Struct, frozen=True, eq=False):
         """An object of this version as it is stored."""
         if self.storage_version == self.resource.api_version:
             return obj
+        assert self.webhook is None, "its objects are converted by somebody else"
         if self.convert is not None:
             return self.convert(obj, self.storage_version)
         return {**obj, "apiVersion": self.storage_version}

@@ -31,17 +31,26 @@ class Item:
         self._bytes: dict[str, bytes] = {}
 
     def form(self, served: Served) -> Object:
-        version = served.resource.api_version
-        found = self._forms.get(version)
+        found = self._forms.get(served.form)
         if found is None:
-            found = self._forms[version] = served.in_version(self.obj)
+            found = self._forms[served.form] = served.in_version(self.obj)
         return found
 
-    def encoded(self, served: Served) -> bytes:
+    def has_form(self, served: Served) -> bool:
+        return self.obj.get("apiVersion") == served.resource.api_version or served.form in self._forms
+
+    def keep_form(self, served: Served, obj: Object) -> None:
+        """What somebody else made of it. Of one version only the newest way counts."""
         version = served.resource.api_version
-        found = self._bytes.get(version)
+        for old in [form for form in (*self._forms, *self._bytes) if form.partition("#")[0] == version]:
+            self._forms.pop(old, None)
+            self._bytes.pop(old, None)
+        self._forms[served.form] = obj
+
+    def encoded(self, served: Served) -> bytes:
+        found = self._bytes.get(served.form)
         if found is None:
-            found = self._bytes[version] = _encode(self.form(served))
+            found = self._bytes[served.form] = _encode(self.form(served))
         return found
 
     def at(self, revision: int) -> "Item":

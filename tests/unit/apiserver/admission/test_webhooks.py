@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import ssl
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from apiserver.admission.webhook_rules import MUTATING, VALIDATING
 from apiserver.admission.webhooks import MutatingWebhooks, ValidatingWebhooks, denial
 from apiserver.machinery.objects import Object
 from apiserver.request import Write
-from certs import authority
-from certs.profiles import SERVING
+from tests.support.webhook_server import Server
 from tests.unit.apiserver.admission.writes import admitted, pod, refused, write
 from tests.unit.apiserver.cluster import Cluster
 
@@ -177,39 +175,6 @@ def test_dry_runs_reach_only_webhooks_without_side_effects():
 def test_patches_that_make_something_else_of_it(patch):
     error = denied(MUTATING, Wire(a=Answer(True, {}, patch)), write("pods", pod()), webhook())
     assert error.code == 500 and "failed calling webhook" in error.message
-
-
-class Server:
-    """A webhook with a certificate of its own."""
-
-    def __init__(self, folder: Path, reply: Any) -> None:
-        from datetime import UTC, datetime
-
-        now = datetime.now(UTC)
-        ca = authority.create("webhooks", now)
-        pair = authority.issue(ca, SERVING, "w", ["w.ns.svc", "127.0.0.1"], now)
-        (folder / "w.crt").write_bytes(pair.certificate_pem())
-        (folder / "w.key").write_bytes(pair.key_pem())
-        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.tls.load_cert_chain(folder / "w.crt", folder / "w.key")
-        self.bundle = base64.b64encode(ca.certificate_pem()).decode()
-        self.reply = reply
-        self.reviews: list[dict[str, Any]] = []
-
-    async def __aenter__(self) -> "Server":
-        async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            review = msgspec.json.decode(await request.read())
-            self.reviews.append(review)
-            return self.reply(review)
-
-        self._server = web.Server(handle)  # type: ignore[arg-type]
-        self._listener = await asyncio.get_running_loop().create_server(self._server, "127.0.0.1", 0, ssl=self.tls)
-        self.port = self._listener.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._listener.close()
-        await self._server.shutdown(1)
 
 
 def say(response: Any, code: int = 200) -> Any:
