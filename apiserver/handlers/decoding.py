@@ -34,8 +34,10 @@ def media_type(header: str) -> str:
     return header.partition(";")[0].strip().lower()
 
 
-async def decode(body: bytes, content_type: str) -> tuple[Object, bytes | None]:
-    """The object, and its JSON if that is how it came. Raises ApiError: 400 for what is none, 415 for other media types."""
+async def decode(body: bytes, content_type: str, unknown: list[str] | None = None) -> tuple[Object, bytes | None]:
+    """The object, and its JSON if that is how it came. `unknown` is told fields that have no name in JSON.
+
+    Raises ApiError: 400 for what is none, 415 for other media types."""
     kind = media_type(content_type) or JSON
     if not body:
         raise bad_request("couldn't get version/kind; json parse error: unexpected end of JSON input")
@@ -44,7 +46,7 @@ async def decode(body: bytes, content_type: str) -> tuple[Object, bytes | None]:
     if kind in (YAML, "application/x-yaml", "text/yaml"):
         return _object(await from_yaml(body)), None
     if kind == PROTOBUF:
-        return protobuf.decode(body), None
+        return protobuf.decode(body, unknown), None
     raise unsupported(content_type, [JSON, YAML, PROTOBUF])
 
 

@@ -1,8 +1,8 @@
 """Write protobuf_fields.json.gz, the field numbers of every message: `python -m apiserver.registry.generate_protobuf ROOT`, by hand, once a release.
 
-ROOT is a folder with the Go sources k8s.io/api, k8s.io/apimachinery and k8s.io/apiextensions-apiserver: those of Debian's golang-k8s-api-dev,
-golang-k8s-apimachinery-dev and golang-k8s-apiextensions-apiserver-dev (`apt-get download`, `dpkg -x`; ROOT is then usr/share/gocode/src/k8s.io).
-The table in this folder is of 0.36.4 (Apache-2.0). The numbers stand in the struct tags of types.go, which say more than the .proto files: which
+ROOT is a folder with the Go sources k8s.io/api, k8s.io/apimachinery and k8s.io/apiextensions-apiserver as api, apimachinery and
+apiextensions-apiserver (`go mod download -json k8s.io/api@v0.37.1` and so on say where they are).
+The table in this folder is of 0.37.1 (Apache-2.0). The numbers stand in the struct tags of types.go, which say more than the .proto files: which
 fields are pointers. Go's encoder writes zero values of all others, so without it `replicas: 0` could not be told from "not set".
 """
 
@@ -104,7 +104,7 @@ class Table:
             return
         fields = self.messages[full] = {}
         body, imports = package.structs.get(name, ("", {}))
-        for _, go_type, tags in FIELD.findall(body):
+        for go_name, go_type, tags in FIELD.findall(body):
             json_tag = re.search(r'json:"([^"]*)"', tags)
             number = re.search(r'protobuf:"\w+,(\d+)', tags)
             if number is None:
@@ -112,8 +112,8 @@ class Table:
             words = (json_tag[1] if json_tag else "").split(",")
             found = re.search(r"name=(\w+)", tags)
             json_name = words[0] or (found[1] if found else "")
-            if "inline" in words:
-                json_name = ""
+            if "inline" in words or not (go_name or words[0]):
+                json_name = ""  # an embedded struct; since 0.37 its tag need not say so
             # What Go's JSON encoder would leave out when it is zero: marked fields that are no pointers.
             drops_zero = "omitempty" in words and not go_type.startswith("*")
             fields[number[1]] = [json_name, self.kind(package, imports, go_type), int(drops_zero)]

@@ -1,9 +1,9 @@
 """Request bodies in Kubernetes' protobuf: what kubectl's generators, helm and controllers written in Go send.
 
 A body is `k8s\\0` and a runtime.Unknown: the object's apiVersion and kind, and the message of that kind
-(apimachinery/pkg/runtime/serializer/protobuf). Field numbers come from protobuf_fields.json.gz (see generate_protobuf.py); fields that it does not
-know are skipped, as every decoder of protobuf does. The outcome is the JSON object that Go would have made of it: zero values of fields marked
-`omitempty` are left out, inlined structs are flat.
+(apimachinery/pkg/runtime/serializer/protobuf). Field numbers come from protobuf_fields.json.gz (see generate_protobuf.py). Fields that it does not
+know are skipped, as every decoder of protobuf does, and told. The outcome is the JSON object that Go would have made of it: zero values of fields
+marked `omitempty` are left out, inlined structs are flat.
 
 Bad input is a 400, whatever it is: lengths past the end, numbers of eleven bytes, text that is no UTF-8, messages nested without end.
 """
@@ -26,6 +26,8 @@ from apiserver.machinery.status import bad_request
 MAGIC = b"k8s\x00"
 DEPTH_MAX = 200
 """How deep messages may be nested. The deepest that makes sense are schemas of custom resources."""
+
+UNKNOWN_MAX = 100
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -68,17 +70,31 @@ def held_by_value(name: str) -> frozenset[str]:
     return frozenset(json_name for json_name, kind, drops_zero in known.values() if drops_zero and json_name and kind in _table()[1])
 
 
-def decode(body: bytes) -> Object:
-    """The object, with its apiVersion and kind. Raises ApiError: 400 for what is none, and for kinds that the table does not know."""
+class Depth:
+    """How deep a message stands, and what has been found in the whole body that the table does not know."""
+
+    __slots__ = ("level", "unknown")
+
+    def __init__(self, level: int, unknown: list[str]) -> None:
+        self.level = level
+        self.unknown = unknown
+
+    def deeper(self) -> "Depth":
+        return Depth(self.level + 1, self.unknown)
+
+
+def decode(body: bytes, unknown: list[str] | None = None) -> Object:
+    """The object, with its apiVersion and kind. Fields that the table does not know and that say something are added to `unknown` in words.
+    Raises ApiError: 400 for what is none, and for kinds that the table does not know."""
     if not body.startswith(MAGIC):
         raise bad_request("the body is not Kubernetes protobuf: it does not begin with 6b 38 73 00")
     try:
-        return _unknown(body[len(MAGIC) :], 0)
+        return _unknown(body[len(MAGIC) :], Depth(0, [] if unknown is None else unknown))
     except Malformed as fault:
         raise bad_request(f"the protobuf body is malformed: {fault}") from None
 
 
-def _unknown(envelope: bytes, depth: int) -> Object:
+def _unknown(envelope: bytes, depth: Depth) -> Object:
     api_version = kind = encoding = ""
     raw = b""
     for number, wire, value in fields(envelope):
@@ -155,15 +171,18 @@ def _text(value: bytes) -> str:
         raise Malformed("a string is not UTF-8") from None
 
 
-def _message(name: str, data: bytes, depth: int) -> Object:
+def _message(name: str, data: bytes, depth: Depth) -> Object:
     """The JSON form of a message of the table."""
-    if depth > DEPTH_MAX:
+    if depth.level > DEPTH_MAX:
         raise Malformed(f"messages are nested deeper than {DEPTH_MAX}")
     known = _table()[1][name]
     made: Object = {}
     for number, wire, raw in fields(data):
         field = known.get(number)
         if field is None:
+            # Go writes zero values, too: a client that is newer than this server has not set those.
+            if raw and len(depth.unknown) < UNKNOWN_MAX:
+                depth.unknown.append(f"unknown field {number} of {name}")
             continue
         json_name, kind, drops_zero = field
         if kind.startswith("[]"):
@@ -172,7 +191,7 @@ def _message(name: str, data: bytes, depth: int) -> Object:
             key, value = _entry(kind[2:], _bytes(wire, raw), depth)
             made.setdefault(json_name, {})[key] = value
         elif not json_name:
-            made.update(_message(kind, _bytes(wire, raw), depth + 1))
+            made.update(_message(kind, _bytes(wire, raw), depth.deeper()))
         else:
             value = _value(kind, wire, raw, depth)
             if value is not None and not (drops_zero and (value == "" or value == 0)):
@@ -190,7 +209,7 @@ def _bytes(wire: int, raw: Any) -> bytes:
     return found
 
 
-def _elements(kind: str, wire: int, raw: Any, depth: int) -> list[Any]:
+def _elements(kind: str, wire: int, raw: Any, depth: Depth) -> list[Any]:
     if kind in ("int", "bool") and wire == BYTES:
         # Packed: many numbers in one field.
         found, at = [], 0
@@ -202,7 +221,7 @@ def _elements(kind: str, wire: int, raw: Any, depth: int) -> list[Any]:
     return [] if value is None else [value]
 
 
-def _entry(kind: str, data: bytes, depth: int) -> tuple[str, Any]:
+def _entry(kind: str, data: bytes, depth: Depth) -> tuple[str, Any]:
     """One pair of a map. Absent parts are zero, as the encoders leave them."""
     key = ""
     wire, raw = (VARINT, 0) if kind in ("int", "bool") else (BYTES, b"")
@@ -214,7 +233,7 @@ def _entry(kind: str, data: bytes, depth: int) -> tuple[str, Any]:
     return key, _value(kind, wire, raw, depth)
 
 
-def _value(kind: str, wire: int, raw: Any, depth: int) -> Any:
+def _value(kind: str, wire: int, raw: Any, depth: Depth) -> Any:
     simple = SIMPLE.get(kind)
     if simple is not None:
         return simple(wire, raw)
@@ -227,7 +246,7 @@ def _value(kind: str, wire: int, raw: Any, depth: int) -> Any:
         return [each for number, its_wire, value in fields(data) if number == 1 for each in _elements(inner, its_wire, value, depth)]
     if kind in ALTERNATIVES:
         return _alternative(kind, data, depth)
-    return _message(kind, data, depth + 1)
+    return _message(kind, data, depth.deeper())
 
 
 def _varint_of(convert: Callable[[int], Any]) -> Callable[[int, Any], Any]:
@@ -313,15 +332,15 @@ SIMPLE: dict[str, Callable[[int, Any], Any]] = {
 }
 
 
-def _raw(data: bytes, depth: int) -> Any:
+def _raw(data: bytes, depth: Depth) -> Any:
     """RawExtension, JSON, FieldsV1: bytes that are JSON themselves, or again an object in protobuf."""
     raw = next((_bytes(wire, value) for number, wire, value in fields(data) if number == 1), b"")
     if not raw:
         return None
     if raw.startswith(MAGIC):
-        if depth >= DEPTH_MAX:
+        if depth.level >= DEPTH_MAX:
             raise Malformed(f"messages are nested deeper than {DEPTH_MAX}")
-        return _unknown(raw[len(MAGIC) :], depth + 1)
+        return _unknown(raw[len(MAGIC) :], depth.deeper())
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError):
@@ -331,9 +350,9 @@ def _raw(data: bytes, depth: int) -> Any:
 ALTERNATIVES = frozenset(f"apiextensions.v1.JSONSchemaPropsOr{each}" for each in ("Bool", "Array", "StringArray"))
 
 
-def _alternative(kind: str, data: bytes, depth: int) -> Any:
+def _alternative(kind: str, data: bytes, depth: Depth) -> Any:
     """A schema, or what may stand in its place: a boolean, a list of schemas, a list of names."""
-    found = _message(kind, data, depth + 1)
+    found = _message(kind, data, depth.deeper())
     if found.get("schema") is not None:
         return found["schema"]
     if kind.endswith("OrBool"):

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apiserver.machinery.schema import definitions
 from apiserver.machinery.status import ApiError
-from apiserver.registry.protobuf import MAGIC, decode
+from apiserver.registry.protobuf import ALTERNATIVES, MAGIC, _table, decode
 from apiserver.registry.schemas import check_kind
 
 RECORDED = {
@@ -175,3 +176,36 @@ def test_no_damage_to_a_body_is_more_than_a_400(name: str, data: st.DataObject) 
         assert refusal.code == 400
     else:
         assert isinstance(found, dict)
+
+
+def test_fields_that_nobody_knows_are_told_unless_they_say_nothing() -> None:
+    new, zero = field(9000, b"x"), field(9001, 0) + field(9002, b"")
+    envelope = field(1, field(1, b"v1") + field(2, b"ConfigMap"))
+    unknown: list[str] = []
+    found = decode(MAGIC + envelope + field(2, field(1, field(1, b"a") + new + zero) + zero), unknown)
+    assert found["metadata"]["name"] == "a"
+    assert unknown == ["unknown field 9000 of meta.v1.ObjectMeta"]
+
+
+def names_of(message: str) -> set[str]:
+    """What the JSON of a message may say."""
+    found: set[str] = set()
+    for name, kind, _ in _table()[1][message].values():
+        found |= {name} if name else names_of(kind)
+    return found
+
+
+def test_every_field_of_the_schemas_has_its_number() -> None:
+    """The table is of the same release as the schemas: what JSON can say protobuf can say."""
+    places = {"meta.v1": "io.k8s.apimachinery.pkg.apis.meta.v1"}
+    places["apiextensions.v1"] = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1"
+    lacking, compared = [], 0
+    for message in _table()[1]:
+        package, _, kind = message.rpartition(".")
+        schema = definitions().get(f"{places.get(package, f'io.k8s.api.{package}')}.{kind}")
+        if schema is None or message in ALTERNATIVES:
+            continue
+        compared += 1
+        lacking += [f"{message}.{name}" for name in schema.get("properties", {}).keys() - names_of(message) - {"apiVersion", "kind"}]
+    assert sorted(lacking) == []
+    assert compared > 600
