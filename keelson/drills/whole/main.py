@@ -1,6 +1,7 @@
 """`keelson drill NAMES` for drills of a whole cluster: one stage for all of them, a report for each."""
 
 import asyncio
+import signal
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ from keelson.drills.whole.stage import staged
 def perform(names: list[str], settings: Settings, folder: Path, keep: Path | None, form: str) -> bool:
     """Run them, write NAME.json and NAME.html into `folder`, print the table; whether every promise was kept. Raises Refused, NotHealthy."""
     folder.mkdir(parents=True, exist_ok=True)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # as with Ctrl-C, no cluster is left behind
     outcomes = asyncio.run(_perform(names, settings, folder, keep))
     if len(names) > 1:
         (folder / "cluster.html").write_text(report.render(outcomes, "Drills of a whole cluster"))
