@@ -23,11 +23,7 @@ def agent() -> Agent:
     flags = made.flags
     flags.list("--controllers", ["*"], "which controllers run: * all, foo this one, -foo not this one")
     flags.text("--root-ca-file", "", "certificates that pods are given to know the API server by (kube-root-ca.crt, service accounts)")
-    flags.text(
-        "--service-account-private-key-file",
-        "",
-        "taken, and not used yet: tokens kept in Secrets are not made, pods and kubectl create token get theirs from the API server",
-    )
+    flags.text("--service-account-private-key-file", "", "key that signs the tokens kept in Secrets of type kubernetes.io/service-account-token")
     flags.text("--cluster-signing-cert-file", "", "authority that signs CertificateSigningRequests")
     flags.text("--cluster-signing-key-file", "", "its key")
     flags.duration("--cluster-signing-duration", 365 * 24 * 3600.0, "how long signed certificates are good for at most")

@@ -26,6 +26,7 @@ from agents.controllers import (
     pod_gc,
     replicaset,
     resourcequota,
+    service_account_tokens,
     serviceaccount,
     statefulset,
     taint_eviction,
@@ -75,9 +76,18 @@ def _root_certificates(context: Context, arguments: argparse.Namespace) -> Runs 
     return serviceaccount.RootCertificates(context, serviceaccount.root_certificates(arguments.root_ca_file))
 
 
+def _service_account_tokens(context: Context, arguments: argparse.Namespace) -> Runs | None:
+    if not arguments.service_account_private_key_file:
+        return None
+    certificates = serviceaccount.root_certificates(arguments.root_ca_file) if arguments.root_ca_file else ""
+    sign = service_account_tokens.signer(arguments.service_account_private_key_file)
+    return service_account_tokens.ServiceAccountTokens(context, sign, certificates)
+
+
 TABLE: Mapping[str, Entry] = {
     "namespace-controller": plain(namespace.Namespaces, "--concurrent-namespace-syncs", 10),
     "serviceaccount-controller": plain(serviceaccount.ServiceAccounts),
+    "serviceaccount-token-controller": Entry(_service_account_tokens),
     "root-ca-certificate-publisher-controller": Entry(_root_certificates),
     "job-controller": plain(job.Jobs, "--concurrent-job-syncs", 5),
     "cronjob-controller": plain(cronjob.CronJobs, "--concurrent-cron-job-syncs", 5),

@@ -16,7 +16,7 @@ from typing import Any
 import jwt
 from msgspec import Struct
 
-from apiserver.authn import keys
+from apiserver.authn import keys, legacy_tokens
 from apiserver.authn.certificates import CREDENTIAL_ID
 from apiserver.machinery.objects import Object, uid_of
 from apiserver.request import Reader, User
@@ -105,6 +105,8 @@ class Verifier:
         claims = self._claims(token)
         if claims is None:
             return None
+        if claims["iss"] == legacy_tokens.ISSUER:
+            return await self._legacy(claims, token, audiences)
         now = self._now()
         if now >= claims["exp"] + CLOCK_LEEWAY_S:
             raise Refused("service account token has expired")
@@ -115,6 +117,18 @@ class Verifier:
         if not good:
             raise Refused(f"token audiences {claims['aud']!r} is invalid for the target audiences {list(wanted)!r}")
         return await self._user(claims, now), good
+
+    async def _legacy(self, claims: dict[str, Any], token: str, audiences: Sequence[str]) -> tuple[User, tuple[str, ...]]:
+        """Of a token in a Secret, which is for the API server alone. Raises Refused."""
+        told = legacy_tokens.parts(claims, PREFIX)
+        if told is None:
+            raise Refused("the token is signed but does not say what a service account's token says")
+        good = tuple(each for each in (audiences or self.audiences) if each in self.audiences)
+        if not good:
+            raise Refused(f"a token of a secret is not for the audiences {list(audiences)!r}")
+        if why := await legacy_tokens.fault(told, token, self._reader):
+            raise Refused(why)
+        return account_user(told["namespace"], told["service-account.name"], told["service-account.uid"]), good
 
     def _claims(self, token: str) -> dict[str, Any] | None:
         """What the token says, its signature checked; None if it does not even claim to be ours."""
@@ -127,9 +141,11 @@ class Verifier:
             said = jwt.decode(token, options={"verify_signature": False})
         except (jwt.InvalidTokenError, ValueError, RecursionError):
             return None
-        if not isinstance(said.get("iss"), str) or said["iss"] not in self.issuers:
+        if not isinstance(said.get("iss"), str) or said["iss"] not in (*self.issuers, legacy_tokens.ISSUER):
             return None
-        claims = _well_formed(self._verified(token, header.get("kid")))
+        claims = self._verified(token, header.get("kid"))
+        if claims.get("iss") != legacy_tokens.ISSUER:
+            claims = _well_formed(claims)
         self._checked[token] = claims
         if len(self._checked) > CHECKED_MAX:
             self._checked.popitem(last=False)

@@ -194,3 +194,40 @@ def test_weak_keys_are_refused(tmp_path):
         keys.read_private(path)
     with pytest.raises(Unusable, match=r"weak\.key"):
         keys.read_public([path])
+
+
+def legacy(cluster: Cluster, **changes: Any) -> str:
+    """A token without an end, and the Secret that holds it."""
+    about = {"namespace": "ns", "secret.name": "s", "service-account.name": "bot", "service-account.uid": "u1"}
+    claims = {"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:ns:bot"}
+    claims |= {f"kubernetes.io/serviceaccount/{name}": value for name, value in about.items()}
+    token = forged({**claims, **changes})
+    data = {"token": base64.b64encode(token.encode()).decode()}
+    cluster.put("secrets", {"metadata": {"namespace": "ns", "name": "s"}, "type": "kubernetes.io/service-account-token", "data": data})
+    return token
+
+
+def test_a_token_of_a_secret_is_good_as_long_as_the_secret_holds_it():
+    cluster, authenticator = world()
+    token = legacy(cluster)
+    assert ask(authenticator, token).name == "system:serviceaccount:ns:bot"
+    cluster.put("secrets", {"metadata": {"namespace": "ns", "name": "s"}, "type": "Opaque", "data": {}})
+    refused(authenticator, token)
+    token = legacy(cluster)
+    assert ask(authenticator, token).uid == "u1"
+    cluster.remove("secrets", "ns", "s")
+    refused(authenticator, token)
+
+
+def test_tokens_of_secrets_that_are_not_good():
+    cluster, authenticator = world()
+    refused(authenticator, legacy(cluster, sub="system:serviceaccount:kube-system:bot"))
+    refused(authenticator, legacy(cluster, **{"kubernetes.io/serviceaccount/service-account.uid": "u0"}))
+    refused(authenticator, legacy(cluster, **{"kubernetes.io/serviceaccount/secret.name": ["s"]}))
+    token = legacy(cluster)
+    cluster.put("serviceaccounts", {"metadata": {**ACCOUNT["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}})
+    refused(authenticator, token)
+    cluster, authenticator = world(key=OTHER)
+    refused(authenticator, legacy(cluster))
+    cluster, authenticator = world()
+    assert asyncio.run(authenticator.of_token(legacy(cluster), ["elsewhere"])) is None
