@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from apiserver.app import AUDIT_ID, App
-from apiserver.filters import request_info
+from apiserver.filters import pretty, request_info
 from apiserver.filters.deadline import REQUEST_TIMEOUT_S, deadline_s
 from apiserver.filters.request_info import Query, RequestInfo
 from apiserver.handlers import refusals, respond, verbs
@@ -69,6 +69,8 @@ class Chain:
             log.exception("a request failed", extra=fields(method=request.method, path=info.path))
             response = respond.failure(ApiError("InternalError", f"Internal error occurred: {type(error).__name__}"))
         if not response.prepared:
+            if pretty.wanted(request.headers.get("User-Agent", ""), query):
+                pretty.indent(response)
             self._mark(request, response)
         if self._app.audit is not None:
             self._app.audit.ended(request, response)
