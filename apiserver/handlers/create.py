@@ -63,7 +63,7 @@ async def _try(call: Call, obj: Object) -> tuple[Row | None, str]:
     obj = await writing.admit(call, write)
     app.manage(call, obj, None)
     name = name_of(obj)
-    causes = meta_rules.validate(obj, resource)
+    causes = meta_rules.validate(obj, resource, custom=served.custom)
     causes += writing.missing(served, obj)
     causes += served.strategy.validate(obj)
     writing.raise_faults(resource, name, causes)

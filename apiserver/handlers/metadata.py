@@ -13,6 +13,7 @@ ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 GENERATED_BASE_MAX = 58
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 """Finalizers that say what is to become of dependents."""
+STANDARD_FINALIZERS = ("kubernetes", ORPHAN, FOREGROUND)
 ANNOTATIONS_BYTES_MAX = 256 << 10
 PATH_SEGMENT_GROUPS = ("rbac.authorization.k8s.io",)
 PATH_SEGMENT_KINDS = ("IPAddress", "ComponentStatus", "PriorityLevelConfiguration", "FlowSchema")
@@ -55,7 +56,14 @@ def prepare_create(obj: Object, resource: Resource, namespace: str, now: str, ui
     meta["creationTimestamp"] = now
 
 
-def validate(obj: Object, resource: Resource) -> list[Cause]:
+def kube_finalizer_faults(finalizer: str, path: str) -> list[Cause]:
+    """Of built-in kinds: a name without a domain is one of Kubernetes' own."""
+    if "/" in finalizer or finalizer in STANDARD_FINALIZERS:
+        return []
+    return [invalid_value(path, finalizer, "name is neither a standard finalizer name nor is it fully qualified")]
+
+
+def validate(obj: Object, resource: Resource, *, custom: bool = False) -> list[Cause]:
     meta = metadata(obj)
     causes = []
     if base := meta.get("generateName"):
@@ -75,7 +83,11 @@ def validate(obj: Object, resource: Resource) -> list[Cause]:
         causes += [invalid_value("metadata.annotations", key, fault) for fault in names.qualified_name(key.lower())]
     if sum(len(key) + len(str(value)) for key, value in annotations.items()) > ANNOTATIONS_BYTES_MAX:
         causes.append(too_long("metadata.annotations", ANNOTATIONS_BYTES_MAX))
-    return causes + _owner_faults(meta.get("ownerReferences") or ()) + _finalizer_faults(meta.get("finalizers") or ())
+    finalizers = meta.get("finalizers") or ()
+    causes += _owner_faults(meta.get("ownerReferences") or ()) + _finalizer_faults(finalizers)
+    if not custom:
+        causes += [cause for at, each in enumerate(finalizers) for cause in kube_finalizer_faults(each, f"metadata.finalizers[{at}]")]
+    return causes
 
 
 def _finalizer_faults(finalizers: Sequence[str]) -> list[Cause]:

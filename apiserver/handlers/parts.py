@@ -5,6 +5,7 @@
 
 import copy
 
+from apiserver.handlers import metadata as meta_rules
 from apiserver.handlers.update import Rules
 from apiserver.machinery.objects import Object, metadata
 from apiserver.machinery.status import Cause, forbidden_value, invalid_value
@@ -32,6 +33,14 @@ def finalize_namespace(new: Object, old: Object) -> None:
     new.setdefault("spec", {}).pop("finalizers", None)
     if finalizers:
         new["spec"]["finalizers"] = finalizers
+
+
+def finalizer_faults(new: Object, old: Object) -> list[Cause]:
+    return [
+        cause
+        for index, finalizer in enumerate((new.get("spec") or {}).get("finalizers") or ())
+        for cause in meta_rules.kube_finalizer_faults(finalizer, f"spec.finalizers[{index}]")
+    ]
 
 
 def approve(new: Object, old: Object) -> None:
@@ -104,7 +113,7 @@ def _count(new: Object, old: Object) -> None:
 
 
 PARTS: dict[tuple[str, str], Rules] = {
-    ("namespaces", "finalize"): (finalize_namespace, _no_faults),
+    ("namespaces", "finalize"): (finalize_namespace, finalizer_faults),
     ("certificatesigningrequests.certificates.k8s.io", "approval"): (approve, _no_faults),
     ("pods", "ephemeralcontainers"): (add_ephemeral_containers, ephemeral_faults),
     ("pods", "resize"): (resize, resize_faults),

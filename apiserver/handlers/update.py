@@ -137,7 +137,7 @@ async def _prepared(call: Call, new: Object, old: Object, how: Rules | None) -> 
     if served.checker is not None:
         served.checker.default(new)
     call.app.manage(call, new, old)
-    causes = meta_rules.validate_update(new, old) + meta_rules.validate(new, resource) + writing.missing(served, new)
+    causes = meta_rules.validate_update(new, old) + meta_rules.validate(new, resource, custom=served.custom) + writing.missing(served, new)
     causes += validate(new, old)
     writing.raise_faults(resource, name_of(new), causes)
     await writing.validate_admission(call, write)

@@ -3,10 +3,11 @@
 import copy
 from typing import Any
 
+from apiserver.machinery import names
 from apiserver.machinery.objects import Object
 from apiserver.machinery.status import Cause, forbidden_value, invalid_value
 from apiserver.registry.strategies import warnings
-from apiserver.registry.strategies.checks import at_least_zero
+from apiserver.registry.strategies.checks import address, at_least_zero, each, unchanged
 from apiserver.registry.strategies.containers import ephemeral_containers
 from apiserver.registry.strategies.pod_spec import pod_spec
 from apiserver.registry.strategies.resources import quality_of_service
@@ -19,6 +20,7 @@ MAY_CHANGE = (
     "negative)"
 )
 FINISHED = ("Succeeded", "Failed")
+SYSTEM_CONDITIONS = ("PodScheduled", "Ready", "Initialized")
 
 
 class PodStrategy(Strategy):
@@ -84,8 +86,22 @@ class PodStrategy(Strategy):
             found.append(forbidden_value("spec", MAY_CHANGE))
         return found
 
+    def prepare_status_update(self, new: Object, old: Object) -> None:
+        super().prepare_status_update(new, old)
+        before = (old.get("status") or {}).get("qosClass")
+        if before and not (new.get("status") or {}).get("qosClass"):
+            new.setdefault("status", {})["qosClass"] = before
+
     def validate_status_update(self, new: Object, old: Object) -> list[Cause]:
-        return []
+        status, before = new.get("status") or {}, old.get("status") or {}
+        found: list[Cause] = []
+        for at, condition in each(status.get("conditions"), "status.conditions"):
+            if condition.get("type") not in SYSTEM_CONDITIONS:
+                found += [invalid_value(f"{at}.Type", condition.get("type"), fault) for fault in names.qualified_name(condition.get("type") or "")]
+        found += unchanged(status.get("qosClass"), before.get("qosClass"), "status.qosClass")
+        if status.get("podIPs") != before.get("podIPs"):
+            found += [cause for at, one in each(status.get("podIPs"), "status.podIPs") for cause in address(one.get("ip"), at)]
+        return found
 
     def grace_period_s(self, obj: Object, asked_s: int | None) -> int:
         spec, phase = obj.get("spec") or {}, (obj.get("status") or {}).get("phase")

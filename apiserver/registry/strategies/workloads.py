@@ -87,6 +87,11 @@ class DeploymentStrategy(Workload):
             found += rolling_update(rolling, f"{path}.rollingUpdate")
         return found
 
+    def validate_status_update(self, new: Object, old: Object) -> list[Cause]:
+        status = new.get("status") or {}
+        found = at_least_zero(status.get("unavailableReplicas"), "status.unavailableReplicas")
+        return found + status_counts(status, "updatedReplicas", "readyReplicas", "availableReplicas")
+
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         return selector_unchanged(new, old)
 
@@ -111,14 +116,15 @@ class ReplicaSetStrategy(Workload):
         return status_counts(new.get("status") or {}, "fullyLabeledReplicas", "readyReplicas", "availableReplicas")
 
 
-def status_counts(status: Object, *fields: str) -> list[Cause]:
-    found = [cause for field in ("replicas", *fields) for cause in at_least_zero(status.get(field), f"status.{field}")]
-    replicas = status.get("replicas") or 0
-    return found + [
-        invalid_value(f"status.{field}", status[field], "cannot be greater than status.replicas")
-        for field in fields
-        if (status.get(field) or 0) > replicas
-    ]
+def status_counts(status: Object, *fields: str, ready: str = "readyReplicas") -> list[Cause]:
+    """Counts of pods in a status: none is negative or above `replicas`; what is available is ready. `ready`: how the message calls that field."""
+    found = [cause for name in ("replicas", *fields) for cause in at_least_zero(status.get(name), f"status.{name}")]
+    replicas, available = status.get("replicas") or 0, status.get("availableReplicas") or 0
+    above = [name for name in fields if (status.get(name) or 0) > replicas]
+    found += [invalid_value(f"status.{name}", status.get(name) or 0, "cannot be greater than status.replicas") for name in above]
+    if available > (status.get("readyReplicas") or 0):
+        found.append(invalid_value("status.availableReplicas", available, f"cannot be greater than {ready}"))
+    return found
 
 
 class ReplicationControllerStrategy(ReplicaSetStrategy):
@@ -158,6 +164,12 @@ class DaemonSetStrategy(Workload):
                 found.append(invalid_value(f"{path}.maxUnavailable", unavailable, "cannot be 0 when maxSurge is 0"))
         return found
 
+    def validate_status_update(self, new: Object, old: Object) -> list[Cause]:
+        status = new.get("status") or {}
+        fields = ("currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "updatedNumberScheduled")
+        names = (*fields, "numberAvailable", "numberUnavailable")
+        return [cause for name in names for cause in at_least_zero(status.get(name), f"status.{name}")]
+
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         return selector_unchanged(new, old)
 
@@ -185,6 +197,10 @@ class StatefulSetStrategy(Workload):
         for field in ("whenDeleted", "whenScaled"):
             found += one_of(policy.get(field), f"spec.persistentVolumeClaimRetentionPolicy.{field}", ("Delete", "Retain"))
         return found + at_least_zero((spec.get("ordinals") or {}).get("start"), "spec.ordinals.start")
+
+    def validate_status_update(self, new: Object, old: Object) -> list[Cause]:
+        fields = ("readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
+        return status_counts(new.get("status") or {}, *fields, ready="status.readyReplicas")
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         after, before = ({key: value for key, value in (each.get("spec") or {}).items() if key not in self.MAY_CHANGE} for each in (new, old))
