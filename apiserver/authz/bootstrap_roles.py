@@ -148,6 +148,7 @@ CLUSTER_ROLES: dict[str, tuple[str, ...]] = {
         f"{READ} | storage.k8s.io | csinodes csidrivers csistoragecapacities volumeattachments",
         f"{READ} | resource.k8s.io | deviceclasses resourceslices",
         f"{READ} update patch | resource.k8s.io | resourceclaims resourceclaims/status",
+        "update patch | resource.k8s.io | resourceclaims/binding",
     ),
     # --- ours: agents that Kubernetes leaves to others -----------------------------------------------------------------
     "system:cloud-controller-manager": (
@@ -183,7 +184,7 @@ CONTROLLER_ROLES: dict[str, tuple[str, ...]] = {
         f"{READ} update | batch | cronjobs",
         f"{READ} create update delete patch | batch | jobs",
         "update | batch | cronjobs/status cronjobs/finalizers",
-        "list delete | core | pods",
+        "list watch delete | core | pods",
         EVENTS,
     ),
     "daemon-set-controller": (
@@ -214,22 +215,20 @@ CONTROLLER_ROLES: dict[str, tuple[str, ...]] = {
     ),
     "endpoint-controller": (
         f"{READ} | core | services pods",
-        "get list create update delete | core | endpoints",
+        f"{READ} create update delete | core | endpoints",
         "create | core | endpoints/restricted",
         EVENTS,
     ),
     "endpointslice-controller": (
         f"{READ} | core | services pods nodes",
         "update | core | services/finalizers",
-        "get list create update delete | discovery.k8s.io | endpointslices",
-        "create | discovery.k8s.io | endpointslices/restricted",
+        f"{READ} create update delete | discovery.k8s.io | endpointslices",
         EVENTS,
     ),
     "endpointslicemirroring-controller": (
         f"{READ} | core | services endpoints",
         "update | core | services/finalizers endpoints/finalizers",
-        "get list create update delete | discovery.k8s.io | endpointslices",
-        "create | discovery.k8s.io | endpointslices/restricted",
+        f"{READ} create update delete | discovery.k8s.io | endpointslices",
         EVENTS,
     ),
     "expand-controller": (
@@ -248,7 +247,7 @@ CONTROLLER_ROLES: dict[str, tuple[str, ...]] = {
         f"{READ} | core | pods",
         "update | core | pods/finalizers",
         f"{READ} create delete | resource.k8s.io | resourceclaims",
-        "update patch | resource.k8s.io | resourceclaims resourceclaims/status",
+        "update patch | resource.k8s.io | resourceclaims resourceclaims/binding resourceclaims/status",
         "update patch | core | pods/status",
         EVENTS,
     ),
@@ -257,9 +256,9 @@ CONTROLLER_ROLES: dict[str, tuple[str, ...]] = {
         f"{READ} | autoscaling | horizontalpodautoscalers",
         "update | autoscaling | horizontalpodautoscalers/status",
         "get update | * | */scale",
-        "list | core | pods",
-        "list | metrics.k8s.io | pods",
-        "get list | custom.metrics.k8s.io external.metrics.k8s.io | *",
+        "list watch | core | pods",
+        "list watch | metrics.k8s.io | pods",
+        f"{READ} | custom.metrics.k8s.io external.metrics.k8s.io | *",
         EVENTS,
     ),
     "job-controller": (
@@ -271,12 +270,12 @@ CONTROLLER_ROLES: dict[str, tuple[str, ...]] = {
     "namespace-controller": (
         f"{READ} delete | core | namespaces",
         "update | core | namespaces/finalize namespaces/status",
-        "get list delete deletecollection | * | *",
+        f"{READ} delete deletecollection | * | *",
     ),
     "node-controller": (
-        "get list update delete patch | core | nodes",
+        f"{READ} update delete patch | core | nodes",
         "patch update | core | nodes/status pods/status",
-        "list get delete | core | pods",
+        f"{READ} delete | core | pods",
         EVENTS,
     ),
     "persistent-volume-binder": (
@@ -285,7 +284,7 @@ CONTROLLER_ROLES: dict[str, tuple[str, ...]] = {
         f"{READ} update | core | persistentvolumeclaims",
         f"{READ} create delete | core | pods",
         f"{READ} | storage.k8s.io | storageclasses",
-        "get list | core | nodes",
+        "list watch | core | nodes",
         "watch | core | events",
         EVENTS,
     ),
@@ -297,7 +296,7 @@ CONTROLLER_ROLES: dict[str, tuple[str, ...]] = {
         f"{READ} | core | nodes",
         EVENTS,
     ),
-    "pod-garbage-collector": ("list watch delete | core | pods", "get list | core | nodes", "patch | core | pods/status"),
+    "pod-garbage-collector": ("list watch delete | core | pods", f"{READ} | core | nodes", "patch | core | pods/status"),
     "replicaset-controller": (
         f"{READ} update | apps extensions | replicasets",
         "update | apps extensions | replicasets/status replicasets/finalizers",
@@ -325,7 +324,7 @@ CONTROLLER_ROLES: dict[str, tuple[str, ...]] = {
         f"{READ} | apps | statefulsets",
         "update | apps | statefulsets/status statefulsets/finalizers",
         f"{READ} create delete update patch | apps | controllerrevisions",
-        "get create update delete | core | persistentvolumeclaims",
+        f"{READ} create update delete | core | persistentvolumeclaims",
         EVENTS,
     ),
     "ttl-controller": ("update patch list watch | core | nodes", EVENTS),
@@ -338,7 +337,12 @@ CONTROLLER_ROLES: dict[str, tuple[str, ...]] = {
         "create | authorization.k8s.io | subjectaccessreviews",
         EVENTS,
     ),
-    "pvc-protection-controller": (f"{READ} update | core | persistentvolumeclaims", f"{READ} | core | pods", EVENTS),
+    "pvc-protection-controller": (
+        f"{READ} update | core | persistentvolumeclaims",
+        "update | core | persistentvolumeclaims/status",
+        f"{READ} | core | pods",
+        EVENTS,
+    ),
     "pv-protection-controller": (f"{READ} update | core | persistentvolumes", EVENTS),
     "volumeattributesclass-protection-controller": (
         f"{READ} | core | persistentvolumeclaims persistentvolumes",

@@ -9,7 +9,7 @@ from typing import Any
 from apiserver.authz.rbac import Rbac
 from apiserver.authz.rules import Rule
 from apiserver.machinery.objects import Object
-from apiserver.machinery.status import Cause, bad_request, invalid, invalid_value, required
+from apiserver.machinery.status import Cause, bad_request, invalid, invalid_value
 from apiserver.request import Attributes, Authorizer, User
 
 GROUP = "authorization.k8s.io"
@@ -129,7 +129,7 @@ def _subject(spec: Object) -> User:
 
 
 def _subject_faults(spec: Object) -> list[Cause]:
-    return [] if spec.get("user") or spec.get("groups") else [required("spec.user", "at least one of user or group must be specified")]
+    return [] if spec.get("user") or spec.get("groups") else [invalid_value("spec.user", "", "at least one of user or group must be specified")]
 
 
 def _distinct(rules: Any) -> list[Rule]:

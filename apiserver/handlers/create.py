@@ -61,6 +61,7 @@ async def _try(call: Call, obj: Object) -> tuple[Row | None, str]:
         served.checker.default(obj)
     write = writing.write_of(call, "CREATE", obj, None, options={"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"})
     obj = await writing.admit(call, write)
+    served.strategy.settle_create(obj)
     app.manage(call, obj, None)
     name = name_of(obj)
     causes = meta_rules.validate(obj, resource, custom=served.custom)

@@ -13,6 +13,8 @@ ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 GENERATED_BASE_MAX = 58
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 """Finalizers that say what is to become of dependents."""
+ELSEWHERE = ("apiextensions.k8s.io", "apiregistration.k8s.io")
+"""Groups whose metadata upstream checks outside of pkg/apis/core/validation: their finalizers may be any qualified name."""
 STANDARD_FINALIZERS = ("kubernetes", ORPHAN, FOREGROUND)
 ANNOTATIONS_BYTES_MAX = 256 << 10
 PATH_SEGMENT_GROUPS = ("rbac.authorization.k8s.io",)
@@ -85,7 +87,7 @@ def validate(obj: Object, resource: Resource, *, custom: bool = False) -> list[C
         causes.append(too_long("metadata.annotations", ANNOTATIONS_BYTES_MAX))
     finalizers = meta.get("finalizers") or ()
     causes += _owner_faults(meta.get("ownerReferences") or ()) + _finalizer_faults(finalizers)
-    if not custom:
+    if not custom and resource.group not in ELSEWHERE:
         causes += [cause for at, each in enumerate(finalizers) for cause in kube_finalizer_faults(each, f"metadata.finalizers[{at}]")]
     return causes
 
@@ -130,6 +132,8 @@ def prepare_update(new: Object, old: Object) -> None:
     meta.pop("selfLink", None)
     if "generation" in before:
         meta["generation"] = before["generation"]
+    else:
+        meta.pop("generation", None)
     if "generateName" in before and "generateName" not in meta:
         meta["generateName"] = before["generateName"]
     if not meta.get("namespace") and before.get("namespace"):

@@ -10,6 +10,7 @@ from apiserver.handlers.update import Rules
 from apiserver.machinery.objects import Object, metadata
 from apiserver.machinery.status import Cause, forbidden_value, invalid_value
 
+NOT_EPHEMERAL = ("ports", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe", "resources", "resizePolicy")
 RESIZED = ("resources", "resizePolicy")
 
 
@@ -73,9 +74,12 @@ def ephemeral_faults(new: Object, old: Object) -> list[Cause]:
     twice = sorted({str(name) for name in names if names.count(name) > 1})
     faults += [Cause("FieldValueDuplicate", f'Duplicate value: "{name}"', f"{at}.name") for name in twice]
     targets = {each.get("name") for kind in ("containers", "initContainers") for each in new["spec"].get(kind) or ()}
-    for name, each in after.items():
+    for index, (name, each) in enumerate(after.items()):
         if not name:
             faults.append(Cause("FieldValueRequired", "Required value", f"{at}.name"))
+        faults += [
+            forbidden_value(f"{at}[{index}].{field}", "cannot be set for an Ephemeral Container") for field in NOT_EPHEMERAL if each.get(field)
+        ]
         if each.get("targetContainerName") and each["targetContainerName"] not in targets:
             faults.append(Cause("FieldValueNotFound", f'Not found: "{each["targetContainerName"]}"', f"{at}.targetContainerName"))
     return faults

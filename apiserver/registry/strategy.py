@@ -33,6 +33,9 @@ class Strategy:
         if self.counts_generation:
             metadata(obj)["generation"] = 1
 
+    def settle_create(self, obj: Object) -> None:
+        """After mutating admission: what of its first status depends on what admission made of the spec."""
+
     def note_requester(self, obj: Object, user: User) -> None:
         """Write down who creates it, for the few objects that say so. Whatever the client wrote there is no evidence of anything."""
 

@@ -55,7 +55,7 @@ class NamespaceStrategy(Strategy):
         if ending and phase != "Terminating":
             return [invalid_value("status.Phase", phase, "may only be 'Terminating' if `deletionTimestamp` is not empty")]
         if not ending and phase == "Terminating":
-            return [invalid_value("status.Phase", phase, "may not be 'Terminating' if `deletionTimestamp` is empty")]
+            return [invalid_value("status.Phase", phase, "may only be 'Active' if `deletionTimestamp` is empty")]
         return []
 
 
@@ -122,6 +122,8 @@ class EventStrategy(Plain):
 
 
 class PriorityClassStrategy(Plain):
+    counts_generation = True
+
     def validate(self, obj: Object) -> list[Cause]:
         name, value = name_of(obj), obj.get("value")
         found: list[Cause] = []
@@ -129,7 +131,7 @@ class PriorityClassStrategy(Plain):
             if value != SYSTEM_CLASSES[name]:
                 found.append(forbidden_value("metadata.name", f"value of {name} must be {SYSTEM_CLASSES[name]}"))
         elif name.startswith("system-"):
-            told = f'priority class names with "system-" prefix are reserved for system use only. error: {name} is not a known system priority class'
+            told = f"priority class names with 'system-' prefix are reserved for system use only. error: {name} is not a known system priority class"
             found.append(forbidden_value("metadata.name", told))
         elif isinstance(value, int) and value > USER_PRIORITY_MAX:
             found.append(forbidden_value("value", f"maximum allowed value of a user defined priority is {USER_PRIORITY_MAX}"))

@@ -65,7 +65,7 @@ def ephemeral_containers(spec: Object, path: str, volumes: set[str]) -> list[Cau
         taken.add(container.get("name"))
         found += [
             forbidden_value(f"{at}.{field}", "cannot be set for an Ephemeral Container")
-            for field in (*PROBES, "ports", "lifecycle")
+            for field in (*PROBES, "ports", "lifecycle", "resources", "resizePolicy")
             if container.get(field)
         ]
         target = container.get("targetContainerName")

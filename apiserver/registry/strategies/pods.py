@@ -86,6 +86,10 @@ class PodStrategy(Strategy):
             found.append(forbidden_value("spec", MAY_CHANGE))
         return found
 
+    def settle_create(self, obj: Object) -> None:
+        # A LimitRange gives requests and limits to containers that had none.
+        obj.setdefault("status", {})["qosClass"] = quality_of_service(obj.get("spec") or {})
+
     def prepare_status_update(self, new: Object, old: Object) -> None:
         super().prepare_status_update(new, old)
         before = (old.get("status") or {}).get("qosClass")

@@ -71,3 +71,31 @@ def test_finalizers_without_a_domain_are_kubernetes_own(served):
         assert (code, f'spec.finalizers[0]: Invalid value: "mine": {told}' in answer["message"]) == (422, True)
 
     served(test)
+
+
+def test_an_ephemeral_container_has_no_ports_probes_or_resources(served):
+    async def test(api):
+        await api.post(f"{CORE}/pods", {"metadata": {"name": "p"}, "spec": POD})
+        for field, value in (
+            ("ports", [{"containerPort": 1}]),
+            ("livenessProbe", {"tcpSocket": {"port": 1}}),
+            ("resources", {"limits": {"cpu": "1"}}),
+        ):
+            one = {"name": "debug", "image": "i", field: value}
+            body = {"spec": {"ephemeralContainers": [one]}}
+            code, answer = await api.patch(f"{CORE}/pods/p/ephemeralcontainers", body, "application/strategic-merge-patch+json")
+            told = f"spec.ephemeralContainers[0].{field}: Forbidden: cannot be set for an Ephemeral Container"
+            assert (code, told in answer["message"]) == (422, True), answer
+
+    served(test)
+
+
+def test_a_client_does_not_give_a_generation(served):
+    async def test(api):
+        await api.post(f"{CORE}/configmaps", {"metadata": {"name": "a"}})
+        code, changed = await api.patch(f"{CORE}/configmaps/a", {"metadata": {"generation": 5}})
+        assert (code, "generation" in changed["metadata"]) == (200, False)
+        code, made = await api.post("/apis/scheduling.k8s.io/v1/priorityclasses", {"metadata": {"name": "p"}, "value": 1})
+        assert (code, made["metadata"]["generation"]) == (201, 1)
+
+    served(test)

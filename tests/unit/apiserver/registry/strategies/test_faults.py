@@ -158,7 +158,7 @@ NEW: list[tuple[str, dict[str, Any], str]] = [
     ("leases.coordination.k8s.io", {"spec/leaseDurationSeconds": 0}, "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0"),
     ("events", {"involvedObject/namespace": "other"}, 'involvedObject.namespace: Invalid value: "other": does not match event.namespace'),
     ("priorityclasses.scheduling.k8s.io", {"value": 2_000_000_000}, "maximum allowed value of a user defined priority is 1000000000"),
-    ("priorityclasses.scheduling.k8s.io", {"metadata/name": "system-x"}, 'priority class names with "system-" prefix are reserved'),
+    ("priorityclasses.scheduling.k8s.io", {"metadata/name": "system-x"}, "priority class names with 'system-' prefix are reserved"),
     ("certificatesigningrequests.certificates.k8s.io", {"spec/usages": ["magic"]}, 'spec.usages[0]: Unsupported value: "magic"'),
     ("limitranges", {"spec/limits/0/min/cpu": "3"}, 'spec.limits[0].min[cpu]: Invalid value: "3": min value 3 is greater than'),
     (
