@@ -63,7 +63,7 @@ unit: venv clients ## Every test without the checks. ARGS="tests/unit -k lease"
 
 ## Longer runs
 
-.PHONY: simulate oracle fuzz soak chaos revival bench bench-full
+.PHONY: simulate oracle fuzz soak chaos revival bench bench-full upstream
 simulate: venv ## Whole members under a seeded adversary. SEEDS=1:5000, or one number to replay a seed
 	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --jobs $(JOBS) $(ARGS)
 
@@ -72,6 +72,9 @@ oracle: venv ## The same random requests to etcd and to Keelson, answers compare
 
 fuzz: venv ## Garbage on both ports. SECONDS_EACH=60 for each random target
 	KEELSON_FUZZ_SECONDS=$(SECONDS_EACH) $(BIN)/pytest tests/fuzz --timeout 0 $(ARGS)
+
+upstream: venv ## Built-in kinds: the same requests to Kubernetes' own kube-apiserver (KUBE_APISERVER=PROGRAM, see docs/CONFORMANCE.md) and to ours
+	$(BIN)/python -m tests.kubernetes.builtin.run --kube-apiserver "$(KUBE_APISERVER)" $(ARGS)
 
 soak: venv ## Load, random faults, members that come and go; every window's history checked, sizes watched. MINUTES=60
 	$(BIN)/python -m keelson.drills.soak --minutes $(MINUTES) --report build/drills $(ARGS)
