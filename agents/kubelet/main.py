@@ -52,6 +52,7 @@ def agent() -> Agent:
     flags.text("--tls-private-key-file", "", "its key")
     flags.text("--client-ca-file", "", "authority of the certificates of its clients")
     flags.text("--container-runtime-endpoint", "", "socket of a container runtime that speaks the CRI; without it the embedded runtime")
+    flags.text("--host-ports-file", "", "where the embedded runtime tells the service proxy which ports of the node lead to pods")
     flags.text("--pod-manifest-path", "", "folder of static pods")
     flags.list("--register-with-taints", [], "taints of a new node: key=value:effect")
     flags.list("--node-labels", [], "labels of a new node: key=value")
@@ -125,7 +126,8 @@ def runtime_of(arguments: Namespace, name: str, folder: Path) -> Runtime:
 
         return CriRuntime(arguments.container_runtime_endpoint, pod_range=arguments.pod_cidr, cgroup_root=cgroups)
     store = Store(Path(arguments.image_store) if arguments.image_store else folder / "images")
-    return EmbeddedRuntime(folder / "runtime", store, pod_range=arguments.pod_cidr, cgroup_root=cgroups)
+    ports = Path(arguments.host_ports_file) if arguments.host_ports_file else None
+    return EmbeddedRuntime(folder / "runtime", store, pod_range=arguments.pod_cidr, cgroup_root=cgroups, host_ports=ports)
 
 
 async def serve(running: Running) -> None:

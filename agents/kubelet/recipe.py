@@ -9,7 +9,7 @@ from msgspec import Struct
 from agents.kubelet import pods
 from agents.kubelet.environment import ConfigError, expand
 from agents.kubelet.runtime import base
-from agents.kubelet.runtime.base import ContainerConfig, Image, Mount, Resources, SandboxConfig, Security
+from agents.kubelet.runtime.base import ContainerConfig, Image, Mount, PortMapping, Resources, SandboxConfig, Security
 from apiserver.machinery.objects import Object, name_of, namespace_of, uid_of
 from apiserver.machinery.quantity import parse
 
@@ -69,8 +69,20 @@ def sandbox_config(pod: Object, attempt: int, log_folder: str, dns: Dns, pids_li
         dns_servers=servers,
         dns_searches=searches,
         dns_options=options,
+        ports=() if pods.host_network(pod) else port_mappings(pod),
         sysctls={each["name"]: str(each["value"]) for each in (spec.get("securityContext") or {}).get("sysctls") or ()},
         labels={POD_NAME: name_of(pod), POD_NAMESPACE: namespace_of(pod), POD_UID: uid_of(pod)},
+    )
+
+
+def port_mappings(pod: Object) -> tuple[PortMapping, ...]:
+    """The ports of the node that its containers ask for; those of sidecars too."""
+    sidecars = (each for each in pods.init_containers(pod) if each.get("restartPolicy") == "Always")
+    return tuple(
+        PortMapping(int(port["hostPort"]), int(port["containerPort"]), port.get("protocol") or "TCP", port.get("hostIP") or "")
+        for container in (*pods.containers(pod), *sidecars)
+        for port in container.get("ports") or ()
+        if port.get("hostPort")
     )
 
 

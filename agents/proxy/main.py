@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from aiohttp import web
 from agents.kit.events import Recorder
 from agents.kit.runner import Agent, Running
 from agents.kit.serving import Address, serving
+from agents.proxy.host_ports import follow
 from agents.proxy.keeping import Keeping
 from agents.proxy.link import Link
 from agents.proxy.nftables import Nftables
@@ -52,6 +54,7 @@ def main() -> int:
     flags.text("--proxy-mode", "userspace", "userspace (in this process) or nftables (in the kernel)")
     flags.list("--cluster-cidr", [], "networks of the pods: who comes from elsewhere comes from outside")
     flags.list("--nodeport-addresses", [], "addresses at which node ports are answered; without it the node's InternalIPs")
+    flags.text("--host-ports-file", "", "where the node's kubelet tells which ports of the node lead to pods")
     flags.text("--healthz-bind-address", "0.0.0.0:10256", "address and port of /healthz and /livez; empty: none")
     flags.text("--metrics-bind-address", "127.0.0.1:10249", "address and port of /metrics; empty: none")
     flags.switch("--cleanup", False, "take away what a proxy has left on this machine, and end")
@@ -93,6 +96,8 @@ async def work(running: Running) -> None:
     addresses = [address for text in (arguments.healthz_bind_address, arguments.metrics_bind_address) if (address := _address(text))]
     async with serving(running.pages, *addresses), Tasks("proxy") as tasks:
         tasks.serve("health checks", proxy.answer_health_checks())
+        if arguments.host_ports_file:
+            tasks.serve("host ports", follow(Path(arguments.host_ports_file), table.lead_host_ports))
         try:
             if mode is userspace:
                 await userspace.inherit()

@@ -131,7 +131,8 @@ def _choosing(made: Ruleset, listener: Listener, rule: Rule, networks: list[str]
         yield f"fib saddr type local goto {inside}"
         yield from _among(made, listener, rule, rule.targets)
     else:
-        yield "jump mark-for-masquerade"
+        if rule.kind is not Kind.HOST_PORT:  # the pod is here: its answer passes this node in any case, and it sees who asks
+            yield "jump mark-for-masquerade"
         yield from _among(made, listener, rule, rule.targets)
 
 

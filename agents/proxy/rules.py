@@ -25,6 +25,8 @@ class Kind(Enum):
     EXTERNAL_IP = "ExternalIP"
     LOAD_BALANCER = "LoadBalancer"
     NODE_PORT = "NodePort"
+    HOST_PORT = "HostPort"
+    """Of a pod, on its own node alone."""
 
 
 class Locality(Struct, frozen=True):

@@ -30,6 +30,7 @@ class Table:
         self.changed = asyncio.Event()
         self._dirty: set[str] = set()
         self._by_service: dict[str, Rules] = {}
+        self._host_ports: dict[Listener, Rule] = {}
         self._locality = Locality(node, reserved=reserved, pods=pods)
         self.refused: dict[str, dict[str, str]] = {}
         """By service, the addresses that it asks for and does not get, with the reason."""
@@ -37,6 +38,11 @@ class Table:
         self.services.handle(add=lambda each: wake(key_of(each)), update=lambda _, each: wake(key_of(each)), delete=lambda each: wake(key_of(each)))
         self.slices.handle(add=self._slice, update=self._slice_changed, delete=self._slice)
         self.nodes.handle(add=lambda _: self._moved(), update=lambda *_: self._moved(), delete=lambda _: self._moved())
+
+    def lead_host_ports(self, rules: Rules) -> None:
+        """The ports of the node that lead to pods. A service that has one goes first."""
+        self._host_ports = dict(rules)
+        self.changed.set()
 
     async def synced(self) -> None:
         for informer in (self.services, self.slices, self.nodes):
@@ -56,7 +62,7 @@ class Table:
             self.refused.pop(key, None)
             if service is not None and (refusals := refused(service, self._locality)):
                 self.refused[key] = refusals
-        return merged(self._by_service)
+        return {**self._host_ports, **merged(self._by_service)}
 
     def health_checks(self) -> dict[int, tuple[str, int]]:
         """healthCheckNodePort -> (service, ready endpoints here)."""

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from agents.proxy.choice import Choice
 from agents.proxy.datagrams import Flows
 from agents.proxy.keeping import Keeping
-from agents.proxy.rules import Listener, Rule, Target, may_use, targets_for
+from agents.proxy.rules import Kind, Listener, Rule, Target, may_use, targets_for
 from keelson.cogs.logs import fields
 from keelson.cogs.tasks import TaskSet
 
@@ -31,6 +31,7 @@ BACKLOG = 1024
 DRAIN_S = 2.0
 """What a proxy that stops leaves to connections that are there."""
 DRAIN_LOOK_S = 0.02
+LOOPBACK = "127.0.0.1"
 PROTOCOLS = ("TCP", "UDP")
 """An association of SCTP has several addresses and streams: nobody can splice two. Its ports stay closed here; the kernel's proxy carries it."""
 
@@ -93,7 +94,8 @@ class Userspace:
         # Whoever has waited since the proxy before was killed is answered first: these have their addresses.
         faults += await self._serve({listener: rule for listener, rule in served.items() if listener in self._inherited})
         # Addresses before listeners; an address without a listener refuses, which is what a service without endpoints owes its clients.
-        await self._addresses.keep({listener.address for listener in wanted if listener.address})
+        own = {listener.address for listener, rule in wanted.items() if listener.address and rule.kind is not Kind.HOST_PORT}
+        await self._addresses.keep(own)
         faults += await self._serve(served)
         for listener, bound in self._inherited.items():
             self.let_go(listener)
@@ -122,6 +124,10 @@ class Userspace:
                 if self._keeping is not None:
                     self._keeping.keep(listener, bound)
             except OSError as error:
+                if rule.kind is Kind.HOST_PORT:
+                    # What a pod asks for and cannot have, because a program of the node has it, is no fault of the proxy's.
+                    log.warning("a port of the node that a pod asks for is not free", extra=fields(port=listener.port, rule=rule.service))
+                    continue
                 faults.append(f"{listener.protocol} {listener.address}:{listener.port} of {rule.service}: {error}")
         return faults
 
@@ -153,12 +159,12 @@ class Userspace:
             self._keeping.drop(listener)
 
     def _expanded(self, wanted: Mapping[Listener, Rule]) -> dict[Listener, Rule]:
-        """Node ports at each address of the node."""
+        """Node ports at each address of the node; those of its pods at its loopback, too."""
         carried = {listener: rule for listener, rule in wanted.items() if listener.protocol in PROTOCOLS}
         found = {listener: rule for listener, rule in carried.items() if listener.address}
         for listener, rule in carried.items():
             if not listener.address:
-                for address in self.node_addresses:
+                for address in (*self.node_addresses, LOOPBACK) if rule.kind is Kind.HOST_PORT else self.node_addresses:
                     found.setdefault(Listener(address, listener.port, listener.protocol), rule)
         return found
 

@@ -203,6 +203,7 @@ def _node(folder: Path, files: Files, plan: ControlPlane, number: int) -> list[P
     network = plan.network
     namespace, address = network.namespace(number), network.address(number)
     serving, key = files.certificates.serving(f"kubelet-{name}")
+    host_ports = f"--host-ports-file={folder / 'nodes' / name / 'host-ports.json'}"
     kubelet = _agent(
         files,
         f"kubelet-{name}",
@@ -218,9 +219,18 @@ def _node(folder: Path, files: Files, plan: ControlPlane, number: int) -> list[P
         f"--client-ca-file={files.certificates.ca}",
         f"--image-store={images(folder)}",
         f"--pod-max-pids={POD_PIDS_MAX}",
+        host_ports,
         namespace=namespace,
     )
-    proxy = _agent(files, f"proxy-{name}", "agents.proxy.main", f"--hostname-override={name}", f"--cluster-cidr={network.pods}", namespace=namespace)
+    proxy = _agent(
+        files,
+        f"proxy-{name}",
+        "agents.proxy.main",
+        f"--hostname-override={name}",
+        f"--cluster-cidr={network.pods}",
+        host_ports,
+        namespace=namespace,
+    )
     dns = _agent(
         files,
         f"dns-{name}",

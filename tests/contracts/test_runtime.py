@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from msgspec.structs import replace
 from agents.kubelet.oci import toolbox
 from agents.kubelet.oci.store import Store
 from agents.kubelet.runtime import base
-from agents.kubelet.runtime.base import ContainerConfig, ExecResult, Mount, Resources, Runtime, RuntimeRefused, SandboxConfig, Security
+from agents.kubelet.runtime.base import ContainerConfig, ExecResult, Mount, PortMapping, Resources, Runtime, RuntimeRefused, SandboxConfig, Security
 from agents.kubelet.runtime.cgroups import Cgroups
 from agents.kubelet.runtime.cri import CriRuntime
 from agents.kubelet.runtime.embedded import EmbeddedRuntime
@@ -25,7 +27,9 @@ pytestmark = [needs_root, pytest.mark.usefixtures("own_network", "own_cgroups")]
 @pytest.fixture(params=["embedded", "containerd"])
 def opened(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> Iterator[Opened]:
     if request.param == "embedded":
-        yield lambda: EmbeddedRuntime(tmp_path / "runtime", store, pod_range=POD_RANGE, cgroup_root=CGROUP, bridge="cnikeelson")
+        yield lambda: EmbeddedRuntime(
+            tmp_path / "runtime", store, pod_range=POD_RANGE, cgroup_root=CGROUP, bridge="cnikeelson", host_ports=tmp_path / "host-ports.json"
+        )
         return
     missing = [program for program in ("containerd", "ctr", "runc") if shutil.which(program) is None]
     if missing or not Path("/usr/lib/cni/bridge").exists():
@@ -50,6 +54,30 @@ def test_a_container_runs_writes_its_log_and_its_end_is_told(opened: Opened, tmp
             assert (found.exit_code, found.reason) == (7, "Error")
             assert 0 < found.created_ns <= found.started_ns <= found.finished_ns
             assert sorted(lines(tmp_path)) == [("stderr", "F", "err"), ("stdout", "F", "out"), ("stdout", "P", "rest")]
+
+    run(opened, body)
+
+
+def test_a_port_of_the_node_is_led_to_the_pod_or_told_to_who_leads(opened: Opened, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    embedded = request.node.callspec.params["opened"] == "embedded"
+    if not embedded and (shutil.which("iptables") is None or not Path("/usr/lib/cni/portmap").exists()):
+        pytest.skip("CNI's portmap, and the iptables that it calls, are not installed")
+
+    def led() -> set[tuple[str, int, str, str]]:
+        """Address, port, protocol and where to."""
+        if embedded:
+            told = json.loads((tmp_path / "host-ports.json").read_text())
+            assert all(each["pod"] == "default/web" for each in told)
+            return {(each["hostIP"], each["hostPort"], each["protocol"], f"{each['ip']}:{each['port']}") for each in told}
+        rules = subprocess.run(["iptables", "-t", "nat", "-S"], check=True, capture_output=True, text=True).stdout
+        found = re.findall(r"(?:-d (\S+)/32 )?-p (\w+) .*--dport (\d+) -j DNAT --to-destination (\S+)", rules)
+        return {(address, int(port), protocol.upper(), target) for address, protocol, port, target in found}
+
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path, ports=(PortMapping(18080, 8080), PortMapping(18053, 53, "UDP", "10.250.78.1"))):
+            (sandbox,) = await runtime.sandboxes()
+            assert led() == {("", 18080, "TCP", f"{sandbox.ip}:8080"), ("10.250.78.1", 18053, "UDP", f"{sandbox.ip}:53")}
+        assert led() == set()
 
     run(opened, body)
 

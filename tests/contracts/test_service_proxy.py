@@ -41,9 +41,9 @@ class Proxy:
             cwd=Path(__file__).parents[2],
         )
 
-    def told(self, *services: dict, slices: tuple[dict, ...] = ()) -> None:
+    def told(self, *services: dict, slices: tuple[dict, ...] = (), host_ports: tuple[dict, ...] = ()) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"services": services, "slices": slices}) + "\n")
+        self.process.stdin.write(json.dumps({"services": services, "slices": slices, "hostPorts": host_ports}) + "\n")
         self.process.stdin.flush()
         assert json.loads(self.process.stdout.readline()) == []
 
@@ -149,6 +149,33 @@ def test_node_ports_answer_at_the_nodes_address(scene):
     ports = [{"name": "web", "port": 80, "nodePort": NODE_PORT}]
     proxy.told(service(type="NodePort", ports=ports), slices=(slice_of(network.a),))
     assert asked(network.outside, network.node.address, NODE_PORT) == {"a"}
+
+
+def test_a_port_of_the_node_leads_to_its_pod(scene, request):
+    proxy, network = scene
+    tcp = {"hostIP": "", "hostPort": 8081, "protocol": "TCP", "ip": network.a.address, "port": 8080, "pod": "d/a"}
+    udp = {"hostIP": network.node.address, "hostPort": 53, "protocol": "UDP", "ip": network.b.address, "port": 5353, "pod": "d/b"}
+    proxy.told(service(), slices=(slice_of(network.b),), host_ports=(tcp, udp))
+    for client in (network.outside, network.node, network.pod, network.a):
+        assert client.ask(network.node.address, 8081) == "a hello\n"
+    assert network.outside.say(network.node.address, 53, b"hello") == b"b hello"
+    if request.node.callspec.params["scene"] != "nftables":
+        assert network.node.ask("127.0.0.1", 8081) == "a hello\n"
+    proxy.told(service(), slices=(slice_of(network.b),))
+    with pytest.raises(ConnectionRefusedError):
+        network.outside.ask(network.node.address, 8081)
+
+
+def test_a_port_of_the_node_that_is_not_free_is_nobodys_fault(scene, request):
+    proxy, network = scene
+    if request.node.callspec.params["scene"] == "nftables":
+        pytest.skip("the kernel leads packets to the pod before any program gets them")
+    with network.node.bare() as holder:
+        holder.bind((network.node.address, 8082))
+        holder.listen()
+        proxy.told(host_ports=({"hostPort": 8082, "ip": network.a.address, "port": 8080},))
+        proxy.told(host_ports=({"hostPort": 8083, "ip": network.a.address, "port": 8080},))
+    assert network.outside.ask(network.node.address, 8083) == "a hello\n"
 
 
 def test_load_balancer_and_external_addresses_answer_to_whom_they_may(scene):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import socket
 import subprocess
 import time
@@ -38,7 +39,8 @@ def running(folder: Path, store: Store, pod_range: str) -> Iterator[str]:
     (folder / "cni").mkdir(exist_ok=True)
     ipam = {"type": "host-local", "dataDir": str(folder / "ipam"), "ranges": [[{"subnet": pod_range}]], "routes": [{"dst": "0.0.0.0/0"}]}
     bridge = {"type": "bridge", "bridge": "cnitest", "isGateway": True, "ipMasq": False, "ipam": ipam}
-    (folder / "cni" / "10-test.conflist").write_text(json.dumps({"cniVersion": "0.4.0", "name": "test", "plugins": [bridge]}))
+    plugins = [bridge, *([{"type": "portmap", "capabilities": {"portMappings": True}}] if _has_portmap() else [])]
+    (folder / "cni" / "10-test.conflist").write_text(json.dumps({"cniVersion": "0.4.0", "name": "test", "plugins": plugins}))
     (folder / "config.toml").write_text(CONFIG.format(folder=folder))
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(["containerd", "--config", str(folder / "config.toml")], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
@@ -68,3 +70,8 @@ def _wait(folder: Path, address: Path, process: "subprocess.Popen[bytes]") -> No
                 return
         time.sleep(0.02)
     raise AssertionError(f"containerd did not start: {(folder / 'log').read_text()[-2000:]}")
+
+
+def _has_portmap() -> bool:
+    """It calls iptables."""
+    return Path("/usr/lib/cni/portmap").exists() and shutil.which("iptables") is not None

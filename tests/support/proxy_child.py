@@ -1,14 +1,17 @@
 """A service proxy in a network namespace, told by lines on standard input what there is: `python -m tests.support.proxy_child NAMESPACE MODE`.
 
-Each line is {"services": [...], "slices": [...]}; it answers with one line of what it could not do. The end of the input is a clean stop.
+Each line is {"services": [...], "slices": [...], "hostPorts": [...]}; it answers with one line of what it could not do. The end of the input is a
+clean stop.
 """
 
 import asyncio
 import json
 import sys
 
+import msgspec
 from pyroute2 import netns
 
+from agents.proxy.host_ports import HostPort, rules_of_ports
 from agents.proxy.keeping import Keeping
 from agents.proxy.link import Link
 from agents.proxy.nftables import Nftables
@@ -29,7 +32,8 @@ async def main(mode: str, node_address: str, cluster: str) -> None:
             key_of(service): rules_of(service, [each for each in told["slices"] if service_of(each) == key_of(service)], Locality("node-1", "z1"))
             for service in told["services"]
         }
-        print(json.dumps(await proxy.sync(merged(rules))), flush=True)
+        host_ports = rules_of_ports(msgspec.convert(told["hostPorts"], list[HostPort]))
+        print(json.dumps(await proxy.sync({**host_ports, **merged(rules)})), flush=True)
     await proxy.close()
     if keeping is not None:
         keeping.end()

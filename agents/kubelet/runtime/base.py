@@ -70,6 +70,15 @@ class Security(Struct, frozen=True):
     """Groups to which the image's own /etc/group adds the user do not count."""
 
 
+class PortMapping(Struct, frozen=True):
+    """What is asked of the node at `host_port` is for the pod. `host_ip` empty: at every address of the node."""
+
+    host_port: int
+    container_port: int
+    protocol: str = "TCP"
+    host_ip: str = ""
+
+
 class SandboxConfig(Struct, frozen=True):
     """One pod's namespaces. `labels` and `annotations` are kept for the kubelet; `cgroup` is the pod's, below the runtime's root."""
 
@@ -89,6 +98,7 @@ class SandboxConfig(Struct, frozen=True):
     dns_servers: tuple[str, ...] = ()
     dns_searches: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
+    ports: tuple[PortMapping, ...] = ()
     sysctls: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)

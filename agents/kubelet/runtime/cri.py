@@ -30,6 +30,7 @@ LOOK_S = 1.0
 MESSAGE_BYTES_MAX = 16 << 20
 STATES = (base.CREATED, base.RUNNING, base.EXITED, base.UNKNOWN)
 POD, CONTAINER, NODE, TARGET = 0, 1, 2, 3
+PROTOCOLS = {"TCP": 0, "UDP": 1, "SCTP": 2}
 CONFIG = "keelson.dev/sandbox"
 """The annotation in which the sandbox's configuration comes back to a kubelet that was started again."""
 EXEC_PROTOCOL = "v4.channel.k8s.io"
@@ -105,6 +106,11 @@ class CriRuntime:
             "hostname": "" if config.host_network else config.hostname or config.name,
             "log_directory": config.log_folder,
             **({"dns_config": dns} if any(dns.values()) else {}),
+            # For the network plug-ins of the runtime: without one that takes them (portmap) they have no effect.
+            "port_mappings": [
+                {"protocol": PROTOCOLS[each.protocol], "container_port": each.container_port, "host_port": each.host_port, "host_ip": each.host_ip}
+                for each in config.ports
+            ],
             "labels": pairs(config.labels),
             "annotations": pairs({**config.annotations, CONFIG: msgspec.json.encode(config).decode()}),
             "linux": {

@@ -30,7 +30,9 @@ LinuxSandboxSecurityContext: namespace_options 1 NamespaceOption, privileged 6 b
 LinuxPodSandboxConfig: cgroup_parent 1 string, security_context 2 LinuxSandboxSecurityContext, sysctls 3 Pair*
 Pair: key 1 string, value 2 string
 PodSandboxMetadata: name 1 string, uid 2 string, namespace 3 string, attempt 4 uint32
-PodSandboxConfig: metadata 1 PodSandboxMetadata, hostname 2 string, log_directory 3 string, dns_config 4 DNSConfig, labels 6 Pair*, \
+PortMapping: protocol 1 int32, container_port 2 int32, host_port 3 int32, host_ip 4 string
+PodSandboxConfig: metadata 1 PodSandboxMetadata, hostname 2 string, log_directory 3 string, dns_config 4 DNSConfig, port_mappings 5 PortMapping*, \
+labels 6 Pair*, \
 annotations 7 Pair*, linux 8 LinuxPodSandboxConfig
 RunPodSandboxRequest: config 1 PodSandboxConfig
 RunPodSandboxResponse: pod_sandbox_id 1 string

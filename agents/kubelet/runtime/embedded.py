@@ -4,6 +4,8 @@
     sandboxes/ID/shim.json      the shim's process
     sandboxes/ID/containers/ID/ config.json, state.json (it runs), exit.json (it has ended), upper/ (what it wrote)
 
+Ports of the node that lead to pods are the service proxy's to answer; which, it is told by a file (`host_ports`).
+
 The folders are the truth; what this class holds in memory is read from them when it opens, and afterwards follows what the shims tell.
 """
 
@@ -55,10 +57,13 @@ class EmbeddedRuntime:
     name = "keelson"
     version = "1.0.0"
 
-    def __init__(self, folder: Path, store: Store, *, pod_range: str = "", cgroup_root: str = "", bridge: str = "cni0") -> None:
+    def __init__(
+        self, folder: Path, store: Store, *, pod_range: str = "", cgroup_root: str = "", bridge: str = "cni0", host_ports: Path | None = None
+    ) -> None:
         self.folder = folder
         self.store = store
         self.cgroups = Cgroups(cgroup_root)
+        self._host_ports = host_ports
         self._bridge = bridge
         self._pod_range = pod_range
         self.network: PodNetwork | None = None
@@ -79,6 +84,7 @@ class EmbeddedRuntime:
         sandboxes.mkdir(parents=True, exist_ok=True, mode=0o700)
         for folder in sandboxes.iterdir():
             self._recover(folder)
+        self._tell_host_ports()
         if self._pod_range:
             await self.set_pod_range(self._pod_range)
 
@@ -167,6 +173,8 @@ class EmbeddedRuntime:
             raise
         self._sandboxes[sandbox_id] = base.Sandbox(sandbox_id, config, base.SANDBOX_READY, recorded["created_ns"], recorded.get("ip", ""))
         self._tasks.start(f"watch/{sandbox_id[:12]}", self._watch(sandbox_id))
+        if config.ports:
+            self._tell_host_ports()
         return sandbox_id
 
     async def _connect_network(self, sandbox_id: str, folder: Path) -> str:
@@ -219,6 +227,8 @@ class EmbeddedRuntime:
         if sandbox is None:
             return
         self._sandboxes[sandbox_id] = msgspec.structs.replace(sandbox, state=base.SANDBOX_NOT_READY)
+        if sandbox.config.ports:
+            self._tell_host_ports()
         for each in self._of_sandbox(sandbox_id):
             if each.state != base.EXITED:
                 folder = self._sandbox_folder(sandbox_id) / "containers" / each.id
@@ -226,6 +236,24 @@ class EmbeddedRuntime:
                 self._containers[each.id] = _read_container(sandbox_id, folder, False) or each
                 self._ended[each.id].set()
         self._changed(sandbox_id)
+
+    def _tell_host_ports(self) -> None:
+        if self._host_ports is None:
+            return
+        told = [
+            {
+                "hostIP": port.host_ip,
+                "hostPort": port.host_port,
+                "protocol": port.protocol,
+                "ip": sandbox.ip,
+                "port": port.container_port,
+                "pod": f"{sandbox.config.namespace}/{sandbox.config.name}",
+            }
+            for sandbox in self._sandboxes.values()
+            if sandbox.state == base.SANDBOX_READY and sandbox.ip
+            for port in sandbox.config.ports
+        ]
+        write_file(str(self._host_ports), told)
 
     def _changed(self, sandbox_id: str) -> None:
         with contextlib.suppress(asyncio.QueueFull):  # the kubelet looks at everything from time to time, too

@@ -15,7 +15,7 @@ from agents.kubelet.shim.spawning import Failed, spawn
 READ_BYTES = 64 << 10
 
 
-def write_file(path: str, content: dict[str, Any]) -> None:
+def write_file(path: str, content: dict[str, Any] | list[dict[str, Any]]) -> None:
     """Whole or not at all."""
     with open(f"{path}.new", "w") as file:
         json.dump(content, file)

@@ -10,7 +10,7 @@ import pytest
 from agents.kubelet import admission, payload, pods, recipe, volumes
 from agents.kubelet.environment import ConfigError, Sources, environment, expand, field_value, formatted, resource_value
 from agents.kubelet.references import named_by
-from agents.kubelet.runtime.base import Image
+from agents.kubelet.runtime.base import Image, PortMapping
 from apiserver.machinery.objects import Object
 from tests.support.pods import pod
 
@@ -286,3 +286,19 @@ def test_a_profile_that_nobody_would_enforce_is_refused() -> None:
     assert admission.unenforceable(pod({"name": "a", **profile})) == refused
     assert admission.unenforceable(pod(**profile)) == refused
     assert admission.unenforceable(pod(securityContext={"appArmorProfile": {"type": "Unconfined"}})) is None
+
+
+def test_ports_of_the_node_are_asked_for_by_containers_and_sidecars_alone():
+    def container(name, **port):
+        return {"name": name, "image": "i", "ports": [{"containerPort": 80, **port}]}
+
+    asked = pod(
+        containers=[container("a", hostPort=8080), container("b", containerPort=53, hostPort=53, protocol="UDP", hostIP="10.0.0.1"), container("c")],
+        initContainers=[container("once", hostPort=1), container("sidecar", hostPort=9090)],
+    )
+    asked["spec"]["initContainers"][1]["restartPolicy"] = "Always"
+    mappings = (PortMapping(8080, 80), PortMapping(53, 53, "UDP", "10.0.0.1"), PortMapping(9090, 80))
+    assert recipe.port_mappings(asked) == mappings
+    assert recipe.sandbox_config(asked, 0, "", recipe.Dns()).ports == mappings
+    asked["spec"]["hostNetwork"] = True
+    assert recipe.sandbox_config(asked, 0, "", recipe.Dns()).ports == ()
