@@ -2,6 +2,7 @@
 
 provider     the interface, one for every infrastructure
 local        this machine as an infrastructure: a range of addresses, and nodes in zones by turns
+ways         how this machine reaches balancers of services that are not on every node
 nodes        nodes get their provider id, zone, type; those whose machine is gone are deleted
 services     services get addresses and give them back
 main         the program: one active instance

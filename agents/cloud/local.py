@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Sequence
 
 from agents.cloud.provider import Address, Instance, NoAddress
+from agents.cloud.ways import Ways
 from apiserver.machinery.objects import Object, labels_of, name_of
 
 ZONE_LABEL = "keelson.io/zone"
@@ -13,28 +14,39 @@ ZONES = ("local-a", "local-b", "local-c")
 
 
 class Local:
-    """`range_`: the addresses to give, as 172.30.100.0/24. Every node that is registered has a machine: this one."""
+    """`range_`: the addresses to give, as 172.30.100.0/24. Every node that is registered has a machine: this one. `ways`: how this machine reaches
+    them, if that is for us to see to."""
 
     name = "local"
 
-    def __init__(self, range_: str) -> None:
+    def __init__(self, range_: str, ways: Ways | None = None) -> None:
         self._range = ipaddress.ip_network(range_)
+        self._ways = ways
 
     async def instance(self, node: Object) -> Instance | None:
         name = name_of(node)
         return Instance(f"local://{name}", "local", labels_of(node).get(ZONE_LABEL) or zone_of(name), REGION)
 
     async def ensure_balancer(self, service: Object, nodes: Sequence[Object], taken: Sequence[str]) -> Sequence[Address]:
-        wanted = str(service["spec"].get("loadBalancerIP") or "")
-        has = [str(each.get("ip", "")) for each in ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()]
-        if wanted:
-            return [Address(self._checked(wanted, taken))]
-        if len(has) == 1 and has[0] not in taken and has[0] and ipaddress.ip_address(has[0]) in self._range:
-            return [Address(has[0])]
-        return [Address(self._free(taken))]
+        found = self._address(service, taken)
+        if self._ways is not None:
+            self._ways.leave([each for each in _addresses(service) if each != found])
+            self._ways.change(service, [found], nodes)
+        return [Address(found)]
 
     async def delete_balancer(self, service: Object) -> None:
-        """Nothing was made: proxies follow the Service's status."""
+        """Proxies follow the Service's status."""
+        if self._ways is not None:
+            self._ways.leave(_addresses(service))
+
+    def _address(self, service: Object, taken: Sequence[str]) -> str:
+        wanted = str(service["spec"].get("loadBalancerIP") or "")
+        has = _addresses(service)
+        if wanted:
+            return self._checked(wanted, taken)
+        if len(has) == 1 and has[0] not in taken and ipaddress.ip_address(has[0]) in self._range:
+            return has[0]
+        return self._free(taken)
 
     def _checked(self, address: str, taken: Sequence[str]) -> str:
         try:
@@ -53,6 +65,12 @@ class Local:
             if str(address) not in others:
                 return str(address)
         raise NoAddress(f"all {self._range.num_addresses - 2} addresses of {self._range} are taken")
+
+
+def _addresses(service: Object) -> list[str]:
+    """Those that it was given, by its status."""
+    listed = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    return [str(each["ip"]) for each in listed if each.get("ip")]
 
 
 def zone_of(name: str) -> str:

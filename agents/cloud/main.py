@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from agents.cloud.local import Local
 from agents.cloud.nodes import Nodes
 from agents.cloud.services import Services
+from agents.cloud.ways import Ways
 from agents.kit.runner import Agent, Running
 from keelson.cogs.tasks import Tasks
 
@@ -17,6 +18,7 @@ def agent() -> Agent:
     made = Agent("cloud-controller-manager", "Gives addresses to services and zones to nodes.", port=PORT, lease="cloud-controller-manager")
     made.flags.text("--cloud-provider", "local", "whose infrastructure it is: local is the only one so far")
     made.flags.text("--load-balancer-range", "172.30.100.0/24", "addresses that services of type LoadBalancer get")
+    made.flags.switch("--load-balancer-routes", False, "keep this machine's routes to load balancers whose service has externalTrafficPolicy Local")
     return made
 
 
@@ -32,9 +34,13 @@ def faults(provider: str, range_: str) -> str:
 
 
 async def serve(running: Running) -> None:
-    provider = Local(running.arguments.load_balancer_range)
+    ways = Ways()
+    keeps = running.arguments.load_balancer_routes
+    provider = Local(running.arguments.load_balancer_range, ways if keeps else None)
     controllers = (Nodes(running.context, provider), Services(running.context, provider))
     async with Tasks("cloud") as tasks:
+        if keeps:
+            tasks.serve("ways", ways.run())
         for controller in controllers:
             tasks.serve(controller.name, controller.run())
 

@@ -62,7 +62,13 @@ class Services(Controller):
 
     def watch(self) -> None:
         self.services = self.watched(SERVICES, self.enqueue)
-        self.nodes = self.watched(NODES)
+        self.nodes = self.watched(NODES, self._nodes_changed)
+
+    def _nodes_changed(self, node: Object) -> None:
+        """A balancer stands on nodes: they may be others now."""
+        for service in self.services.all():
+            if wants_balancer(service):
+                self.enqueue(service)
 
     async def sync(self, key: str) -> float | None:
         service = self.services.get(key)

@@ -168,6 +168,17 @@ def refused(service: Object, locality: Locality) -> dict[str, str]:
     return found
 
 
+def captured(by_service: Mapping[str, Rules]) -> dict[str, dict[str, str]]:
+    """By service, the addresses that it asks for and that are another's cluster address: `merged` leaves them out."""
+    own = {listener.address: key for key, rules in by_service.items() for listener, rule in rules.items() if rule.kind is Kind.CLUSTER_IP}
+    found: dict[str, dict[str, str]] = {}
+    for key, rules in by_service.items():
+        for listener, rule in rules.items():
+            if rule.kind is not Kind.CLUSTER_IP and listener.address in own:
+                found.setdefault(key, {})[listener.address] = f"it is the cluster's address of {own[listener.address]}"
+    return found
+
+
 def may_use(rule: Rule, source: str) -> bool:
     return not rule.sources or any(_within(source, network) for network in rule.sources)
 

@@ -6,7 +6,7 @@ Only what changed is worked out anew.
 import asyncio
 
 from agents.kit.informer import Informer, Informers
-from agents.proxy.rules import SERVICE_NAME, ZONE, Listener, Locality, Rule, Rules, local_ready, merged, refused, rules_of, service_of
+from agents.proxy.rules import SERVICE_NAME, ZONE, Listener, Locality, Rule, Rules, captured, local_ready, merged, refused, rules_of, service_of
 from apiserver.machinery.objects import Object, key_of, labels_of
 from apiserver.machinery.resources import resource
 
@@ -32,6 +32,7 @@ class Table:
         self._by_service: dict[str, Rules] = {}
         self._host_ports: dict[Listener, Rule] = {}
         self._locality = Locality(node, reserved=reserved, pods=pods)
+        self._refused: dict[str, dict[str, str]] = {}
         self.refused: dict[str, dict[str, str]] = {}
         """By service, the addresses that it asks for and does not get, with the reason."""
         wake = self._wake
@@ -59,9 +60,11 @@ class Table:
                 self._by_service[key] = found
             else:
                 self._by_service.pop(key, None)
-            self.refused.pop(key, None)
-            if service is not None and (refusals := refused(service, self._locality)):
-                self.refused[key] = refusals
+            self._refused.pop(key, None)
+            if service is not None:
+                self._refused[key] = refused(service, self._locality)
+        told = captured(self._by_service)
+        self.refused = {key: both for key in self._refused if (both := {**self._refused[key], **told.get(key, {})})}
         return {**self._host_ports, **merged(self._by_service)}
 
     def health_checks(self) -> dict[int, tuple[str, int]]:

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from keelson.cogs import logs
 from keelson.cogs.logs import fields
+from keelson.cogs.routes import Routes
 from keelson.cogs.shutdown import stop_on_signals
 from keelson.cogs.tasks import Tasks
-from keelson.launcher.routes import Routes
 
 CHECK_INTERVAL_S = 0.5
 CHECK_TIMEOUT_S = 2.0

@@ -128,7 +128,12 @@ def programs(folder: Path, plan: ControlPlane, store_urls: str, store_files: tup
                 f"--local-path-root={folder / 'volumes'}",
             ),
         ),
-        ("cloud", "agents.cloud.main", plan.cloud_controller_managers, (f"--load-balancer-range={plan.network.balancers}",)),
+        (
+            "cloud",
+            "agents.cloud.main",
+            plan.cloud_controller_managers,
+            (f"--load-balancer-range={plan.network.balancers}", *(["--load-balancer-routes"] if plan.nodes else [])),
+        ),
     )
     election = [
         "--leader-elect",

@@ -17,8 +17,9 @@ from apiserver.client.rest import Client
 from apiserver.machinery.conditions import is_true
 from apiserver.machinery.objects import Object, is_terminating, uid_of
 from apiserver.machinery.resources import resource
+from keelson.cogs import routes
 from keelson.drills.ports import free_ports
-from keelson.launcher import arrival, down, network, nodes, processes, routes, up
+from keelson.launcher import arrival, down, network, nodes, processes, up
 from keelson.launcher.calls import Caller, NoAnswer
 from keelson.launcher.cluster import Cluster, Refused
 from keelson.launcher.control_plane import PORTS, ControlPlane, files_of

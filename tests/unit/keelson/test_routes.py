@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from keelson.launcher import routes
-from keelson.launcher.routes import ABSENCES, Away, Routes, Unwell, gateway_of
+from keelson.cogs import routes
+from keelson.cogs.routes import ABSENCES, Away, Routes, Unwell, gateway_of
 
 SERVICES, BALANCERS = "10.96.0.0/16", "172.30.100.0/24"
 A, B, C = "172.30.0.11", "172.30.0.12", "172.30.0.13"

@@ -2,7 +2,21 @@
 
 import pytest
 
-from agents.proxy.rules import Kind, Listener, Locality, Rule, Target, is_proxied, local_ready, may_use, merged, refused, rules_of, targets_for
+from agents.proxy.rules import (
+    Kind,
+    Listener,
+    Locality,
+    Rule,
+    Target,
+    captured,
+    is_proxied,
+    local_ready,
+    may_use,
+    merged,
+    refused,
+    rules_of,
+    targets_for,
+)
 
 HERE = Locality("node-1", "z1")
 VIP = "10.96.0.7"
@@ -67,7 +81,9 @@ def test_no_service_gets_the_address_of_a_node_a_server_a_pod_or_a_special_one()
 def test_no_service_gets_a_port_of_anothers_cluster_address():
     dns, evil = Listener("10.96.0.10", 53, "UDP"), Listener("10.96.0.10", 80, "TCP")
     own, asked = Rule("kube-system/dns", Kind.CLUSTER_IP, ()), Rule("a/evil", Kind.EXTERNAL_IP, (Target("10.0.0.1", 1),))
-    assert merged({"a/evil": {dns: asked, evil: asked}, "kube-system/dns": {dns: own}}) == {dns: own}
+    both = {"a/evil": {dns: asked, evil: asked}, "kube-system/dns": {dns: own}}
+    assert merged(both) == {dns: own}
+    assert captured(both) == {"a/evil": {"10.96.0.10": "it is the cluster's address of kube-system/dns"}}
 
 
 def test_every_address_of_a_service_is_answered():

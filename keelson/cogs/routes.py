@@ -10,6 +10,7 @@ its kernel tells, by taking a connection or refusing it. One process does it, th
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import ipaddress
 import logging
@@ -108,13 +109,13 @@ class Routes:
         return next((gateway for gateway, well in zip(self._gateways, answers, strict=True) if well), None)
 
 
-async def ask_proxy(gateway: str) -> None:
-    """Raises Unwell, Away, TimeoutError."""
+async def ask_proxy(gateway: str, port: int = 0) -> None:
+    """Its own health, or that of a service at another port. Raises Unwell, Away, TimeoutError."""
     loop = asyncio.get_running_loop()
     began_s, connected = loop.time(), False
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(gateway, HEALTH_PORT)
+            reader, writer = await asyncio.open_connection(gateway, port or HEALTH_PORT)
             connected = True
             with contextlib.closing(writer):
                 writer.write(b"GET /healthz HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % gateway.encode())
@@ -155,6 +156,19 @@ def lead(networks: Sequence[str], gateway: str) -> None:
                 host.route("replace", dst=network, gateway=gateway)
     except NetlinkError as error:
         raise OSError(error.code, str(error)) from None
+
+
+def forget(network: str) -> None:
+    """Raises OSError."""
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    try:
+        with IPRoute() as host:
+            host.route("del", dst=network)
+    except NetlinkError as error:
+        if error.code != errno.ESRCH:
+            raise OSError(error.code, str(error)) from None
 
 
 def way_to(network: str) -> str | None:
