@@ -124,9 +124,9 @@ def _choosing(made: Ruleset, listener: Listener, rule: Rule, networks: list[str]
             yield "ip saddr != @cluster jump mark-for-masquerade"
         yield from _among(made, listener, rule, rule.targets)
     elif rule.inside:
-        # A policy of Local is about those who come from outside; and these keep their address.
+        # A policy of Local is about those who come from outside; and all keep their address but the node, which may come by the service's.
         inside = f"service-{_hash(listener)}-inside"
-        made.chains[inside] = ("jump mark-for-masquerade", *_among(made, listener, rule, rule.inside))
+        made.chains[inside] = ("fib saddr type local jump mark-for-masquerade", *_among(made, listener, rule, rule.inside))
         yield f"ip saddr @cluster goto {inside}"
         yield f"fib saddr type local goto {inside}"
         yield from _among(made, listener, rule, rule.targets)
@@ -150,7 +150,8 @@ def _among(made: Ruleset, listener: Listener, rule: Rule, targets: tuple[Target,
 
 def _endpoint(made: Ruleset, listener: Listener, rule: Rule, target: Target) -> str:
     """The chain that leads to one endpoint, and its set of clients if they keep theirs."""
-    name = f"endpoint-{_hash(listener, target)}"
+    # With its time in the name: a set that is in use can be left, and not be changed.
+    name = f"endpoint-{_hash(listener, target, rule.affinity_s)}"
     rules = [f"ip saddr {target.address} jump mark-for-masquerade"]
     if rule.affinity_s:
         made.sets[name] = f"{{ type ipv4_addr ; flags dynamic,timeout ; timeout {rule.affinity_s}s ; }}"

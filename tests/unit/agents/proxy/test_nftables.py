@@ -11,7 +11,7 @@ from agents.proxy.rules import Kind, Listener, Rule, Target
 TARGETS = st.lists(st.builds(Target, st.sampled_from(["10.244.0.1", "10.244.0.2", "10.244.0.3"]), st.just(8080)), max_size=3, unique=True).map(tuple)
 RULES = st.dictionaries(
     st.builds(Listener, st.sampled_from(["", "10.96.0.1", "10.96.0.2"]), st.sampled_from([80, 81]), st.sampled_from(["TCP", "UDP"])),
-    st.builds(Rule, st.just("d/s"), st.sampled_from(Kind), TARGETS, TARGETS, st.sampled_from([0, 60])),
+    st.builds(Rule, st.just("d/s"), st.sampled_from(Kind), TARGETS, TARGETS, st.sampled_from([0, 60, 120])),
     max_size=4,
 )
 
