@@ -42,6 +42,11 @@ def named(value: Any, path: str, rule: Callable[[str], list[str]]) -> list[Cause
     return [invalid_value(path, value, fault) for fault in rule(value)] if value else []
 
 
+def given(value: Any, path: str, rule: Callable[[str], list[str]]) -> list[Cause]:
+    """Like `named`, where the empty string is a value as any other: a pointer to a string, or an item of a list."""
+    return [invalid_value(path, value, fault) for fault in rule(value)] if isinstance(value, str) else []
+
+
 def at_least_zero(value: Any, path: str) -> list[Cause]:
     return [invalid_value(path, value, NEGATIVE)] if isinstance(value, int) and value < 0 else []
 
@@ -129,7 +134,7 @@ def selector(value: Any, path: str) -> list[Cause]:
             found += [forbidden_value(f"{at}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")] if values else []
         else:
             found.append(invalid_value(f"{at}.operator", operator, "not a valid selector operator"))
-        found += named(term.get("key"), f"{at}.key", names.label_key)
+        found += given(term.get("key"), f"{at}.key", names.label_key)
         found += [cause for index, one in enumerate(values) for cause in named(one, f"{at}.values[{index}]", names.label_value)]
     return found
 

@@ -7,7 +7,7 @@ from apiserver.machinery import names
 from apiserver.machinery.objects import Object
 from apiserver.machinery.status import Cause, forbidden_value, invalid_value, not_supported, required
 from apiserver.registry.strategies import warnings
-from apiserver.registry.strategies.checks import each, named, needed, network, one_of, port, port_or_name, selector, unchanged
+from apiserver.registry.strategies.checks import each, given, named, needed, network, one_of, port, port_or_name, selector, unchanged
 from apiserver.registry.strategies.config import Plain
 from apiserver.registry.strategy import Strategy
 
@@ -24,15 +24,17 @@ class IngressStrategy(Strategy):
             found.append(invalid_value("spec", spec, "either `defaultBackend` or `rules` must be specified"))
         if isinstance(spec.get("defaultBackend"), dict):
             found += self._backend(spec["defaultBackend"], "spec.defaultBackend")
-        found += named(spec.get("ingressClassName"), "spec.ingressClassName", names.dns1123_subdomain)
+        found += given(spec.get("ingressClassName"), "spec.ingressClassName", names.dns1123_subdomain)
         for at, rule in each(spec.get("rules"), "spec.rules"):
             found += self._host(rule.get("host"), f"{at}.host")
+            if isinstance(rule.get("http"), dict) and not rule["http"].get("paths"):
+                found.append(required(f"{at}.http.paths"))
             for below, path in each((rule.get("http") or {}).get("paths"), f"{at}.http.paths"):
                 found += self._path(path, below)
         for at, tls in each(spec.get("tls"), "spec.tls"):
             for index, host in enumerate(tls.get("hosts") or ()):
                 rule_of = names.wildcard_subdomain if "*" in host else names.dns1123_subdomain
-                found += named(host, f"{at}.hosts[{index}]", rule_of)
+                found += given(host, f"{at}.hosts[{index}]", rule_of)
             found += named(tls.get("secretName"), f"{at}.secretName", names.dns1123_subdomain)
         return found
 
@@ -71,7 +73,8 @@ class IngressStrategy(Strategy):
         if service and resource:
             return [invalid_value(at, "", "cannot set both resource and service backends")]
         if resource:
-            return needed(resource.get("kind"), f"{at}.resource.kind") + needed(resource.get("name"), f"{at}.resource.name")
+            found = given(resource.get("apiGroup"), f"{at}.resource.apiGroup", names.dns1123_subdomain)
+            return found + needed(resource.get("kind"), f"{at}.resource.kind") + needed(resource.get("name"), f"{at}.resource.name")
         if not service:
             return [required(at, "resource or service backend is required")]
         found = needed(service.get("name"), f"{at}.service.name") + named(service.get("name"), f"{at}.service.name", names.dns1035_label)

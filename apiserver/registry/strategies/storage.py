@@ -5,7 +5,7 @@ from typing import Any
 from apiserver.machinery import names
 from apiserver.machinery.objects import Object
 from apiserver.machinery.quantity import Quantity, parse
-from apiserver.machinery.status import Cause, forbidden_value, invalid_value, required
+from apiserver.machinery.status import Cause, forbidden_value, invalid_value, not_supported, required
 from apiserver.registry.strategies.checks import each, named, needed, one_of, selector, unchanged
 from apiserver.registry.strategies.config import Plain
 from apiserver.registry.strategies.pod_spec import node_selector
@@ -23,7 +23,9 @@ SMALLER = "field can not be less than status.capacity"
 def access_modes(value: Any, path: str) -> list[Cause]:
     if not value:
         return [required(path, "at least 1 access mode is required")]
-    found = [cause for mode in value for cause in one_of(mode, path, ACCESS_MODES)]
+    found = [
+        cause for mode in value for cause in one_of(mode, path, ACCESS_MODES) or ([] if mode else [not_supported(path, mode, sorted(ACCESS_MODES))])
+    ]
     if "ReadWriteOncePod" in value and len(value) > 1:
         found.append(forbidden_value(path, "may not use ReadWriteOncePod with other access modes"))
     return found

@@ -135,6 +135,16 @@ NEW: list[tuple[str, dict[str, Any], str]] = [
     ("persistentvolumes", {"spec/accessModes": []}, "spec.accessModes: Required value: at least 1 access mode is required"),
     ("persistentvolumes", {"spec/hostPath": None}, "spec: Required value: must specify a volume type"),
     ("persistentvolumeclaims", {"spec/resources": {}}, "spec.resources[storage]: Required value"),
+    ("persistentvolumeclaims", {"spec/accessModes": [""]}, 'spec.accessModes: Unsupported value: ""'),
+    ("persistentvolumeclaims", {"spec/selector": {"matchExpressions": [{"key": "", "operator": "Exists"}]}}, "name part must be non-empty"),
+    ("ingresses.networking.k8s.io", {"spec/ingressClassName": ""}, 'spec.ingressClassName: Invalid value: ""'),
+    ("ingresses.networking.k8s.io", {"spec/tls": [{"hosts": [""]}]}, 'spec.tls[0].hosts[0]: Invalid value: ""'),
+    ("ingresses.networking.k8s.io", {"spec/rules": [{"http": {"paths": []}}]}, "spec.rules[0].http.paths: Required value"),
+    (
+        "ingresses.networking.k8s.io",
+        {"spec/defaultBackend": {"resource": {"apiGroup": "Not_A", "kind": "K", "name": "n"}}},
+        'spec.defaultBackend.resource.apiGroup: Invalid value: "Not_A"',
+    ),
     (
         "horizontalpodautoscalers.autoscaling",
         {"spec/minReplicas": 9},
