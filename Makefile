@@ -70,6 +70,10 @@ simulate: venv ## Whole members under a seeded adversary. SEEDS=1:5000, or one n
 oracle: venv ## The same random requests to etcd and to Keelson, answers compared. STEPS=100000
 	$(BIN)/python -m tests.oracle.run --steps $(STEPS) $(ARGS)
 
+.PHONY: kube-oracle
+kube-oracle: venv ## The same random requests to a genuine Kubernetes API server (built with Go) and to Keelson's. SEEDS=1:100 MINUTES=10
+	$(BIN)/python -m tests.kubernetes.oracle.run --seeds $(SEEDS) --minutes $(MINUTES) $(ARGS)
+
 fuzz: venv ## Garbage on both ports. SECONDS_EACH=60 for each random target
 	KEELSON_FUZZ_SECONDS=$(SECONDS_EACH) $(BIN)/pytest tests/fuzz --timeout 0 $(ARGS)
 

@@ -1,0 +1,51 @@
+"""Two servers; every request goes to both, and their answers must be one. What was not is collected, so that one run tells all of it."""
+
+from msgspec import Struct
+
+from tests.kubernetes.oracle.differences import expected
+from tests.kubernetes.oracle.normal import Names, Plain, differences
+from tests.kubernetes.oracle.requests import Request
+from tests.kubernetes.oracle.sides import Side
+
+HISTORY = 12
+
+
+class Mismatch(Struct, frozen=True):
+    request: str
+    lines: tuple[str, ...]
+    history: tuple[str, ...]
+
+    def text(self) -> str:
+        return "\n".join((self.request, *(f"  {line}" for line in self.lines)))
+
+
+class Duel:
+    def __init__(self, genuine: Side, ours: Side) -> None:
+        self.genuine, self.ours = genuine, ours
+        self.found: list[Mismatch] = []
+        self.asked = 0
+        self._log: list[str] = []
+
+    def begin(self) -> None:
+        """Nothing told so far is remembered, and `{from}` is now."""
+        for side in (self.genuine, self.ours):
+            side.forget()
+        self._log.clear()
+
+    def ask(self, request: Request) -> tuple[Plain, Plain]:
+        self.asked += 1
+        self._log.append(request.brief())
+        one, other = self.genuine.ask(request), self.ours.ask(request)
+        one, other = expected(request, one, other)
+        lines = tuple(differences(one, other))
+        if lines:
+            self.found.append(Mismatch(request.brief(), lines, tuple(self._log[-HISTORY:])))
+            self._reconcile(request)
+        return one, other
+
+    def _reconcile(self, request: Request) -> None:
+        """After a mismatch the two may hold different states: what it was about goes, and the counting begins again."""
+        for side in (self.genuine, self.ours):
+            if request.method != "GET":
+                side.remove(request.subject)
+            side.names = Names()
