@@ -109,6 +109,9 @@ class Chain:
         call = Call(self._app, request, info, query, user, served)
         try:
             response = await verbs.serve(call)
+        except ApiError as refused:
+            # Here, since clients are warned whether their request is carried out or not.
+            response = respond.failure(refused)
         finally:
             if self._app.audit is not None:
                 self._app.audit.annotate(request, call.annotations)

@@ -7,7 +7,7 @@ from aiohttp import web
 from apiserver.handlers import metadata as meta_rules
 from apiserver.handlers import options, refusals, respond, writing
 from apiserver.handlers.call import Call
-from apiserver.machinery.objects import Object, copied, metadata, name_of
+from apiserver.machinery.objects import Object, copied, is_terminating, metadata, name_of
 from apiserver.machinery.status import ApiError, already_exists
 from apiserver.storage.keys import key
 from apiserver.storage.objects import Row
@@ -47,12 +47,17 @@ async def store_new(call: Call, obj: Object) -> Object:
         told = already_exists(call.resource.group, call.resource.plural, name)
         raise ApiError("AlreadyExists", f"{told.message}, the server was not able to generate a unique name for the object", details=told.details)
     app.metrics.conflicts.inc()
-    raise already_exists(call.resource.group, call.resource.plural, name)
+    told = already_exists(call.resource.group, call.resource.plural, name)
+    there = await app.objects.get(call.served.prefix, key(call.served.prefix, call.namespace, name))
+    if there is not None and is_terminating(there.obj):
+        raise ApiError("AlreadyExists", f"object is being deleted: {told.message}", details=told.details)
+    raise told
 
 
 async def _try(call: Call, obj: Object) -> tuple[Row | None, str]:
     """(the row, its name); no row if the name is taken."""
     app, served, resource = call.app, call.served, call.resource
+    version = str(metadata(obj).get("resourceVersion") or "")
     meta_rules.prepare_create(obj, resource, call.namespace, app.now(), app.new_uid(), app.suffix)
     given_status = obj.get("status")
     served.strategy.prepare_create(obj)
@@ -69,6 +74,8 @@ async def _try(call: Call, obj: Object) -> tuple[Row | None, str]:
     causes += served.strategy.validate(obj)
     writing.raise_faults(resource, name, causes)
     await writing.validate_admission(call, write)
+    if version.isdigit() and int(version):
+        raise ApiError("InternalError", "resourceVersion should not be set on objects to be created")
     call.warnings += served.strategy.warnings(obj)
     where = key(served.prefix, call.namespace, name)
     stored = await call.to_store(obj)

@@ -44,6 +44,7 @@ async def options(call: Call) -> Options:
         given["dryRun"] = query.all("dryRun")
         if query.given("orphanDependents"):
             given["orphanDependents"] = query.flag("orphanDependents")
+        given["dryRun"] = query.all("dryRun")
     found = deleting.options(given)
     return Options(**{**{name: getattr(found, name) for name in found.__struct_fields__}, "dry_run": found.dry_run or call.dry_run})
 
@@ -90,13 +91,13 @@ def _check(call: Call, current: Object, asked: Options) -> None:
             f"the UID in the precondition ({asked.uid}) does not match the UID in record ({meta.get('uid')}). "
             "The object might have been deleted and then recreated"
         )
-        raise conflict(resource.group, resource.plural, meta["name"], told)
+        raise conflict(resource.group, resource.kind, meta["name"], told)
     if asked.resource_version and asked.resource_version != meta.get("resourceVersion"):
         told = (
             f"the ResourceVersion in the precondition ({asked.resource_version}) does not match the ResourceVersion in record "
             f"({meta.get('resourceVersion')}). The object might have been modified"
         )
-        raise conflict(resource.group, resource.plural, meta["name"], told)
+        raise conflict(resource.group, resource.kind, meta["name"], told)
 
 
 async def delete_collection(call: Call) -> web.StreamResponse:
@@ -122,5 +123,5 @@ async def delete_collection(call: Call) -> web.StreamResponse:
     except* ApiError as errors:
         raise errors.exceptions[0] from None
     deleted.sort(key=lambda obj: (namespace_of(obj), name_of(obj)))
-    answer = {"kind": f"{call.resource.kind}List", "apiVersion": call.resource.api_version, "metadata": found.metadata(), "items": deleted}
-    return respond.json(answer)
+    head = {"kind": f"{call.resource.kind}List", "apiVersion": call.resource.api_version}
+    return respond.json({**head, "metadata": found.metadata(custom=call.served.custom), "items": deleted})

@@ -30,8 +30,9 @@ class Listed(Struct):
     shared: bool = False
     """Whether the items are the watch cache's own, or were read for this list."""
 
-    def metadata(self) -> Object:
-        found: Object = {"resourceVersion": str(self.revision)}
+    def metadata(self, *, custom: bool = False) -> Object:
+        """`custom`: upstream encodes lists of custom resources from maps, in which nothing is left out."""
+        found: Object = {"continue": "", "resourceVersion": str(self.revision)} if custom else {"resourceVersion": str(self.revision)}
         if self.token:
             found["continue"] = self.token
             if self.remaining:
@@ -50,7 +51,7 @@ async def list_(call: Call) -> web.StreamResponse:
     if view.kind:
         return respond.json(respond.partial_list([item.form(served) for item in found.items], found.metadata(), view.version))
     # Each item's bytes are made once and live as long as it does in the cache: a list is a join of them.
-    head = respond.encode({"kind": kind, "apiVersion": call.resource.api_version, "metadata": found.metadata()})
+    head = respond.encode({"kind": kind, "apiVersion": call.resource.api_version, "metadata": found.metadata(custom=served.custom)})
     parts = [head[:-1], b',"items":[']
     for item in found.items:
         parts += (item.encoded(served), b",")

@@ -1,22 +1,19 @@
 """The rules of metadata, the same for all kinds (apimachinery/pkg/api/validation/objectmeta.go, registry/rest/create.go). Pure: chance comes in."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from apiserver.machinery import names
 from apiserver.machinery.objects import Object, metadata
 from apiserver.machinery.resources import Resource
-from apiserver.machinery.status import ApiError, Cause, bad_request, forbidden_value, invalid_value, required, too_long
+from apiserver.machinery.status import Cause, bad_request, forbidden_value, invalid_value, required
+from apiserver.registry import object_meta
 
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """No vowels and nothing that looks like something else."""
 GENERATED_BASE_MAX = 58
-ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
-"""Finalizers that say what is to become of dependents."""
 ELSEWHERE = ("apiextensions.k8s.io", "apiregistration.k8s.io")
 """Groups whose metadata upstream checks outside of pkg/apis/core/validation: their finalizers may be any qualified name."""
-STANDARD_FINALIZERS = ("kubernetes", ORPHAN, FOREGROUND)
-ANNOTATIONS_BYTES_MAX = 256 << 10
+STANDARD_FINALIZERS = ("kubernetes", object_meta.ORPHAN, object_meta.FOREGROUND)
 PATH_SEGMENT_GROUPS = ("rbac.authorization.k8s.io",)
 PATH_SEGMENT_KINDS = ("IPAddress", "ComponentStatus", "PriorityLevelConfiguration", "FlowSchema")
 LABEL_KINDS = ("Namespace",)
@@ -47,8 +44,6 @@ def prepare_create(obj: Object, resource: Resource, namespace: str, now: str, ui
         meta["namespace"] = namespace
     else:
         meta.pop("namespace", None)
-    if meta.get("resourceVersion"):
-        raise ApiError("InternalError", "resourceVersion should not be set on objects to be created")
     for name in ("resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"):
         meta.pop(name, None)
     base = meta.get("generateName") or ""
@@ -67,7 +62,7 @@ def kube_finalizer_faults(finalizer: str, path: str) -> list[Cause]:
 
 def validate(obj: Object, resource: Resource, *, custom: bool = False) -> list[Cause]:
     meta = metadata(obj)
-    causes = []
+    causes: list[Cause] = []
     if base := meta.get("generateName"):
         # What comes behind it is a letter or digit: a dash at its end is no fault.
         masked = f"{base[:-2]}a" if len(base) > 1 and base.endswith("-") else base
@@ -77,42 +72,10 @@ def validate(obj: Object, resource: Resource, *, custom: bool = False) -> list[C
         causes.append(required("metadata.name", "name or generateName is required"))
     else:
         causes += [invalid_value("metadata.name", name, fault) for fault in name_faults(resource, name)]
-    for key, value in (meta.get("labels") or {}).items():
-        causes += [invalid_value("metadata.labels", key, fault) for fault in names.qualified_name(key)]
-        causes += [invalid_value("metadata.labels", value, fault) for fault in names.label_value(value)]
-    annotations = meta.get("annotations") or {}
-    for key in annotations:
-        causes += [invalid_value("metadata.annotations", key, fault) for fault in names.qualified_name(key.lower())]
-    if sum(len(key) + len(str(value)) for key, value in annotations.items()) > ANNOTATIONS_BYTES_MAX:
-        causes.append(too_long("metadata.annotations", ANNOTATIONS_BYTES_MAX))
-    finalizers = meta.get("finalizers") or ()
-    causes += _owner_faults(meta.get("ownerReferences") or ()) + _finalizer_faults(finalizers)
+    causes += object_meta.faults(meta, "metadata")
     if not custom and resource.group not in ELSEWHERE:
+        finalizers = meta.get("finalizers") or ()
         causes += [cause for at, each in enumerate(finalizers) for cause in kube_finalizer_faults(each, f"metadata.finalizers[{at}]")]
-    return causes
-
-
-def _finalizer_faults(finalizers: Sequence[str]) -> list[Cause]:
-    at = "metadata.finalizers"
-    causes = [invalid_value(at, finalizer, fault) for finalizer in finalizers for fault in names.qualified_name(finalizer)]
-    if ORPHAN in finalizers and FOREGROUND in finalizers:
-        causes.append(invalid_value(at, list(finalizers), f"finalizer {ORPHAN} and {FOREGROUND} cannot be both set"))
-    return causes
-
-
-def _owner_faults(owners: Any) -> list[Cause]:
-    at = "metadata.ownerReferences"
-    causes = []
-    for owner in owners:
-        for field, told in (("apiVersion", "version must not be empty"), *((name, "must not be empty") for name in ("kind", "name", "uid"))):
-            if not owner.get(field):
-                causes.append(invalid_value(f"{at}.{field}", "", told))
-        if (owner.get("apiVersion"), owner.get("kind")) == ("v1", "Event"):
-            causes.append(invalid_value(at, owner, "/v1, Kind=Event is disallowed from being an owner"))
-    controllers = [f"{owner.get('kind', '')}/{owner.get('name', '')}" for owner in owners if owner.get("controller")]
-    if len(controllers) > 1:
-        told = f'Only one reference can have Controller set to true. Found "true" in references for {controllers[0]} and {controllers[1]}'
-        causes.append(invalid_value(at, list(owners), told))
     return causes
 
 

@@ -9,8 +9,8 @@ from aiohttp import web
 
 from apiserver.handlers import decoding, options, respond, update, writing
 from apiserver.handlers.call import Call
-from apiserver.machinery import fieldmanager, patches, strategic
-from apiserver.machinery.objects import Object, copied
+from apiserver.machinery import fieldmanager, patches, strategic, typed
+from apiserver.machinery.objects import Object, copied, metadata
 from apiserver.machinery.status import ApiError, bad_request, invalid, invalid_value
 from apiserver.registry import go_types
 
@@ -90,42 +90,68 @@ def _checked(call: Call, new: Object) -> None:
 
 async def _apply(call: Call, body: bytes) -> update.Make:
     """Server-side apply."""
-    applied = decoding.from_json(body) if body.lstrip()[:1] == b"{" else await decoding.from_yaml(body)
+    try:
+        applied = decoding.from_json(body) if body.lstrip()[:1] == b"{" else await decoding.from_yaml(body)
+    except ApiError as wrong:
+        raise bad_request(f"error decoding patch: {wrong.message}") from None
     if not isinstance(applied, dict):
-        raise bad_request("error decoding YAML: an object was expected")
-    if "apiVersion" not in applied or "kind" not in applied:
-        raise bad_request("the applied object must say its apiVersion and kind")
-    if applied.get("kind") == call.resource.kind and applied.get("apiVersion") != call.resource.api_version:
-        raise bad_request(
-            f"the API version in the data ({applied['apiVersion']}) does not match the expected API version ({call.resource.api_version})"
-        )
-    if isinstance(applied.get("metadata"), dict) and applied["metadata"].get("managedFields"):
-        raise bad_request("metadata.managedFields must be nil")
-    _checked(call, copied(applied))  # unknown fields and wrong types are told of the patch itself
-    writing.admit_kind(applied, call.resource.api_version, call.resource.kind)
-    update.check_name(call, applied)
-    if call.served.checker is not None:
-        call.served.checker.decode(applied, validation="Ignore")
-
-    ignored = _ignored(call, applied)
+        raise bad_request("error decoding patch: an object was expected")
+    served = call.served
+    judge = _judge_custom if served.custom else _judge_built_in
     force = call.query.flag("force")
 
     async def make(current: Object | None) -> Object:
+        config = judge(call, copied(applied))
         new = fieldmanager.apply(
             current,
-            applied,
+            config,
             manager=call.field_manager,
             now=call.app.now(),
-            node=call.served.node,
+            node=served.node,
             force=force,
             subresource=call.info.subresource,
-            ignored=ignored,
+            ignored=_ignored(call, config),
+            nulls=served.custom,
         )
-        if call.served.checker is not None:
-            call.served.checker.default(new)
+        if served.checker is not None:
+            if served.custom:
+                served.checker.decode(new, validation="Ignore")
+            served.checker.default(new)
+        # Who it is stays, even where nobody owns any other field of its metadata.
+        identity = metadata(current) if current is not None else metadata(config)
+        metadata(new).update({name: identity[name] for name in ("name", "namespace") if name in identity and name not in metadata(new)})
+        update.check_name(call, new)
         return new
 
     return make
+
+
+def _judge_custom(call: Call, config: Object) -> Object:
+    """The configuration, if it is of the schema's types. Raises ApiError (400, 500)."""
+    _admit_applied(call, config)
+    if call.served.node is not None:
+        typed.check(config, call.served.node)
+    return config
+
+
+def _judge_built_in(call: Call, config: Object) -> Object:
+    """The configuration as its kind's decoder leaves it. Raises ApiError (400)."""
+    _admit_applied(call, config)
+    _checked(call, copied(config))  # unknown fields and wrong types are told of the patch itself
+    update.check_name(call, config)
+    if call.served.checker is not None:
+        call.served.checker.decode(config, validation="Ignore")
+    return config
+
+
+def _admit_applied(call: Call, config: Object) -> None:
+    """Nothing is filled in: whoever applies says what it is. Raises ApiError (400)."""
+    api_version, kind = (each if isinstance(each := config.get(name), str) else "" for name in ("apiVersion", "kind"))
+    if (api_version, kind) != (call.resource.api_version, call.resource.kind):
+        group, _, version = api_version.rpartition("/")
+        raise bad_request(f"invalid object type: {group}/{version}, Kind={kind}")
+    if isinstance(config.get("metadata"), dict) and config["metadata"].get("managedFields") is not None:
+        raise bad_request("metadata.managedFields must be nil")
 
 
 def _ignored(call: Call, applied: Object) -> list[str]:

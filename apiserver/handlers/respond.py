@@ -55,7 +55,8 @@ def negotiate(accept: str, *, many: bool = False, tables: bool = True) -> View:
             if (wanted == PARTIAL_LIST) is not many:
                 raise ApiError("NotAcceptable", f"you requested {wanted}, but the requested object is {'a list' if many else 'not a list'}")
             return View(wanted, given["v"])
-    raise ApiError("NotAcceptable", f"only the following media types are accepted: {JSON}, application/yaml")
+    accepted = ", ".join((JSON, "application/yaml", "application/vnd.kubernetes.protobuf"))
+    raise ApiError("NotAcceptable", f"only the following media types are accepted: {accepted}")
 
 
 def partial(obj: Object, version: str = "v1") -> Object:
@@ -63,7 +64,9 @@ def partial(obj: Object, version: str = "v1") -> Object:
 
 
 def partial_list(objects: Sequence[Object], metadata: Object, version: str = "v1") -> Object:
-    return {"kind": PARTIAL_LIST, "apiVersion": f"{META}/{version}", "metadata": metadata, "items": [partial(obj, version) for obj in objects]}
+    items = [partial(obj, version) for obj in objects]
+    # An empty one is null: upstream collects the items in a slice that nobody has made.
+    return {"kind": PARTIAL_LIST, "apiVersion": f"{META}/{version}", "metadata": metadata, "items": items or None}
 
 
 def json(value: Any, code: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

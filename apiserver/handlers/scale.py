@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from apiserver.handlers import decoding, patch, refusals, respond, update, writing
+from apiserver.handlers import decoding, options, patch, refusals, respond, update, writing
 from apiserver.handlers.call import Call
 from apiserver.machinery import patches, schema, selectors, strategic
 from apiserver.machinery.objects import Object, copied, metadata
@@ -35,7 +35,7 @@ def shown(obj: Object, where: Scale) -> Object:
         "kind": KIND,
         "apiVersion": API_VERSION,
         "metadata": {name: obj["metadata"][name] for name in SHOWN if name in obj["metadata"]},
-        "spec": {"replicas": at(obj, where.spec_replicas) or 0},
+        "spec": {"replicas": replicas} if (replicas := at(obj, where.spec_replicas)) else {},
         "status": status,
     }
 
@@ -67,6 +67,7 @@ async def scale(call: Call) -> web.StreamResponse:
             raise call.not_found()
         return respond.one(call, shown(await call.shown(row.obj), where))
     if call.info.verb == "update":
+        options.check(call, "UpdateOptions")
         given, text = await writing.body(call)
         make = _replacing(call, where, lambda _: _checked(call, given, text))
     elif call.info.verb == "patch":
@@ -108,6 +109,7 @@ def _checked(call: Call, asked: Any, text: bytes | None = None) -> Object:
 async def _patching(call: Call) -> Any:
     kind = decoding.media_type(call.request.headers.get("Content-Type", ""))
     body = await call.body()
+    options.check(call, "PatchOptions", applies=kind == patch.APPLY)
     if kind == patch.APPLY:
         applied = decoding.from_json(body) if body.lstrip()[:1] == b"{" else await decoding.from_yaml(body)
         return lambda before: _checked(call, patches.merge_patch(before, applied))

@@ -29,8 +29,8 @@ async def update(call: Call, how: Rules | None = None) -> web.StreamResponse:
     given, text = await writing.body(call)
     resource = call.resource
     writing.admit_kind(given, resource.api_version, resource.kind)
-    check_name(call, given)
     writing.decoded(call, given, call.served.checker, text)
+    check_name(call, given)
 
     async def make(_: Object | None) -> Object:
         return copied(given)
@@ -160,7 +160,6 @@ def check_version(call: Call, new: Object, old: Object, *, unconditional: bool) 
     if not version or version == "0":
         if not unconditional:
             cause = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
-            cause = type(cause)(cause.reason, "Invalid value: 0x0: must be specified for an update", cause.field)
             raise invalid(call.resource.group, call.resource.plural, name_of(new) or call.name, [cause])
     elif version != metadata(old).get("resourceVersion"):
         raise writing.stale(call, name_of(old))

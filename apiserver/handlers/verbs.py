@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from apiserver.handlers import create, delete, get, list, patch, update, watch
+from apiserver.handlers import create, delete, get, list, patch, respond, update, watch
 from apiserver.handlers.call import Call
-from apiserver.handlers.refusals import no_such, not_allowed
+from apiserver.handlers.refusals import no_such, not_allowed, not_supported
+from apiserver.machinery.status import ApiError, bad_request
 
 VERBS = {
     "get": get.get,
@@ -23,7 +24,7 @@ VERBS = {
 async def serve(call: Call) -> web.StreamResponse:
     """Raises ApiError."""
     info, resource = call.info, call.resource
-    if call.request.method == "HEAD":
+    if call.request.method == "HEAD" and not call.served.custom:
         raise not_allowed()
     if info.subresource:
         return await _subresource(call)
@@ -31,15 +32,21 @@ async def serve(call: Call) -> web.StreamResponse:
     if namespaced and not resource.namespaced:
         raise no_such()
     if resource.namespaced and not info.namespace and info.verb not in ("list", "watch"):
-        raise not_allowed() if info.verb in ("create", "deletecollection") else no_such()
-    if info.verb in ("create",) and info.name:
-        raise not_allowed()
-    if info.verb in ("update", "patch", "delete") and not info.name:
-        raise not_allowed()
+        # There is such a path, for reading; what is asked of a definition is something else than what its paths are.
+        raise not_allowed() if info.verb in ("create", "deletecollection") and not call.served.custom else no_such()
+    wants_name = info.verb in ("update", "patch", "delete")
     handler = call.app.sources.get(resource.qualified, VERBS).get(info.verb)
-    if handler is None or info.verb not in resource.verbs:
-        raise not_allowed()
+    if wants_name and not info.name and call.served.custom:
+        raise bad_request("name must be provided")
+    if (info.verb == "create" and info.name) or (wants_name and not info.name) or handler is None or info.verb not in resource.verbs:
+        raise _not_allowed(call)
+    if info.verb not in ("watch", "deletecollection"):
+        respond.negotiate(call.accept, many=info.verb == "list", tables=call.app.table is not None)
     return await handler(call)
+
+
+def _not_allowed(call: Call) -> ApiError:
+    return not_supported(call.resource.group, call.resource.plural, call.info.verb) if call.served.custom else not_allowed()
 
 
 async def _subresource(call: Call) -> web.StreamResponse:
@@ -50,7 +57,10 @@ async def _subresource(call: Call) -> web.StreamResponse:
     handler = tables.get((resource.qualified, info.subresource)) or tables.get(("*", info.subresource))
     declared = resource.subresource(info.subresource)
     if handler is None or (declared is None and (resource.qualified, info.subresource) not in tables):
-        raise no_such()
+        # Paths of built-in kinds are known beforehand; a definition is asked about each.
+        raise call.not_found() if call.served.custom else no_such()
     if declared is not None and info.verb not in declared.verbs and (resource.qualified, info.subresource) not in tables:
-        raise not_allowed()
+        raise _not_allowed(call)
+    if call.served.custom:
+        respond.negotiate(call.accept, tables=call.app.table is not None)
     return await handler(call)

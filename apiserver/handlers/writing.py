@@ -19,12 +19,19 @@ async def body(call: Call) -> tuple[Object, bytes | None]:
     """The request's object, and its JSON if it was JSON. Raises ApiError."""
     raw = await call.body()
     try:
-        return await decoding.decode(raw, call.request.headers.get("Content-Type", ""))
+        obj, text = await decoding.decode(raw, call.request.headers.get("Content-Type", ""))
     except ApiError as error:
         if error.reason != "BadRequest":
             raise
-        told = f"the object provided is unrecognized (must be of type {call.resource.kind}): {error.message} ({_summary(raw)})"
-        raise bad_request(told) from None
+        raise _unrecognized(call, error.message, raw) from None
+    if call.served.custom and not obj.get("kind"):
+        # What is no struct has nothing that its kind could be read off.
+        raise _unrecognized(call, f"Object 'Kind' is missing in '{raw.decode(errors='replace')}'", raw)
+    return obj, text
+
+
+def _unrecognized(call: Call, why: str, raw: bytes) -> ApiError:
+    return bad_request(f"the object provided is unrecognized (must be of type {call.resource.kind}): {why} ({_summary(raw)})")
 
 
 def _summary(raw: bytes) -> str:

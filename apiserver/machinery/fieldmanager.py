@@ -54,12 +54,12 @@ class Entry(Struct):
         return (self.manager, self.operation, self.subresource, "" if self.operation == APPLY else self.api_version)
 
     def shown(self) -> str:
-        """As conflicts name it: "kubectl" using apps/v1 at 2026-11-21T14:00:00Z"""
+        """As conflicts name it: "kubectl" using apps/v1"""
         text = msgspec.json.encode(self.manager).decode()
         if self.subresource:
             text += f' with subresource "{self.subresource}"'
         if self.operation == UPDATE:
-            text += f" using {self.api_version}" + (f" at {self.time}" if self.time else "")
+            text += f" using {self.api_version}"
         return text
 
 
@@ -131,10 +131,12 @@ def apply(
     force: bool = False,
     subresource: str = "",
     ignored: Iterable[str] = (),
+    nulls: bool = False,
 ) -> Object:
     """The object after an apply, with managedFields; not defaulted, and `live` itself (the same object) if nothing changes.
 
-    `ignored` are top-level fields that this endpoint does not write (status on the main resource): they are neither set nor owned.
+    `ignored` are top-level fields that this endpoint does not write (status on the main resource): they are neither set nor owned. `nulls` may be
+    values, as in custom resources.
     Raises ApiError: 409 with every conflict, 400 for a configuration that cannot be merged.
     """
     config = _configured(config, ignored)
@@ -142,7 +144,7 @@ def apply(
     try:
         if live is not None and not entries:
             entries = _before_first_apply(live, node)
-        return _applied(live, config, entries, manager, now, node, force, subresource)
+        return _applied(live, config, entries, manager, now, node, force, subresource, nulls)
     except MissingKey as wrong:
         meta = config.get("metadata") or {}
         where = f"{meta.get('namespace') or ''}/{meta.get('name') or ''}; {config.get('apiVersion')}, Kind={config.get('kind')}"
@@ -150,14 +152,22 @@ def apply(
 
 
 def _applied(
-    live: Object | None, config: Object, entries: list[Entry], manager: str, now: str, node: Node | None, force: bool, subresource: str
+    live: Object | None,
+    config: Object,
+    entries: list[Entry],
+    manager: str,
+    now: str,
+    node: Node | None,
+    force: bool,
+    subresource: str,
+    nulls: bool,
 ) -> Object:
     wanted = fieldset.difference(fieldwalk.fields_of(config, node), NEVER_OWNED)
     entry = Entry(manager, APPLY, str(config.get("apiVersion", "")), now, subresource, wanted)
     last = next((each for each in entries if each.identity == entry.identity), None)
     others = [each for each in entries if each is not last]
     base = _bare(live or {})
-    merged = fieldwalk.merge(base, config, node)
+    merged = fieldwalk.merge(base, config, node, nulls=nulls)
     if last is not None:
         owned = wanted
         for each in others:
@@ -244,7 +254,7 @@ def _without_client_side(live: Object, manager: str, conflicts: list[tuple[Entry
 
 
 def _conflict(conflicts: list[tuple[Entry, FieldSet]]) -> ApiError:
-    told = [(entry, path) for entry, found in conflicts for path in sorted(fieldset.members(found))]
+    told = [(entry, path) for entry, found in conflicts for path in sorted(fieldset.members(found), key=_rank)]
     causes = [Cause("FieldManagerConflict", f"conflict with {entry.shown()}", fieldset.shown(path)) for entry, path in told]
     if len(told) == 1:
         entry, path = told[0]
@@ -252,8 +262,13 @@ def _conflict(conflicts: list[tuple[Entry, FieldSet]]) -> ApiError:
     lines: list[str] = []
     for entry, found in sorted(conflicts, key=lambda each: each[0].shown()):
         lines.append(f"conflicts with {entry.shown()}:")
-        lines += [f"- {fieldset.shown(path)}" for path in sorted(fieldset.members(found))]
+        lines += [f"- {fieldset.shown(path)}" for path in sorted(fieldset.members(found), key=_rank)]
     return ApiError("Conflict", f"Apply failed with {len(told)} conflicts: " + "\n".join(lines), causes=causes)
+
+
+def _rank(path: tuple[str, ...]) -> tuple[tuple[bool, str], ...]:
+    """Upstream's order of a set: at each level what is a member itself, then what lies deeper."""
+    return tuple((number < len(path) - 1, step) for number, step in enumerate(path))
 
 
 def _sync_last_applied(new: Object, config: Object, manager: str) -> None:

@@ -94,7 +94,7 @@ def _compare(step: str, old: Any, new: Any, node: Node | None, added: FieldSet, 
     elif isinstance(old, list) and isinstance(new, list) and node is not None and is_granular_list(node):
         _compare_list(old, new, node, come, changed, gone, built_in)
     else:
-        modified[step] = {}
+        modified[step] = _whole(new, node, built_in)
         return
     for found, into in ((come, added), (changed, modified), (gone, removed)):
         if found:
@@ -131,28 +131,29 @@ def _whole(value: Any, node: Node | None, built_in: bool) -> FieldSet:
     return found
 
 
-def merge(live: Object, config: Object, node: Node | None) -> Object:
-    """`live` with what `config` says; a null takes the field away. Nothing given is changed; what did not change is shared. Raises MissingKey."""
+def merge(live: Object, config: Object, node: Node | None, *, nulls: bool = False) -> Object:
+    """`live` with what `config` says; a null takes the field away, or is a value as any other with `nulls`. Nothing given is changed; what did not
+    change is shared. Raises MissingKey."""
     found = dict(live)
     for key, value in config.items():
-        if value is None:
+        if value is None and not nulls:
             found.pop(key, None)
         elif key in found:
-            found[key] = _merge(found[key], value, node.field(key) if node is not None else None)
+            found[key] = _merge(found[key], value, node.field(key) if node is not None else None, nulls)
         else:
-            found[key] = _without_nulls(value)
+            found[key] = value if nulls else _without_nulls(value)
     return found
 
 
-def _merge(live: Any, config: Any, node: Node | None) -> Any:
+def _merge(live: Any, config: Any, node: Node | None, nulls: bool) -> Any:
     if isinstance(live, dict) and isinstance(config, dict) and is_granular_map(node):
-        return merge(live, config, node)
+        return merge(live, config, node, nulls=nulls)
     if isinstance(live, list) and isinstance(config, list) and node is not None and is_granular_list(node):
-        return _merge_list(live, config, node)
-    return _without_nulls(config)
+        return _merge_list(live, config, node, nulls)
+    return config if nulls else _without_nulls(config)
 
 
-def _merge_list(live: list[Any], config: list[Any], node: Node) -> list[Any]:
+def _merge_list(live: list[Any], config: list[Any], node: Node, nulls: bool) -> list[Any]:
     """What the configuration names stands in its order; what only the live list has comes as early as the order of the live list lets it."""
     before = dict(zip(steps(live, node), live, strict=True))
     wanted = dict(zip(steps(config, node), config, strict=True))
@@ -166,7 +167,7 @@ def _merge_list(live: list[Any], config: list[Any], node: Node) -> list[Any]:
             if passed not in wanted:
                 found.append(before[passed])
         taken.add(step)
-        found.append(_merge(before[step], value, node.element) if step in before else _without_nulls(value))
+        found.append(_merge(before[step], value, node.element, nulls) if step in before else value if nulls else _without_nulls(value))
     return found + [before[step] for step in reversed(rest) if step not in wanted]
 
 

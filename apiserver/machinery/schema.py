@@ -15,6 +15,9 @@ VERSION = "v1.37.0"
 """The release of Kubernetes whose API this is."""
 
 
+OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+
+
 class Node:
     """One place in a schema. `raw` is the definition as it stands there, `$ref` resolved."""
 
@@ -28,6 +31,10 @@ class Node:
 
     def _resolved(self, raw: dict[str, Any]) -> dict[str, Any]:
         reference = raw.get("$ref")
+        if raw.get("x-kubernetes-embedded-resource") and OBJECT_META in self._definitions:
+            # Whatever a definition says of it, an object has these.
+            own = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"$ref": f"#/definitions/{OBJECT_META}"}}
+            return {**raw, "properties": {**(raw.get("properties") or {}), **own}}
         if reference is None:
             return raw
         target = self._definitions[reference.rsplit("/", 1)[-1]]

@@ -76,7 +76,9 @@ def shown(value: Any) -> str:
 
 
 class ApiError(Exception):
-    """`details` as in Status.details: name, group, kind (the resource's plural), uid, retryAfterSeconds; `causes` are added by `status`."""
+    """`details` as in Status.details: name, group, kind (the resource's plural), uid, retryAfterSeconds; `causes` are added by `status`.
+
+    `reason` is empty, and the code given, where upstream's own error is of no kind that it tells to clients."""
 
     def __init__(
         self, reason: str, message: str, *, code: int | None = None, details: dict[str, Any] | None = None, causes: Sequence[Cause] = ()
@@ -96,7 +98,7 @@ class ApiError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
+            **({"reason": self.reason} if self.reason else {}),
             "code": self.code,
         }
         details = dict(self.details)

@@ -105,7 +105,7 @@ def validate(place: Place, value: Any, old: Any = MISSING, path: str = "") -> It
         for rule in place.rules:
             if "oldSelf" not in variables if rule.is_transition else unchanged:
                 continue
-            if (cause := _broken(rule, variables, place.raw, path)) is not None:
+            if (cause := _broken(rule, variables, place.raw, path, value)) is not None:
                 yield cause
     if isinstance(value, dict):
         before = old if isinstance(old, dict) else {}
@@ -120,18 +120,20 @@ def validate(place: Place, value: Any, old: Any = MISSING, path: str = "") -> It
             yield from validate(place.each, below, olds[number], f"{path}[{number}]")
 
 
-def _broken(rule: Rule, variables: dict[str, Any], raw: dict[str, Any], path: str) -> Cause | None:
+def _broken(rule: Rule, variables: dict[str, Any], raw: dict[str, Any], path: str, value: Any) -> Cause | None:
     where = _below(path, rule.field_path.removeprefix(".")) if rule.field_path else path or "<nil>"
-    kind = raw.get("type") or "object"
     try:
         if compile_expression(rule.text, VARIABLES).evaluate(variables) is True:
             return None
     except CelError as wrong:
-        return Cause("FieldValueInvalid", f'Invalid value: "{kind}": rule evaluation error: {wrong}', path or "<nil>")
-    told = _message(rule, variables)
+        told = f"{wrong} evaluating rule: {rule.message or rule.text.strip()}"
+        return Cause("FieldValueInvalid", f'Invalid value: "{raw.get("type") or "object"}": {told}', path or "<nil>")
+    # Objects and lists are left out: they may be long, and the path says which it is.
+    shown = "" if isinstance(value, (dict, list)) else f": {custom_values.number(value)}"
     if rule.reason == "FieldValueDuplicate":
-        return Cause(rule.reason, f'Duplicate value: "{kind}"', where)
-    return Cause(rule.reason, _TEXTS.get(rule.reason, f'Invalid value: "{kind}": ') + told, where)
+        return Cause(rule.reason, f"Duplicate value{shown}", where)
+    told = _message(rule, variables)
+    return Cause(rule.reason, _TEXTS.get(rule.reason, f"Invalid value{shown}: ") + told, where)
 
 
 def _message(rule: Rule, variables: dict[str, Any]) -> str:

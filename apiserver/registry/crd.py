@@ -11,7 +11,7 @@ import msgspec
 
 from apiserver.machinery import jsonpath, names
 from apiserver.machinery.objects import Object, annotations_of, is_terminating, name_of
-from apiserver.machinery.resources import Resource, Subresource
+from apiserver.machinery.resources import Resource, Subresource, preference
 from apiserver.machinery.schema import Node, definitions
 from apiserver.machinery.status import Cause, duplicate, forbidden_value, invalid_value, not_supported, required
 from apiserver.registry import custom_columns, schemas, structural
@@ -324,12 +324,12 @@ def _served(spec: Object, version: Object, stored_as: str, webhook: Object | Non
     properties.setdefault("kind", {"type": "string"})
     deprecation = ""
     if version.get("deprecated"):
-        deprecation = version.get("deprecationWarning") or f"{spec['group']}/{version['name']} {resource.kind} is deprecated"
+        deprecation = version.get("deprecationWarning") or _deprecation(spec, version["name"])
     return Served(
         resource=resource,
         prefix=keys.prefix(resource, custom=True),
         storage_version=stored_as,
-        strategy=CustomStrategy(raw, has_status="status" in subresources),
+        strategy=CustomStrategy(raw, has_status="status" in subresources, scale=_scale(subresources.get("scale"))),
         checker=schemas.custom(resource.kind, resource.version, {**raw, "properties": _implicit(raw)}),
         node=Node({**raw, "properties": properties}, definitions()),
         selectable=tuple(each["jsonPath"].removeprefix(".") for each in version.get("selectableFields") or ()),
@@ -340,6 +340,14 @@ def _served(spec: Object, version: Object, stored_as: str, webhook: Object | Non
         form="" if webhook is None else f"{resource.api_version}#{hashlib.sha256(msgspec.json.encode(webhook, order='sorted')).hexdigest()}",
         deprecation=deprecation,
     )
+
+
+def _deprecation(spec: Object, version: str) -> str:
+    group, kind = spec["group"], spec["names"]["kind"]
+    better = [each["name"] for each in spec["versions"] if each.get("served") and not each.get("deprecated")]
+    better = [name for name in better if preference(name) > preference(version)]
+    told = f"{group}/{version} {kind} is deprecated"
+    return f"{told}; use {group}/{max(better, key=preference)} {kind}" if better else told
 
 
 def _implicit(raw: Object) -> Object:

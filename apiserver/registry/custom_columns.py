@@ -7,26 +7,24 @@ import msgspec
 
 from apiserver.machinery import jsonpath, timestamps
 from apiserver.machinery.objects import Object, name_of
-from apiserver.registry.column import Column, Printer, columns
+from apiserver.registry.column import DESCRIPTIONS, Column, Printer, columns
 
 AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
-_SWAGGER_AGE = (
-    "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before "
-    "order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC."
-)
 
 
 def printer(additional: list[Object]) -> Printer:
     """The table of one version; with Name and Age if it names no columns."""
-    named = additional or [{**AGE, "description": _SWAGGER_AGE}]
-    found = tuple(
-        Column(each["name"], each["type"], each.get("format", ""), each.get("description", ""), each.get("priority") or 0) for each in named
-    )
+    named = additional or [{**AGE, "description": DESCRIPTIONS["Age"]}]
+    found = tuple(Column(each["name"], each["type"], each.get("format", ""), _description(each), each.get("priority") or 0) for each in named)
 
     def cells(obj: Object, now: datetime) -> list[Any]:
         return [name_of(obj), *(cell(each["type"], each["jsonPath"], obj, now) for each in named)]
 
     return Printer(columns("Name") + found, cells)
+
+
+def _description(column: Object) -> str:
+    return column.get("description") or f"Custom resource definition column (in JSONPath format): {column['jsonPath']}"
 
 
 def cell(kind: str, path: str, obj: Object, now: datetime) -> Any:

@@ -1,149 +1,190 @@
-"""What a structural schema says of values: limits, patterns, enums, formats, junctors, unique lists, in Kubernetes' words
-(kube-openapi/pkg/validation/validate, apiextensions-apiserver/pkg/apiserver/schema/listtype). Types and required fields are `schemas.Checker`'s.
+"""What a structural schema says of values: types, required fields, limits, patterns, enums, formats, junctors, in Kubernetes' words and as many at
+once as it tells (kube-openapi/pkg/validation/validate; apiextensions-apiserver/pkg/apiserver/validation).
+
+A check goes on after a wrong type, since upstream's does: clients are told all that is wrong. Every check also counts what was right, because of an
+anyOf or oneOf that nobody fulfils the alternative with the most is told.
 """
 
-import ipaddress
-import re
-from collections.abc import Iterator
-from functools import lru_cache
-from math import isclose
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from apiserver.machinery import names, timestamps
+from msgspec import Struct, field
+
 from apiserver.machinery.fieldset import MissingKey, steps
 from apiserver.machinery.patches import same
 from apiserver.machinery.schema import Node
 from apiserver.machinery.status import Cause, not_supported, shown
+from apiserver.registry import formats
 
-PATTERN_MAX = 10_000
-_UUID = re.compile(r"(?i)[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.?[^@\s]*")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_MAC = re.compile(r"([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}")
-_HEX_COLOR = re.compile(r"#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
-_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
-_POSIX = {
-    "alnum": "a-zA-Z0-9",
-    "alpha": "a-zA-Z",
-    "digit": "0-9",
-    "lower": "a-z",
-    "upper": "A-Z",
-    "xdigit": "0-9a-fA-F",
-    "space": r"\s",
-    "word": r"\w",
-}
 JUNCTORS = ("allOf", "anyOf", "oneOf", "not")
-
-
-def _ip(version: int) -> Any:
-    def check(text: str) -> None:
-        if ipaddress.ip_address(text).version != version:
-            raise ValueError
-
-    return check
-
-
-def _matches(pattern: re.Pattern[str]) -> Any:
-    def check(text: str) -> None:
-        if pattern.fullmatch(text) is None:
-            raise ValueError
-
-    return check
-
-
-def _label(text: str) -> None:
-    if names.dns1123_subdomain(text.lower()):
-        raise ValueError
-
-
-FORMATS: dict[str, Any] = {
-    "date-time": timestamps.parse,
-    "datetime": timestamps.parse,
-    "date": _matches(_DATE),
-    "duration": timestamps.parse_duration,
-    "ipv4": _ip(4),
-    "ipv6": _ip(6),
-    "cidr": ipaddress.ip_interface,
-    "uuid": _matches(_UUID),
-    "uuid3": _matches(_UUID),
-    "uuid4": _matches(_UUID),
-    "uuid5": _matches(_UUID),
-    "email": _matches(_EMAIL),
-    "mac": _matches(_MAC),
-    "hexcolor": _matches(_HEX_COLOR),
-    "byte": _matches(_BASE64),
-    "hostname": _label,
-}
-"""Formats that are checked; others mean nothing, as upstream."""
-
-
-@lru_cache(maxsize=4096)
-def pattern(text: str) -> re.Pattern[str]:
-    """A schema's pattern; Go's dialect and Python's agree on what such patterns use, but for the end of text. Raises re.error."""
-    if len(text) > PATTERN_MAX:
-        raise re.error(f"a pattern has at most {PATTERN_MAX} characters")
-    for name, members in _POSIX.items():
-        text = text.replace(f"[:{name}:]", members)
-    return re.compile(re.sub(r"(?<!\\)((?:\\\\)*)\$$", r"\1\\Z", text).replace(r"\z", r"\Z"), re.ASCII)
-
-
+INT_OR_STRING = ("integer", "string")
+INT32, INT64 = 2**31, 2**63
+EXACT = 2**53 - 1
+"""Up to here a float holds every integer; a float beyond it counts as none."""
 MISSING: Any = object()
 
 
-def faults(raw: dict[str, Any], value: Any, path: str = "", old: Any = MISSING) -> Iterator[Cause]:
-    """Every value that breaks a rule of the schema, in the object's order.
+class Result(Struct):
+    causes: list[Cause] = field(default_factory=list)
+    matches: int = 0
 
-    What is as it was in `old` is not looked at: who tightens a schema does not lock up the objects that stand (KEP-4008, ratcheting)."""
-    if value is None or (old is not MISSING and same(old, value)):
+    def add(self, other: "Result") -> None:
+        self.causes += other.causes
+        self.matches += other.matches
+
+
+class Place(Struct, frozen=True):
+    """Where a value stands: `name` is what messages call it, `root` what stands before it in the path of the field."""
+
+    name: str = ""
+    root: str = ""
+
+    @property
+    def field(self) -> str:
+        name = self.name.removeprefix(".")
+        return ".".join(each for each in (self.root, name) if each) or "<nil>"
+
+    def below(self, key: str) -> "Place":
+        return Place(f"{self.name}.{key}" if self.name else key, self.root)
+
+    def dotted(self, key: str) -> "Place":
+        """Upstream puts a dot even before the first name of values without a property of their own, and of what is required."""
+        return Place(f"{self.name}.{key}", self.root)
+
+    def at(self, index: int) -> "Place":
+        return Place(f"{self.name}[{index}]", self.root)
+
+
+def faults(raw: dict[str, Any], value: Any, path: str = "", old: Any = MISSING, *, root: str = "") -> Iterator[Cause]:
+    """Every value that breaks a rule of the schema.
+
+    What is as it was in `old` is passed over: who tightens a schema does not lock up the objects that stand (KEP-4008, ratcheting). `root` is the
+    field that the value is the whole of, if the path does not say it: that of a status."""
+    yield from check(raw, value, Place(path, root), old).causes
+
+
+def check(raw: dict[str, Any], value: Any, place: Place, old: Any = MISSING) -> Result:
+    result = Result()
+    types = _types(raw)
+    told_as = formats.supported(types[0] if len(types) == 1 else "", raw.get("format") or "")
+    if types or told_as:
+        _type(result, types, told_as, raw, value, place)
+    if value is not None:
+        _junctors(result, raw, value, place)
+        if isinstance(value, str):
+            _text(result, raw, told_as, value, place)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            _number(result, raw, types, told_as, value, place)
+        elif isinstance(value, list):
+            _list(result, raw, value, place, old)
+        elif isinstance(value, dict):
+            _map(result, raw, value, place, old)
+    enum = raw.get("enum")
+    if enum and not any(each is not None and same(value, each) for each in enum):
+        listed = [each if isinstance(each, str) else shown(each) for each in enum]
+        result.causes.append(not_supported(place.field, value, listed))
+    result.matches += 2
+    if result.causes and old is not MISSING and same(old, value):
+        return Result([], result.matches)
+    return result
+
+
+def _types(raw: dict[str, Any]) -> tuple[str, ...]:
+    if raw.get("x-kubernetes-int-or-string"):
+        return INT_OR_STRING
+    kind = raw.get("type")
+    return (kind,) if kind else ()
+
+
+def kind_of(value: Any) -> tuple[str, str]:
+    """A value's type and format, as Go's decoder leaves it: integers that int64 cannot hold are floats."""
+    if isinstance(value, bool):
+        return "boolean", ""
+    if isinstance(value, int) and -INT64 <= value < INT64:
+        return "integer", "int64"
+    if isinstance(value, (int, float)):
+        return "number", "float64"
+    return ("string", "") if isinstance(value, str) else ("array", "") if isinstance(value, list) else ("object", "")
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, (int, float)) and abs(value) <= EXACT and float(value).is_integer()
+
+
+def _type(result: Result, types: tuple[str, ...], told_as: str, raw: dict[str, Any], value: Any, place: Place) -> None:
+    if value is None:
+        if types and not raw.get("nullable"):
+            result.causes.append(_wrong_type(place, ",".join(types), "null"))
+        else:
+            result.matches += 2
         return
-    if isinstance(value, dict):
-        yield from _map_faults(raw, value, path, old)
-    elif isinstance(value, list):
-        yield from _list_faults(raw, value, path, old)
-    elif isinstance(value, str):
-        yield from _text_faults(raw, value, path)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        yield from _number_faults(raw, value, path)
-    if "enum" in raw and not any(same(value, each) for each in raw["enum"]):
-        yield not_supported(path or "<nil>", value, [each if isinstance(each, str) else shown(each) for each in raw["enum"]])
-    yield from _junctor_faults(raw, value, path)
+    kind, its_format = kind_of(value)
+    fits = kind in types or (kind == "number" and "integer" in types and _is_integer(value)) or (kind == "integer" and "number" in types)
+    if told_as and kind not in ("string", "array"):
+        if not fits and its_format != told_as:
+            result.causes.append(_wrong_type(place, told_as, its_format))
+            return
+    elif told_as and "number" not in types and "integer" not in types:
+        result.matches += 2
+        return
+    if not fits:
+        result.causes.append(_wrong_type(place, ",".join(types), kind))
+        return
+    result.matches += 2
 
 
-def _wrong(path: str, value: Any, told: str) -> Cause:
-    return Cause("FieldValueInvalid", f"Invalid value: {shown(value)}: {path or '<nil>'} in body {told}", path or "<nil>")
+def _wrong_type(place: Place, wanted: str, came: str) -> Cause:
+    return Cause("FieldValueTypeInvalid", f"Invalid value: {shown(came)}: {place.name} in body must be of type {wanted}: {shown(came)}", place.field)
 
 
-def _many(path: str, count: int, limit: int) -> Cause:
-    return Cause("FieldValueTooMany", f"Too many: {count}: must have at most {limit} item{'' if limit == 1 else 's'}", path or "<nil>")
+def _wrong(place: Place, value: Any, told: str) -> Cause:
+    return Cause("FieldValueInvalid", f"Invalid value: {number(value)}: {place.name} in body {told}", place.field)
 
 
-def _map_faults(raw: dict[str, Any], value: dict[str, Any], path: str, old: Any) -> Iterator[Cause]:
+def _composed(told: str) -> Cause:
+    """What upstream tells without a place."""
+    return Cause("FieldValueInvalid", f'Invalid value: "": {told}', "<nil>")
+
+
+def number(value: Any) -> str:
+    """As Go prints it: a float that is whole has no point."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 1e21 else shown(value)
+
+
+def _many(place: Place, count: int, limit: int) -> Cause:
+    return Cause("FieldValueTooMany", f"Too many: {count}: must have at most {limit} item{'' if limit == 1 else 's'}", place.field)
+
+
+def _map(result: Result, raw: dict[str, Any], value: dict[str, Any], place: Place, old: Any) -> None:
     limit, least = raw.get("maxProperties"), raw.get("minProperties")
-    if limit is not None and len(value) > limit:
-        yield _many(path, len(value), limit)
     if least is not None and len(value) < least:
-        yield _wrong(path, value, f"should have at least {least} properties")
+        result.causes.append(_wrong(place, len(value), f"should have at least {least} properties"))
+    if limit is not None and len(value) > limit:
+        result.causes.append(_many(place, len(value), limit))
     properties, extra = raw.get("properties") or {}, raw.get("additionalProperties")
     before = old if isinstance(old, dict) else {}
     for name, each in value.items():
-        below = properties.get(name, extra)
-        if isinstance(below, dict):
-            yield from faults(below, each, f"{path}.{name}" if path else name, before.get(name, MISSING))
+        if name in properties:
+            result.add(check(properties[name], each, place.below(name), before.get(name, MISSING)))
+        elif isinstance(extra, dict):
+            result.add(check(extra, each, place.dotted(name), before.get(name, MISSING)))
+    for name in raw.get("required") or ():
+        if name not in value:
+            result.causes.append(Cause("FieldValueRequired", "Required value", place.dotted(name).field))
+    result.matches += 1
 
 
-def _list_faults(raw: dict[str, Any], value: list[Any], path: str, old: Any) -> Iterator[Cause]:
-    limit, least = raw.get("maxItems"), raw.get("minItems")
-    if limit is not None and len(value) > limit:
-        yield _many(path, len(value), limit)
-    if least is not None and len(value) < least:
-        yield _wrong(path, value, f"should have at least {least} items")
-    kind = raw.get("x-kubernetes-list-type")
-    if kind in ("set", "map"):
-        yield from _duplicates(raw, value, path)
+def _list(result: Result, raw: dict[str, Any], value: list[Any], place: Place, old: Any) -> None:
     if isinstance(raw.get("items"), dict):
         olds = correlated(raw, value, old)
-        for number, each in enumerate(value):
-            yield from faults(raw["items"], each, f"{path}[{number}]", olds[number])
+        for index, each in enumerate(value):
+            result.add(check(raw["items"], each, place.at(index), olds[index]))
+    limit, least = raw.get("maxItems"), raw.get("minItems")
+    if least is not None and len(value) < least:
+        result.causes.append(_wrong(place, len(value), f"should have at least {least} items"))
+    if limit is not None and len(value) > limit:
+        result.causes.append(_many(place, len(value), limit))
+    result.matches += 2
 
 
 def correlated(raw: dict[str, Any], value: list[Any], old: Any) -> list[Any]:
@@ -159,85 +200,75 @@ def correlated(raw: dict[str, Any], value: list[Any], old: Any) -> list[Any]:
         return nothing
 
 
-def _duplicates(raw: dict[str, Any], value: list[Any], path: str) -> Iterator[Cause]:
-    node = Node(raw, {})
-    try:
-        found = steps(value, node)
-    except MissingKey as wrong:
-        yield Cause("FieldValueRequired", f"Required value: {wrong}", path)
-        return
-    seen: set[str] = set()
-    for number, step in enumerate(found):
-        if step in seen:
-            yield Cause("FieldValueDuplicate", f"Duplicate value: {step[2:]}", f"{path}[{number}]")
-        seen.add(step)
-
-
-def _text_faults(raw: dict[str, Any], value: str, path: str) -> Iterator[Cause]:
+def _text(result: Result, raw: dict[str, Any], told_as: str, value: str, place: Place) -> None:
     limit, least = raw.get("maxLength"), raw.get("minLength")
     if limit is not None and len(value) > limit:
-        yield Cause("FieldValueTooLong", f"Too long: may not be more than {limit} bytes", path or "<nil>")
-    if least is not None and len(value) < least:
-        yield _wrong(path, value, f"should be at least {least} chars long")
-    if raw.get("pattern") and pattern(raw["pattern"]).search(value) is None:
-        yield _wrong(path, value, f"should match '{raw['pattern']}'")
-    check = FORMATS.get(raw.get("format", ""))
-    if check is not None:
+        result.causes.append(Cause("FieldValueTooLong", f"Too long: may not be more than {limit} bytes", place.field))
+    elif least is not None and len(value) < least:
+        result.causes.append(_wrong(place, value, f"should be at least {least} chars long"))
+    elif raw.get("pattern") and formats.pattern(raw["pattern"]).search(value) is None:
+        result.causes.append(_wrong(place, value, f"should match '{raw['pattern']}'"))
+    result.matches += 1
+    test = formats.check_of(told_as) if told_as else None
+    if test is not None:
+        result.matches += 1
         try:
-            check(value)
+            test(value)
         except ValueError:
-            yield _wrong(path, value, f"must be of type {raw['format']}: {shown(value)}")
+            result.causes.append(_wrong_type(place, told_as, value))
 
 
-def _number_faults(raw: dict[str, Any], value: int | float, path: str) -> Iterator[Cause]:
+def _number(result: Result, raw: dict[str, Any], types: tuple[str, ...], told_as: str, value: int | float, place: Place) -> None:
+    if types == ("integer",):
+        bound = INT32 if told_as == "int32" else INT64
+        if not float(value).is_integer() or not -bound <= value < bound:
+            form = f"with format {told_as}" if told_as else "(default format)"
+            result.causes.append(_composed(f"Checked value must be of type integer {form} in {place.name}"))
     least, limit, step = raw.get("minimum"), raw.get("maximum"), raw.get("multipleOf")
+    if step and not _is_multiple(value, step):
+        result.causes.append(_wrong(place, value, f"should be a multiple of {number(step)}"))
     if least is not None and (value <= least if raw.get("exclusiveMinimum") else value < least):
-        yield _wrong(path, value, f"should be greater than {'' if raw.get('exclusiveMinimum') else 'or equal to '}{shown(least)}")
+        result.causes.append(_wrong(place, value, f"should be greater than {'' if raw.get('exclusiveMinimum') else 'or equal to '}{number(least)}"))
     if limit is not None and (value >= limit if raw.get("exclusiveMaximum") else value > limit):
-        yield _wrong(path, value, f"should be less than {'' if raw.get('exclusiveMaximum') else 'or equal to '}{shown(limit)}")
-    if step and not isclose(value / step, round(value / step), rel_tol=1e-12, abs_tol=1e-12):
-        yield _wrong(path, value, f"should be a multiple of {shown(step)}")
+        result.causes.append(_wrong(place, value, f"should be less than {'' if raw.get('exclusiveMaximum') else 'or equal to '}{number(limit)}"))
+    result.matches += 2
 
 
-def _junctor_faults(raw: dict[str, Any], value: Any, path: str) -> Iterator[Cause]:
-    where = f'"{path}"'
-    if raw.get("allOf") and not all(holds(each, value) for each in raw["allOf"]):
-        for each in raw["allOf"]:
-            yield from faults(each, value, path)
-        yield Cause("FieldValueInvalid", f"Invalid value: {where}: {where} must validate all the schemas (allOf)", path or "<nil>")
-    if raw.get("anyOf") and not any(holds(each, value) for each in raw["anyOf"]):
-        yield Cause("FieldValueInvalid", f"Invalid value: {where}: {where} must validate at least one schema (anyOf)", path or "<nil>")
+def _is_multiple(value: int | float, step: int | float) -> bool:
+    if isinstance(value, int) and float(step).is_integer():
+        return value % int(step) == 0
+    # Upstream multiplies by the inverse of a small step, which is the more exact of the two.
+    times = 1 / step * value if step < 1 else value / step
+    return abs(times - round(times)) <= 1e-9 * max(1.0, abs(times))
+
+
+def _junctors(result: Result, raw: dict[str, Any], value: Any, place: Place) -> None:
+    where = shown(place.name)
+    if raw.get("anyOf"):
+        found = [check(each, value, place) for each in raw["anyOf"]]
+        right = next((each for each in found if not each.causes), None)
+        if right is None:
+            result.causes.append(_composed(f"{where} must validate at least one schema (anyOf)"))
+        result.add(right or _best(found))
     if raw.get("oneOf"):
-        count = sum(holds(each, value) for each in raw["oneOf"])
-        if count != 1:
-            found = "Found none valid" if not count else f"Found {count} valid alternatives"
-            told = f"Invalid value: {where}: {where} must validate one and only one schema (oneOf). {found}"
-            yield Cause("FieldValueInvalid", told, path or "<nil>")
-    if raw.get("not") is not None and holds(raw["not"], value):
-        yield Cause("FieldValueInvalid", f"Invalid value: {where}: {where} must not validate the schema (not)", path or "<nil>")
+        found = [check(each, value, place) for each in raw["oneOf"]]
+        rights = [each for each in found if not each.causes]
+        if len(rights) != 1:
+            told = f"Found {len(rights)} valid alternatives" if rights else "Found none valid"
+            result.causes.append(_composed(f"{where} must validate one and only one schema (oneOf). {told}"))
+        result.add(rights[0] if len(rights) == 1 else Result() if rights else _best(found))
+    if raw.get("allOf"):
+        found = [check(each, value, place) for each in raw["allOf"]]
+        for each in found:
+            result.add(each)
+        if wrong := sum(bool(each.causes) for each in found):
+            none = ". None validated" if wrong == len(found) else ""
+            result.causes.append(_composed(f"{where} must validate all the schemas (allOf){none}"))
+    if raw.get("not") is not None and not check(raw["not"], value, place).causes:
+        result.causes.append(_composed(f"{where} must not validate the schema (not)"))
+    result.matches += 2
 
 
-_KINDS = {
-    "object": lambda value: isinstance(value, dict),
-    "array": lambda value: isinstance(value, list),
-    "string": lambda value: isinstance(value, str),
-    "boolean": lambda value: isinstance(value, bool),
-    "integer": lambda value: (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer()),
-    "number": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
-}
-
-
-def holds(raw: dict[str, Any], value: Any) -> bool:
-    """Whether a value is valid, types and required fields included: what junctors ask of their schemas."""
-    kind = raw.get("type")
-    if kind in _KINDS and value is not None and not _KINDS[kind](value):
-        return False
-    if isinstance(value, dict):
-        if any(name not in value for name in raw.get("required") or ()):
-            return False
-        properties, extra = raw.get("properties") or {}, raw.get("additionalProperties")
-        if not all(holds(below, each) for name, each in value.items() if isinstance(below := properties.get(name, extra), dict)):
-            return False
-    if isinstance(value, list) and isinstance(raw.get("items"), dict) and not all(holds(raw["items"], each) for each in value):
-        return False
-    return next(faults(raw, value), None) is None
+def _best(found: Iterable[Result]) -> Result:
+    """The first with the most matches."""
+    return max(found, key=lambda each: each.matches)

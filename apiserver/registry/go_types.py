@@ -12,6 +12,7 @@ from apiserver.registry.shapes import Fault, Form
 
 QUANTITY_FAULT = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 GO_KINDS: dict[type, str] = {str: "string", bool: "bool", int: "int64", float: "float64", list: "slice", dict: "map"}
+OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 SIMPLE = {Form.STRING: "string", Form.BOOLEAN: "bool", Form.NUMBER: "float64", Form.BYTES: "[]uint8", Form.INT_OR_STRING: "int32"}
 
 
@@ -68,8 +69,12 @@ def _came(value: Any, form: Form) -> str:
 def _owner(kind: str, fault: Fault) -> tuple[str, str]:
     """The Go struct that holds the field and the field's Go type, found by walking the definitions again: errors may take their time."""
     form = fault.form
-    raw: Any = next(
-        (each for each in definitions().values() if any(gvk["kind"] == kind for gvk in each.get("x-kubernetes-group-version-kind", ()))), {}
+    raw: Any = (
+        definitions()[OBJECT_META]
+        if kind == "ObjectMeta"
+        else next(
+            (each for each in definitions().values() if any(gvk["kind"] == kind for gvk in each.get("x-kubernetes-group-version-kind", ()))), {}
+        )
     )
     owner, place = kind, raw
     for name in fault.names:

@@ -3,12 +3,11 @@
     checker = check(resource("deployments.apps"))
     checker.decode(obj, validation="Strict", text=body)   # all of the next three, as a write needs it: warnings come back, faults are raised
     checker.prune(obj)      # paths of unknown fields, which are gone afterwards
-    checker.types(obj)      # wrong types: raised as 400 in built-in kinds, returned as causes of a 422 in custom resources
+    checker.types(obj)      # wrong types, which stop a decoder; a custom resource's own values are judged later (custom_values.py)
     checker.default(obj)    # Kubernetes' defaults
     checker.required(obj)   # required fields that are not there, after defaulting
 
-Texts are those of Kubernetes' decoder (apimachinery/pkg/runtime/serializer/json, apiserver/pkg/endpoints/handlers/rest.go transformDecodeError) and
-of its validator of custom resources (apiextensions-apiserver/pkg/apiserver/validation).
+Texts are those of Kubernetes' decoder (apimachinery/pkg/runtime/serializer/json, apiserver/pkg/endpoints/handlers/rest.go transformDecodeError).
 """
 
 import copy
@@ -19,10 +18,10 @@ from typing import Any
 from apiserver.machinery.objects import Object
 from apiserver.machinery.resources import Resource
 from apiserver.machinery.schema import Node, built_in, definition_name, definitions
-from apiserver.machinery.status import ApiError, Cause, bad_request, invalid, shown
-from apiserver.registry import duplicates, go_types
+from apiserver.machinery.status import ApiError, Cause, bad_request, shown
+from apiserver.registry import duplicates, embedded, go_types
 from apiserver.registry.go_types import Told
-from apiserver.registry.shapes import DEPTH_MAX, Fault, Form, Shape, depth, faults, fill, missing, normalize
+from apiserver.registry.shapes import DEPTH_MAX, Form, Shape, depth, faults, fill, missing, normalize
 from apiserver.registry.sound import complete, sound
 
 OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
@@ -31,18 +30,6 @@ UNKNOWN_MAX = 100
 
 Defaults = Callable[[Object], None]
 
-JSON_NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object", type(None): "null"}
-WANTED = {
-    Form.STRUCT: "object",
-    Form.MAP: "object",
-    Form.ARRAY: "array",
-    Form.STRING: "string",
-    Form.BOOLEAN: "boolean",
-    Form.INTEGER: "integer",
-    Form.NUMBER: "number",
-    Form.INT_OR_STRING: "integer,string",
-}
-
 
 @cache
 def object_meta() -> Node:
@@ -50,7 +37,7 @@ def object_meta() -> Node:
 
 
 class Checker:
-    """`custom`: the schema is a custom resource's, where null is a value, types are said by the schema alone and faults are a 422."""
+    """`custom`: the schema is a custom resource's, where null is a value, and of types its metadata's alone are looked at."""
 
     def __init__(self, kind: str, version: str, node: Node, *, custom: bool = False, defaults: Defaults | None = None, name: str = "") -> None:
         self.kind = kind
@@ -59,26 +46,26 @@ class Checker:
         self.shape = Shape(node, custom=custom, reference=name)
         self._meta = Shape(object_meta(), custom=False, reference=OBJECT_META) if custom else None
         self._defaults = defaults
+        self._embeds = custom and embedded.has_any(node.raw)
 
     def decode(self, obj: Object, *, validation: str = "Strict", text: bytes | str | None = None, told: Told = go_types.told) -> list[str]:
         """Bring a client's object to its form; warnings for the client. `validation`: Strict, Warn or Ignore; `text`: the JSON that came, to find
-        fields that stand in it twice. Raises ApiError: 400, or 422 for a custom resource's types."""
+        fields that stand in it twice. Raises ApiError (400)."""
         if depth(obj) > DEPTH_MAX:
             raise bad_request(f"the object is nested deeper than {DEPTH_MAX} levels")
         twice: list[str] = []
         if text is not None and validation != "Ignore" and not duplicates.none_for_sure(text, obj):
             twice = duplicates.fields(text)
-        if not twice and self._is_sound(obj):
+        if not twice and not self._embeds and self._is_sound(obj):
             return []
         unknown = self.prune(obj)
-        # A wrong type stops the decoder of a built-in kind; in a custom resource it is the validation's to tell, which comes after decoding.
-        causes = self.types(obj, told)
+        self.types(obj, told)
+        if self.custom:
+            prune_nulls(self.shape.node.raw, obj)
+            unknown += self._embedded(obj)
         found = [f'duplicate field "{path}"' for path in twice] + [f'unknown field "{path}"' for path in unknown]
         if found and validation == "Strict":
             raise self.undecodable("strict decoding error: " + ", ".join(found[:UNKNOWN_MAX]))
-        if causes:
-            group = str(obj.get("apiVersion", "")).rpartition("/")[0]
-            raise invalid(group, self.kind, str((obj.get("metadata") or {}).get("name") or ""), causes)
         return found[:UNKNOWN_MAX] if validation == "Warn" else []
 
     def _is_sound(self, obj: Object) -> bool:
@@ -106,25 +93,43 @@ class Checker:
         obj.update(rest)
         return unknown
 
-    def types(self, obj: Object, told: Told = go_types.told) -> list[Cause]:
-        """Faults of type. Raises the 400 of a decoder in built-in kinds; returns what a 422 tells in custom resources."""
+    def types(self, obj: Object, told: Told = go_types.told) -> None:
+        """Raises the 400 of a decoder for wrong types: anywhere in a built-in kind; in the metadata of a custom resource, whose other values are
+        its strategy's to judge."""
         if self._meta is None:
             fault = next(faults(self.shape, obj), None)
             if fault is not None:
                 raise self.undecodable(told(self.kind, fault))
+        elif (why := self._undecodable_metadata(obj.get("metadata") or {})) is not None:
+            raise self.undecodable(why)
+
+    def _undecodable_metadata(self, metadata: Object) -> str | None:
+        assert self._meta is not None
+        fault = next(faults(self._meta, metadata), None)
+        return go_types.told("ObjectMeta", fault) if fault is not None else None
+
+    def _embedded(self, obj: Object) -> list[str]:
+        """Unknown fields in the metadata of embedded objects, which are gone afterwards. Raises ApiError (400) for metadata that is none."""
+        if not self._embeds:
             return []
-        fault = next(faults(self._meta, obj.get("metadata") or {}, ("metadata",), "metadata"), None)
-        if fault is not None:
-            raise self.undecodable(go_types.told("ObjectMeta", fault))
-        rest = {key: value for key, value in obj.items() if key not in ("apiVersion", "kind", "metadata")}
-        return [_type_cause(each) for each in faults(self.shape, rest)]
+        assert self._meta is not None
+        unknown: list[str] = []
+        for path, each in embedded.found(self.shape.node.raw, obj):
+            given = each.get("metadata")
+            if given is None:
+                continue
+            if not isinstance(given, dict):
+                raise self.undecodable(f"{path}.metadata: Invalid value: {shown(given)}: must be an object")
+            if (told := self._undecodable_metadata(given)) is not None:
+                raise self.undecodable(f"{path}.metadata: Invalid value: {shown(dict(sorted(given.items())))}: {told}")
+            normalize(self._meta, given, f"{path}.metadata", unknown)
+        return unknown
 
     def required(self, obj: Object) -> list[Cause]:
-        """Required fields that are not there (not those of a status: `fill` gives them their zero value)."""
-        if complete(self.shape, obj):
+        """Required fields of a built-in kind that are not there (not those of a status: `fill` gives them their zero value)."""
+        if self.custom or complete(self.shape, obj):
             return []
-        skipped = ("metadata",) if self.custom else ("metadata", "status")
-        rest = {key: value for key, value in obj.items() if key not in skipped}
+        rest = {key: value for key, value in obj.items() if key not in ("metadata", "status")}
         return [
             Cause("FieldValueRequired", "Required value", path)
             for path in missing(self.shape, rest)
@@ -150,12 +155,21 @@ class Checker:
         return made
 
 
-def _type_cause(fault: Fault) -> Cause:
-    came = JSON_NAMES.get(type(fault.value), "object")
-    wanted = WANTED.get(fault.form, "object")
-    return Cause(
-        "FieldValueTypeInvalid", f'Invalid value: "{came}": {fault.path} in body must be of type {wanted}: {shown(came)}', fault.path or "<nil>"
-    )
+def prune_nulls(raw: dict[str, Any], value: Any) -> None:
+    """Take out every null that may not be one and has no default to become (apiextensions structural/defaulting/prunenulls.go). In place."""
+    if type(value) is dict:
+        properties, extra = raw.get("properties") or {}, raw.get("additionalProperties")
+        for name in list(value):
+            below = properties.get(name, extra)
+            if not isinstance(below, dict):
+                continue
+            if value[name] is None and not below.get("nullable") and "default" not in below:
+                del value[name]
+            elif type(value[name]) in (dict, list):
+                prune_nulls(below, value[name])
+    elif type(value) is list and isinstance(raw.get("items"), dict):
+        for each in value:
+            prune_nulls(raw["items"], each)
 
 
 def default_structural(shape: Shape, value: Any) -> None:

@@ -6,10 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from apiserver.machinery.schema import Node
 from apiserver.machinery.status import Cause, forbidden_value, invalid_value, not_supported, required
-from apiserver.registry import cel_rules, custom_values
-from apiserver.registry.shapes import Shape, faults
+from apiserver.registry import cel_rules, custom_values, formats
 
 DEPTH_MAX = 100
 PLACES_MAX = 50_000
@@ -67,7 +65,7 @@ def _place(raw: dict[str, Any], path: str, depth: int, budget: list[int]) -> Ite
         yield forbidden_value(f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive")
     if raw.get("pattern"):
         try:
-            custom_values.pattern(raw["pattern"])
+            formats.pattern(raw["pattern"])
         except re.error as wrong:
             yield invalid_value(f"{path}.pattern", raw["pattern"], f"must be a valid regular expression, but isn't: {wrong}")
     yield from _extension_faults(raw, kind, path)
@@ -184,12 +182,7 @@ def _inside_junctor(raw: dict[str, Any], outer: dict[str, Any], path: str, depth
 def _defaults(raw: dict[str, Any], path: str) -> Iterator[Cause]:
     """A default must be valid by the schema that it stands in."""
     if "default" in raw and raw["default"] is not None:
-        wrong = next(faults(Shape(Node(raw, {}), custom=True), raw["default"]), None)
-        if wrong is not None:
-            yield invalid_value(f"{path}.default", raw["default"], "must be of the type that the schema says")
-        else:
-            for cause in custom_values.faults(raw, raw["default"]):
-                yield Cause(cause.reason, cause.message, f"{path}.default")
+        yield from custom_values.faults(raw, raw["default"], root=f"{path}.default")
     for name, below in (raw.get("properties") or {}).items():
         yield from _defaults(below, f"{path}.properties[{name}]")
     for name in ("items", "additionalProperties"):

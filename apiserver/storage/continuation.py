@@ -47,11 +47,11 @@ def decode(text: str) -> tuple[int, str]:
     try:
         token = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=Token)
     except (binascii.Error, ValueError, msgspec.DecodeError):
-        raise bad_request("continue key is not valid: it was not made by this API") from None
+        raise bad_request("invalid continue token: continue key is not valid: it was not made by this API") from None
     if token.v != VERSION:
-        raise bad_request(f"continue key is not valid: server does not recognize this encoded version {token.v!r}")
+        raise bad_request(f"invalid continue token: continue key is not valid: server does not recognize this encoded version {token.v!r}")
     if not token.start or token.rv == 0 or token.rv < INCONSISTENT:
-        raise bad_request("continue key is not valid: encoded start key or resource version is empty")
+        raise bad_request("invalid continue token: continue key is not valid: encoded start key or resource version is empty")
     if token.start.startswith("/") or any(part in (".", "..") for part in token.start.split("/")):
-        raise bad_request("continue key is not valid: the start key leads elsewhere")
+        raise bad_request("invalid continue token: continue key is not valid: the start key leads elsewhere")
     return token.rv, token.start

@@ -29,15 +29,17 @@ def list_freshness(version: str, match: str, *, limited: bool, continues: bool) 
     """How new a list must be. Raises ApiError: 400 or 422 for combinations that mean nothing (meta/internalversion/validation)."""
     revision = parse(version)
     if match:
-        if continues:
-            raise _refused(forbidden_value("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"))
+        causes: list[Cause] = []
         if not version:
-            raise _refused(forbidden_value("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"))
+            causes.append(forbidden_value("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"))
+        if continues:
+            causes.append(forbidden_value("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"))
         if match not in ("Exact", "NotOlderThan"):
-            raise _refused(not_supported("resourceVersionMatch", match, ["Exact", "NotOlderThan"]))
+            causes.append(not_supported("resourceVersionMatch", match, ["Exact", "NotOlderThan", ""]))
         if match == "Exact" and version == "0":
-            told = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
-            raise _refused(forbidden_value("resourceVersionMatch", told))
+            causes.append(forbidden_value("resourceVersionMatch", 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'))
+        if causes:
+            raise _refused(*causes)
     if continues:
         if version and version != "0":
             raise bad_request("specifying resource version is not allowed when using continue")
@@ -79,5 +81,5 @@ def too_old(wanted: int, oldest: int) -> ApiError:
     return ApiError("Expired", f"too old resource version: {wanted} ({oldest})")
 
 
-def _refused(cause: Cause) -> ApiError:
-    return invalid("meta.k8s.io", "ListOptions", "", [cause])
+def _refused(*causes: Cause) -> ApiError:
+    return invalid("meta.k8s.io", "ListOptions", "", causes)

@@ -62,11 +62,15 @@ def _has_causes(value: Any) -> bool:
 
 
 def _causes(made: Any) -> Any:
-    """The genuine server finds the faults of an object in the random order of Go's maps."""
-    causes = sorted(made["details"]["causes"], key=lambda each: json.dumps(each, sort_keys=True))
+    """The genuine server finds the faults of an object in the random order of Go's maps, and those of metadata several times."""
+    causes = {json.dumps(each, sort_keys=True): each for each in made["details"]["causes"]}
     head, bracket, rest = made["message"].partition("[")
     parts = [part for part in rest.removesuffix("]").split(", ") if part]
-    return {**made, "message": head + bracket + ", ".join(sorted(parts)), "details": {**made["details"], "causes": causes}}
+    return {
+        **made,
+        "message": head + bracket + ", ".join(sorted(parts)),
+        "details": {**made["details"], "causes": [causes[each] for each in sorted(causes)]},
+    }
 
 
 def _is_collection(value: Any) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from apiserver.custom_resources import CustomResources
+from apiserver.registry.custom_strategy import UNCHECKED
 from tests.support.api_server import ApiServer
 
 Served = Callable[[Callable[[ApiServer], Coroutine[Any, Any, None]]], None]
@@ -102,15 +103,23 @@ def test_a_definition_is_accepted_and_served(served: Served) -> None:
     served(test)
 
 
+TOO_SMALL = "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1"
+UNASKED = f"<nil>: {UNCHECKED.message}"
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"color": "green"}, 'spec.color: Unsupported value: "green": supported values: "red", "blue"'),
-        ({"size": 0}, "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1"),
-        ({"size": "x"}, 'spec.size: Invalid value: "string": spec.size in body must be of type integer: "string"'),
-        ({"note": "longer"}, "spec.note: Too long: may not be more than 5 bytes"),
+        ({"color": "green"}, f'[spec.color: Unsupported value: "green": supported values: "red", "blue", {UNASKED}]'),
+        ({"size": 0}, TOO_SMALL),
+        (
+            {"size": "x"},
+            '[spec.size: Invalid value: "string": spec.size in body must be of type integer: "string", '
+            f".spec.size: Invalid value: 0: .spec.size accessor error: x is of the type string, expected int64, {UNASKED}]",
+        ),
+        ({"size": 0, "note": "longer"}, f"[{TOO_SMALL}, spec.note: Too long: may not be more than 5 bytes, {UNASKED}]"),
         ({"tags": ["a", "a"]}, 'spec.tags[1]: Duplicate value: "a"'),
-        ({"size": 6}, 'spec.size: Invalid value: "object": at most 5'),
+        ({"size": 6}, "spec.size: Invalid value: at most 5"),
     ],
 )
 def test_values(served: Served, spec: dict[str, Any], message: str) -> None:
@@ -127,7 +136,7 @@ def test_rules_of_transitions_see_the_old_object(served: Served) -> None:
         await begun(api)
         await api.post(SHIRTS, shirt(note="old"))
         code, answer = await api.patch(f"{SHIRTS}/s", {"spec": {"color": "blue"}})
-        assert (code, answer["message"]) == (422, 'Shirt.example.com "s" is invalid: spec: Invalid value: "object": old notes keep their color')
+        assert (code, answer["message"]) == (422, 'Shirt.example.com "s" is invalid: spec: Invalid value: old notes keep their color')
         assert (await api.patch(f"{SHIRTS}/s", {"spec": {"color": "blue", "note": "new"}}))[0] == 200
 
     served(test)

@@ -138,7 +138,12 @@ def test_metadata_that_no_object_may_have(served):
             ({"generateName": "a" * 300}, "metadata.generateName"),
             ({"generateName": "Bad_"}, "metadata.generateName"),
             ({"name": "a", "finalizers": ["orphan", "foregroundDeletion"]}, "metadata.finalizers"),
-            ({"name": "a", "ownerReferences": [{"apiVersion": "v1", "kind": "Event", "name": "e", "uid": "u"}]}, "metadata.ownerReferences"),
+            ({"name": "a", "ownerReferences": [{"apiVersion": "v1", "kind": "Event", "name": "e", "uid": "u"}]}, "metadata.ownerReferences[0]"),
+            (
+                {"name": "a", "ownerReferences": [{"apiVersion": "a/b/c", "kind": "K", "name": "e", "uid": "u"}]},
+                "metadata.ownerReferences[0].apiVersion",
+            ),
+            ({"name": "a", "ownerReferences": [{"apiVersion": "v1", "kind": "K", "name": "e"}]}, "metadata.ownerReferences[0].uid"),
         ):
             code, status = await api.post(CM, {"metadata": meta})
             assert (code, status["details"]["causes"][0]["field"]) == (422, field)

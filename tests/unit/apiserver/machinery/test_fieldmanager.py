@@ -111,9 +111,7 @@ def test_conflicts() -> None:
     updated = update(live, {**live, "data": {"x": "1", "y": "3"}}, "editor")
     with pytest.raises(ApiError) as caught:
         apply(updated, config_map(x="9", y="9"), "b")
-    assert caught.value.message == (
-        f'Apply failed with 2 conflicts: conflicts with "a":\n- .data.x\nconflicts with "editor" using v1 at {NOW}:\n- .data.y'
-    )
+    assert caught.value.message == ('Apply failed with 2 conflicts: conflicts with "a":\n- .data.x\nconflicts with "editor" using v1:\n- .data.y')
     forced = apply(updated, config_map(x="9", y="9"), "b", force=True)
     assert owners(forced) == {"b/Apply": {"f:data": {"f:x": {}, "f:y": {}}}}
     # Wanting the same value is no conflict: both own it.
@@ -133,7 +131,7 @@ def test_status_has_an_entry_of_its_own() -> None:
     live = update(None, {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {"replicas": 1}}, node=DEPLOYMENT)
     new = update(live, {**live, "status": {"replicas": 1}}, "controller", node=DEPLOYMENT, version="apps/v1", subresource="status")
     assert [(each["manager"], each.get("subresource", "")) for each in new["metadata"]["managedFields"]] == [("controller", "status"), ("u", "")]
-    with pytest.raises(ApiError, match='conflict with "controller" with subresource "status" using apps/v1 at'):
+    with pytest.raises(ApiError, match='conflict with "controller" with subresource "status" using apps/v1'):
         apply(new, {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "status": {"replicas": 2}}, node=DEPLOYMENT)
 
 
