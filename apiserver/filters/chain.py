@@ -111,7 +111,7 @@ class Chain:
             response = await verbs.serve(call)
         except ApiError as refused:
             # Here, since clients are warned whether their request is carried out or not.
-            response = respond.failure(refused)
+            response = respond.refusal(call, refused)
         finally:
             if self._app.audit is not None:
                 self._app.audit.annotate(request, call.annotations)

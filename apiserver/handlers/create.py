@@ -75,7 +75,7 @@ async def _try(call: Call, obj: Object) -> tuple[Row | None, str]:
     writing.raise_faults(resource, name, causes)
     await writing.validate_admission(call, write)
     if version.isdigit() and int(version):
-        raise ApiError("InternalError", "resourceVersion should not be set on objects to be created")
+        raise ApiError("", "resourceVersion should not be set on objects to be created", code=500)
     call.warnings += served.strategy.warnings(obj)
     where = key(served.prefix, call.namespace, name)
     stored = await call.to_store(obj)

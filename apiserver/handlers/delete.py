@@ -104,17 +104,14 @@ async def delete_collection(call: Call) -> web.StreamResponse:
     asked = await options(call)
     found = await listed(call)
     slots = asyncio.Semaphore(AT_ONCE)
-    deleted: list[Object] = []
 
     async def one(obj: Object) -> None:
         async with slots:
             try:
-                last, _ = await delete_one(call, name_of(obj), asked, namespace_of(obj))
+                await delete_one(call, name_of(obj), asked, namespace_of(obj))
             except ApiError as error:
                 if error.reason != "NotFound":
                     raise
-                return
-            deleted.append(await call.shown(last))
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -122,6 +119,7 @@ async def delete_collection(call: Call) -> web.StreamResponse:
                 group.create_task(one(item.obj), name=f"delete {item.key}")
     except* ApiError as errors:
         raise errors.exceptions[0] from None
-    deleted.sort(key=lambda obj: (namespace_of(obj), name_of(obj)))
+    # As they were found: what became of each is for whoever looks again.
+    deleted = [await call.shown(item.obj) for item in found.items]
     head = {"kind": f"{call.resource.kind}List", "apiVersion": call.resource.api_version}
     return respond.json({**head, "metadata": found.metadata(custom=call.served.custom), "items": deleted})

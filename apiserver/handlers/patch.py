@@ -114,8 +114,6 @@ async def _apply(call: Call, body: bytes) -> update.Make:
             nulls=served.custom,
         )
         if served.checker is not None:
-            if served.custom:
-                served.checker.decode(new, validation="Ignore")
             served.checker.default(new)
         # Who it is stays, even where nobody owns any other field of its metadata.
         identity = metadata(current) if current is not None else metadata(config)

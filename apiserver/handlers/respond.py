@@ -91,6 +91,15 @@ def failure(error: ApiError) -> web.Response:
     return json(error.status(), error.code, headers)
 
 
+def refusal(call: Call, error: ApiError) -> web.Response:
+    """A failure in the encoding that was asked for, where that is one of ours."""
+    try:
+        wants_yaml = negotiate(call.accept, many=call.info.verb == "list").yaml
+    except ApiError:
+        wants_yaml = False
+    return as_yaml(error.status(), error.code) if wants_yaml else failure(error)
+
+
 def one(call: Call, obj: Object, code: int = 200) -> web.Response:
     """An object, in the view that was asked for."""
     view = negotiate(call.accept, tables=call.app.table is not None)

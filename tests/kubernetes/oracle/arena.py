@@ -23,38 +23,55 @@ def arena(program: Path, folder: Path) -> Iterator[Duel]:
     """The genuine server on etcd against ours on our store."""
     with ExitStack() as stack:
         files = certs.control_plane.ensure(folder / "kube", datetime.now(UTC))
-        ours = Ours("ours", folder, files, store(stack, kinds.KEELSON, folder / "keelson"))
-        start(stack, ours)
-        genuine = Genuine(program, ours, "genuine", folder, files, store(stack, kinds.ETCD, folder / "etcd"))
-        start(stack, genuine)
-        sides = Side(genuine), Side(ours)
-        for side in sides:
-            stack.callback(side.close)
-        for name in NAMESPACES:
-            sides[1].raw(ask("POST", "/api/v1/namespaces", {"metadata": {"name": name}}))
-        for side in sides:
-            define(side)
-        yield Duel(*sides)
+        ours = Ours("ours", folder, files, _flags(_store(stack, kinds.KEELSON, folder / "keelson")))
+        _start(stack, ours)
+        genuine = Genuine(program, ours, "genuine", folder, files, _flags(_store(stack, kinds.ETCD, folder / "etcd")))
+        _start(stack, genuine)
+        yield _duel(stack, genuine, ours, ours)
 
 
-def start(stack: ExitStack, server: Server) -> None:
+@contextmanager
+def twins(program: Path, folder: Path) -> Iterator[tuple[Duel, Cluster]]:
+    """The genuine server twice: on etcd, and on our store of three members that speak TLS; and that store, for whoever wants to hurt it."""
+    with ExitStack() as stack:
+        files = certs.control_plane.ensure(folder / "kube", datetime.now(UTC))
+        core = Ours("core", folder, files, _flags(_store(stack, kinds.KEELSON, folder / "core-store")))
+        _start(stack, core)
+        one = Genuine(program, core, "on-etcd", folder, files, _flags(_store(stack, kinds.ETCD, folder / "etcd")))
+        _start(stack, one)
+        cluster = _store(stack, kinds.KEELSON, folder / "keelson", 3)
+        other = Genuine(program, core, "on-keelson", folder, files, _flags(cluster))
+        _start(stack, other)
+        yield _duel(stack, one, other, core), cluster
+
+
+def _duel(stack: ExitStack, genuine: Server, judged: Server, core: Server) -> Duel:
+    for name in NAMESPACES:
+        http = core.http()
+        http.post("/api/v1/namespaces", {"metadata": {"name": name}})
+        http.close()
+    sides = Side(genuine), Side(judged)
+    for side in sides:
+        stack.callback(side.close)
+        define(side)
+    return Duel(*sides)
+
+
+def _start(stack: ExitStack, server: Server) -> None:
     server.start()
     stack.callback(server.stop)
 
 
-def store(stack: ExitStack, kind: str, folder: Path, size: int = 1) -> list[str]:
-    """Flags for an API server to reach a store that was started for it; members and clients of a store of several show certificates."""
-    if size == 1:
-        cluster = stack.enter_context(Cluster(kinds.find(kind), folder, 1))
-        return [f"--etcd-servers={cluster.endpoints}"]
-    files = tls.make(folder / "tls")
-    cluster = stack.enter_context(Cluster(kinds.find(kind), folder, size, files))
-    return [
-        f"--etcd-servers={cluster.endpoints}",
-        f"--etcd-cafile={files.ca}",
-        f"--etcd-certfile={files.client_cert}",
-        f"--etcd-keyfile={files.client_key}",
-    ]
+def _store(stack: ExitStack, kind: str, folder: Path, size: int = 1) -> Cluster:
+    """Members and clients of a store of several show certificates."""
+    return stack.enter_context(Cluster(kinds.find(kind), folder, size, tls.make(folder / "tls") if size > 1 else None))
+
+
+def _flags(store: Cluster) -> list[str]:
+    """What makes an API server use it."""
+    files = store.tls
+    shown = [] if files is None else [f"--etcd-cafile={files.ca}", f"--etcd-certfile={files.client_cert}", f"--etcd-keyfile={files.client_key}"]
+    return [f"--etcd-servers={store.endpoints}", *shown]
 
 
 def define(side: Side, definitions: tuple[Object, ...] = DEFINITIONS) -> None:

@@ -29,7 +29,8 @@ def _say(answer: Plain, text: str) -> None:
 
 
 def _no_page(request: Request, genuine: Plain, ours: Plain) -> None:
-    if genuine["body"] == "404 page not found\n" and ours["code"] == 404 and ours["body"].get("reason") == "NotFound":
+    told = ours["body"]
+    if genuine["body"] == "404 page not found\n" and ours["code"] == 404 and isinstance(told, dict) and told.get("reason") == "NotFound":
         genuine.update(ours)
 
 
@@ -56,7 +57,31 @@ def _order_of_types(request: Request, genuine: Plain, ours: Plain) -> None:
             _say(ours, _message(genuine))
 
 
+def _scale_managers(request: Request, genuine: Plain, ours: Plain) -> None:
+    told = ours["body"]
+    if isinstance(told, dict):
+        for each in (told, *(told.get("items") or ()), *(row.get("object") or {} for row in told.get("rows") or ())):
+            meta = each.get("metadata") or {}
+            kept = [entry for entry in meta.get("managedFields") or () if entry.get("subresource") != "scale"]
+            if "managedFields" in meta and kept:
+                meta["managedFields"] = kept
+            elif "managedFields" in meta:
+                del meta["managedFields"]
+
+
+def _storage_words(request: Request, genuine: Plain, ours: Plain) -> None:
+    head, found, rest = _message(genuine).partition("StorageError: ")
+    if found and "Precondition failed" in rest:
+        _say(genuine, head + rest.partition("AdditionalErrorMsg: ")[2])
+
+
 TABLE = (
+    Difference(
+        "who scaled a custom resource",
+        "upstream cannot convert one to autoscaling/v1 and so notes nobody (its log: SHOULD NOT HAPPEN); ours notes the manager of the scale",
+        _scale_managers,
+    ),
+    Difference("the store's words", "a precondition that fails in an update is told by upstream with the key in etcd", _storage_words),
     Difference(
         "no such page", "a path that nobody serves is told by a Status, as all else; upstream's outermost handler says it in a line of text", _no_page
     ),

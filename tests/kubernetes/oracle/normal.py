@@ -5,6 +5,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import yaml
+
+from apiserver.handlers.decoding import _Loader as Loader
 from tests.support.http import Answer
 
 Plain = dict[str, Any]
@@ -35,7 +38,7 @@ def normal(answer: Answer, names: Names) -> Plain:
     text = answer.body.decode(errors="replace")
     body: Any
     try:
-        body = json.loads(text) if text else ""
+        body = yaml.load(text, Loader=Loader) if "yaml" in headers.get("content-type", "") else json.loads(text) if text else ""
     except ValueError:
         body = _text(text, names)
     made: Plain = {"code": answer.status, "headers": headers, "body": _walk(body, names, ())}

@@ -5,22 +5,32 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.kubernetes.oracle import program
-from tests.kubernetes.oracle.arena import arena
+from tests.kubernetes.oracle.arena import arena, twins
 from tests.kubernetes.oracle.duel import Duel
 from tests.kubernetes.oracle.generate import GADGETS, NAMES, NAMESPACES, WIDGETS, Generator
 from tests.oracle.choosing import Seeded
+from tests.support.members import Cluster, Member
 
 LINES = 6
 """Of one mismatch, told in the report."""
 
 
-def one_seed(duel: Duel, seed: int, requests: int) -> None:
+def one_seed(duel: Duel, seed: int, requests: int, store: Cluster | None = None) -> None:
+    """`store`: one whose leader is killed after a third of the requests, and comes back after two thirds."""
     generator = Generator(Seeded(seed))
     duel.begin()
-    for _ in range(requests):
+    victim: Member | None = None
+    for number in range(requests):
+        if store is not None and number == requests // 3:
+            victim = store.leader()
+            victim.kill()
+            store.leader()
+        if victim is not None and number == 2 * requests // 3:
+            victim.restart()
         duel.ask(generator.request())
     empty(duel)
 
@@ -43,17 +53,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=seeds, default=range(1, 6))
     parser.add_argument("--requests", type=int, default=300, help="of each seed")
     parser.add_argument("--minutes", type=float, default=0, help="no further seed after so many; 0: all seeds")
+    parser.add_argument("--twins", action="store_true", help="the genuine server on our store, whose leader is killed, against itself on etcd")
     parser.add_argument("--folder", type=Path, default=None, help="for logs and data; otherwise a temporary one")
     given = parser.parse_args()
     try:
         genuine = program.build()
     except program.Missing as missing:
         sys.exit(str(missing))
-    with tempfile.TemporaryDirectory() as temporary, arena(genuine, given.folder or Path(temporary)) as duel:
+    with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
+        folder = given.folder or Path(temporary)
+        if given.twins:
+            duel, store = stack.enter_context(twins(genuine, folder))
+        else:
+            duel, store = stack.enter_context(arena(genuine, folder)), None
         until = time.monotonic() + 60 * given.minutes
         for seed in given.seeds:
             before = len(duel.found)
-            one_seed(duel, seed, given.requests)
+            one_seed(duel, seed, given.requests, store)
             print(f"seed {seed}: {given.requests} requests, {len(duel.found) - before} differences", flush=True)
             if given.minutes and time.monotonic() > until:
                 break
