@@ -14,7 +14,20 @@ from apiserver.machinery.objects import Object
 from apiserver.machinery.schema import Node
 
 ALWAYS_THERE = frozenset(
-    ("metadata", "spec", "status", "template", "strategy", "updateStrategy", "resources", "loadBalancer", "involvedObject", "source", "containers")
+    (
+        "metadata",
+        "spec",
+        "status",
+        "template",
+        "strategy",
+        "updateStrategy",
+        "resources",
+        "loadBalancer",
+        "involvedObject",
+        "source",
+        "containers",
+        "names",
+    )
 )
 """Fields that Go's empty objects have (structs by value, lists without omitempty): writing into them does not own them themselves. Only of built-in
 kinds."""

@@ -28,6 +28,7 @@ COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
 VERSIONS_MAX = 64
 COLUMNS_MAX = 100
+WARNING_MAX = 256
 SELECTABLE_MAX = 8
 IMMUTABLE = "field is immutable"
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
@@ -72,7 +73,9 @@ def _identity_faults(crd: Object, spec: Object) -> Iterator[Cause]:
         yield required(f"metadata.annotations[{APPROVED}]", told)
     if spec.get("preserveUnknownFields"):
         yield invalid_value(
-            "spec.preserveUnknownFields", True, "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in the schema instead"
+            "spec.preserveUnknownFields",
+            True,
+            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
         )
 
 
@@ -105,18 +108,36 @@ def _version_faults(spec: Object) -> Iterator[Cause]:
         yield invalid_value("spec.versions", listed, "must contain unique version names")
     if sum(bool(each.get("storage")) for each in found) != 1:
         yield invalid_value("spec.versions", listed, "must have exactly one version marked as storage version")
+    # One schema for all versions is told as the definition's own: upstream keeps it there.
+    schemas = [schema_of(each) for each in found]
+    shared = "spec.validation" if all(each == schemas[0] for each in schemas) else ""
     for number, each in enumerate(found):
-        yield from _one_version(each, f"spec.versions[{number}]")
+        path = f"spec.versions[{number}]"
+        yield from _one_version(each, path, shared or f"{path}.schema")
+    for number, each in enumerate(found):
+        yield from _deprecation_faults(each, f"spec.versions[{number}].deprecationWarning")
 
 
-def _one_version(version: Object, path: str) -> Iterator[Cause]:
+def _deprecation_faults(version: Object, path: str) -> Iterator[Cause]:
+    warning = version.get("deprecationWarning")
+    if warning is None:
+        return
+    if not version.get("deprecated"):
+        yield invalid_value(path, warning, "can only be set for deprecated versions")
+    if len(warning) > WARNING_MAX:
+        yield invalid_value(path, warning, f"must be <= {WARNING_MAX} characters long")
+    if not warning:
+        yield invalid_value(path, warning, "must not be an empty string")
+
+
+def _one_version(version: Object, path: str, schema_path: str) -> Iterator[Cause]:
     if faults := names.dns1035_label(version.get("name") or ""):
         yield invalid_value(f"{path}.name", version.get("name") or "", ",".join(faults))
     schema = (version.get("schema") or {}).get("openAPIV3Schema")
     if schema is None:
-        yield required(f"{path}.schema.openAPIV3Schema", "schemas are required")
+        yield required(f"{path}.schema.openAPIV3Schema")
     else:
-        yield from structural.validate(schema, f"{path}.schema.openAPIV3Schema")
+        yield from structural.validate(schema, f"{schema_path}.openAPIV3Schema")
     columns = version.get("additionalPrinterColumns") or ()
     if len(columns) > COLUMNS_MAX:
         yield Cause("FieldValueTooMany", f"Too many: {len(columns)}: must have at most {COLUMNS_MAX} items", f"{path}.additionalPrinterColumns")

@@ -9,9 +9,10 @@ import certs.control_plane
 from tests.kubernetes.oracle.definitions import DEFINITIONS
 from tests.kubernetes.oracle.duel import Duel
 from tests.kubernetes.oracle.generate import NAMESPACES
+from tests.kubernetes.oracle.memory import DEFINED
 from tests.kubernetes.oracle.requests import Object, ask
 from tests.kubernetes.oracle.servers import Genuine, Ours, Server
-from tests.kubernetes.oracle.sides import DEFINED, Side
+from tests.kubernetes.oracle.sides import Side
 from tests.support import kinds, tls
 from tests.support.members import Cluster, wait_until
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.kubernetes.oracle.definitions import GROUP, definition
+from tests.kubernetes.oracle.memory import DEFINED
 from tests.kubernetes.oracle.requests import Object, Request, ask
-from tests.kubernetes.oracle.sides import DEFINED
 
 DROP = object()
 SCHEMA = "spec.versions.0.schema.openAPIV3Schema"

@@ -1,5 +1,7 @@
 """Two servers; every request goes to both, and their answers must be one. What was not is collected, so that one run tells all of it."""
 
+import copy
+
 from msgspec import Struct
 
 from tests.kubernetes.oracle.differences import expected
@@ -19,9 +21,13 @@ class Mismatch(Struct, frozen=True):
         return "\n".join((self.request, *(f"  {line}" for line in self.lines)))
 
 
-def without_versions(answer: Plain) -> None:
+def without_versions(request: Request, answer: Plain) -> bool:
+    """The objects of a collection are deleted side by side, so the order of their revisions is nobody's promise: whether this was such a request."""
+    if request.method != "DELETE" or not request.path.endswith(("widgets", "gadgets")):
+        return False
     for item in (answer["body"].get("items") or ()) if isinstance(answer["body"], dict) else ():
         item["metadata"].pop("resourceVersion", None)
+    return True
 
 
 class Duel:
@@ -32,20 +38,29 @@ class Duel:
         self._log: list[str] = []
 
     def begin(self) -> None:
-        """Nothing told so far is remembered, and `{from}` is now."""
+        """Nothing told so far is remembered."""
         for side in (self.genuine, self.ours):
             side.forget()
         self._log.clear()
 
     def ask(self, request: Request) -> tuple[Plain, Plain]:
+        return self._compared(request, self.genuine.ask(request))
+
+    def recorded(self, request: Request) -> Plain:
+        """The genuine answer, before anything that is meant to differ was taken out."""
+        told = self.genuine.ask(request)
+        kept = copy.deepcopy(told)
+        without_versions(request, kept)
+        self._compared(request, told)
+        return kept
+
+    def _compared(self, request: Request, one: Plain) -> tuple[Plain, Plain]:
         self.asked += 1
         self._log.append(request.brief())
-        one, other = self.genuine.ask(request), self.ours.ask(request)
-        if request.method == "DELETE" and request.path.endswith(("widgets", "gadgets")):
-            # The objects of a collection are deleted side by side, so the order of their revisions is nobody's promise.
-            for side, answer in ((self.genuine, one), (self.ours, other)):
-                without_versions(answer)
-                side.names = Names()
+        other = self.ours.ask(request)
+        for side, answer in ((self.genuine, one), (self.ours, other)):
+            if without_versions(request, answer):
+                side.memory.names = Names()
         one, other = expected(request, one, other)
         lines = tuple(differences(one, other))
         if lines:
@@ -58,4 +73,4 @@ class Duel:
         for side in (self.genuine, self.ours):
             if request.method != "GET":
                 side.remove(request.subject)
-            side.names = Names()
+            side.memory.names = Names()
