@@ -16,11 +16,21 @@ import contextlib
 import errno
 import hashlib
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from msgspec import Struct
+
+
+def _as_by_default() -> None:
+    """pyroute2 works in a network namespace through a forked child, which it ends with SIGTERM once it has answered: a handler of ours that raises
+    would run there, and the child would unwind our stack, with all that takes clusters down at its end."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+os.register_at_fork(after_in_child=_as_by_default)
 
 NAMESPACES = Path("/run/netns")
 NUMBER_MAX = 50

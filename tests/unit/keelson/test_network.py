@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -158,3 +159,29 @@ def can_reach(whole: Network) -> bool:
     with socket.socket() as made:
         made.settimeout(5.0)
         return made.connect_ex((whole.address(1), 9)) == errno.ECONNREFUSED
+
+
+def test_a_child_that_is_forked_ends_with_sigterm_whatever_its_parent_does_then() -> None:
+    program = """
+import os, signal, threading, time
+from keelson.launcher import network
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+def fork():
+    heard, say = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(say, b"1")
+            time.sleep(600)
+        finally:
+            print("the child went on", flush=True)
+            os._exit(1)
+    os.read(heard, 1)
+    os.kill(child, signal.SIGTERM)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+thread = threading.Thread(target=fork)
+thread.start()
+thread.join()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("-15\n", 0), done.stderr
