@@ -58,8 +58,7 @@ def _order_of_types(request: Request, genuine: Plain, ours: Plain) -> None:
 
 
 def _scale_managers(request: Request, genuine: Plain, ours: Plain) -> None:
-    told = ours["body"]
-    if isinstance(told, dict):
+    for told in (each["body"] for each in (genuine, ours) if isinstance(each["body"], dict)):
         for each in (told, *(told.get("items") or ()), *(row.get("object") or {} for row in told.get("rows") or ())):
             meta = each.get("metadata") or {}
             kept = [entry for entry in meta.get("managedFields") or () if entry.get("subresource") != "scale"]
@@ -70,15 +69,16 @@ def _scale_managers(request: Request, genuine: Plain, ours: Plain) -> None:
 
 
 def _storage_words(request: Request, genuine: Plain, ours: Plain) -> None:
-    head, found, rest = _message(genuine).partition("StorageError: ")
-    if found and "Precondition failed" in rest:
-        _say(genuine, head + rest.partition("AdditionalErrorMsg: ")[2])
+    for answer in (genuine, ours):
+        head, found, rest = _message(answer).partition("StorageError: ")
+        if found and "Precondition failed" in rest:
+            _say(answer, head + rest.partition("AdditionalErrorMsg: ")[2])
 
 
 TABLE = (
     Difference(
         "who scaled a custom resource",
-        "upstream cannot convert one to autoscaling/v1 and so notes nobody (its log: SHOULD NOT HAPPEN); ours notes the manager of the scale",
+        "upstream mostly cannot convert one to autoscaling/v1 and then notes nobody (its log: SHOULD NOT HAPPEN); ours notes the scale's manager",
         _scale_managers,
     ),
     Difference("the store's words", "a precondition that fails in an update is told by upstream with the key in etcd", _storage_words),
