@@ -61,8 +61,8 @@ async def watch(call: Call) -> web.StreamResponse:
             return stream.response
         await stream.begin()
         await stream.items(first)
-        if initial and stream.bookmarks:
-            await stream.bookmark(subscription.told_up_to(cache.revision), ended=True)
+        if initial and stream.bookmarks and (known := subscription.told_up_to(cache.revision)) is not None:
+            await stream.bookmark(known, ended=True)
         await _follow(stream, cache, subscription, asyncio.get_running_loop().time() + seconds)
         return stream.response
     except ApiError as error:
@@ -133,12 +133,13 @@ async def _follow(stream: _Stream, cache: Cache, subscription: Subscription, end
             await stream.events(batch)
             continue
         now_s = loop.time()
-        if subscription.ended or now_s >= end_s:
+        known = subscription.told_up_to(cache.revision)
+        if known is None or now_s >= end_s:
             return
         if stream.bookmarks and (now_s >= next_bookmark_s or (not last_sent and now_s >= end_s - LAST_BOOKMARK_S)):
             last_sent = last_sent or now_s >= end_s - LAST_BOOKMARK_S
             next_bookmark_s = now_s + BOOKMARK_S
-            await stream.bookmark(cache.revision)
+            await stream.bookmark(known)
             continue
         until_s = min(end_s, next_bookmark_s, end_s if last_sent else max(end_s - LAST_BOOKMARK_S, now_s)) if stream.bookmarks else end_s
         await subscription.wait(max(until_s - now_s, 0.001))

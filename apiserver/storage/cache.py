@@ -102,7 +102,7 @@ class Cache:
         """Every event after that revision. Raises ApiError (410) if that is further back than the ring reaches."""
         if after < self._ring.complete_after:
             raise too_old(after, self._ring.complete_after)
-        subscription = Subscription(self._ring, self._ring.after(after))
+        subscription = Subscription(self._ring, after)
         self._subscriptions.add(subscription)
         return subscription
 

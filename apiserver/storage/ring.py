@@ -96,13 +96,16 @@ class Ring:
 
 
 class Subscription:
-    """One watcher's place. `ended`: no more will come, and the client is to watch again from what it saw last."""
+    """One watcher's place, which is told what comes after one revision. `ended`: no more will come, and the client is to watch again from what it saw
+    last."""
 
-    __slots__ = ("_ended", "_number", "_ring", "_wake")
+    __slots__ = ("_after", "_ended", "_number", "_ring", "_wake")
 
-    def __init__(self, ring: Ring, number: int) -> None:
+    def __init__(self, ring: Ring, after: int) -> None:
+        """`after`: may be further on than the ring is, for another server may have told the client more."""
         self._ring = ring
-        self._number = number
+        self._after = after
+        self._number = ring.after(after)
         self._ended = False
         self._wake = asyncio.Event()
 
@@ -117,23 +120,29 @@ class Subscription:
 
     @property
     def pending(self) -> bool:
-        """Whether there is something to take."""
+        """Whether there is something to look at."""
         return self._ring.first <= self._number < self._ring.end
 
     def take(self, count: int) -> list[Event]:
-        if not self.pending:
-            return []
-        found = self._ring.read(self._number, count)
-        self._number += len(found)
-        return found
+        """Up to so many of what is to be told; none: there is nothing now, or it has ended."""
+        while self.pending:
+            read = self._ring.read(self._number, count)
+            self._number += len(read)
+            if found := [event for event in read if event.revision > self._after]:
+                return found
+        return []
 
     def skip(self) -> None:
         """Over all that is there."""
         self._number = max(self._number, self._ring.end)
 
-    def told_up_to(self, revision: int) -> int:
-        """Up to where everything has been told, if the ring is that of the state at `revision`."""
-        return self._ring.read(self._number, 1)[0].revision - 1 if self.pending else revision
+    def told_up_to(self, revision: int) -> int | None:
+        """Up to where the client knows everything, if the state is at `revision`; None if it has missed something, or nobody can say."""
+        if self.pending:
+            revision = self._ring.read(self._number, 1)[0].revision - 1
+        elif self.ended:
+            return None
+        return max(revision, self._after)
 
     def end(self) -> None:
         self._ended = True

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from apiserver.handlers import watch
+
 CM = "/api/v1/namespaces/default/configmaps"
 
 
@@ -144,6 +146,38 @@ def test_a_watch_list_ends_its_beginning_with_a_bookmark(served):
             assert end["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
             assert int(end["object"]["metadata"]["resourceVersion"]) == api.store.revision
             await make(api, "c")
+            assert await told(events) == ("ADDED", "c")
+
+    served(test)
+
+
+def test_a_watch_list_that_missed_something_has_no_end_of_its_beginning(served, monkeypatch):
+    """A client would go on from there, and never learn what it missed."""
+    monkeypatch.setattr("apiserver.storage.ring.RING_EVENTS_MAX", 1)
+
+    async def test(api):
+        await make(api, "a")
+        told_all = watch._Stream.items
+
+        async def slowly(stream, items):
+            await told_all(stream, items)
+            await make(api, "b", "c")
+            await next(cache for cache in api.app.caches.all() if cache.prefix == "/registry/configmaps/").reach(api.store.revision)
+
+        monkeypatch.setattr(watch._Stream, "items", slowly)
+        query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+        async with api.watch(f"{CM}?{query}") as events:
+            assert [event["type"] async for event in events] == ["ADDED"]
+
+    served(test)
+
+
+def test_a_watch_from_ahead_of_this_server_repeats_nothing(served):
+    async def test(api):
+        await make(api, "a")
+        ahead = api.store.revision + 1  # as if another server had shown "b" already
+        async with api.watch(f"{CM}?watch=true&resourceVersion={ahead}") as events:
+            await make(api, "b", "c")
             assert await told(events) == ("ADDED", "c")
 
     served(test)

@@ -21,7 +21,7 @@ def revisions(events):
 
 def test_a_watcher_reads_from_its_place_on():
     ring = filled(Ring(Budget()), 3, 5, 8)
-    late, new = Subscription(ring, ring.after(3)), Subscription(ring, ring.after(8))
+    late, new = Subscription(ring, 3), Subscription(ring, 8)
     assert (late.pending, new.pending) == (True, False)
     assert late.told_up_to(9) == 4
     assert revisions(late.take(1)) == [5]
@@ -57,3 +57,25 @@ def test_a_ring_that_is_left_is_read_to_its_end():
     watcher.end()
     ring.close()
     assert (watcher.ended, watcher.slow, revisions(watcher.take(9))) == (True, False, [1, 2])
+
+
+def test_who_missed_something_knows_everything_up_to_nowhere(monkeypatch):
+    monkeypatch.setattr(ring_module, "RING_EVENTS_MAX", 2)
+    ring = Ring(Budget())
+    slow = Subscription(ring, 0)
+    filled(ring, 1, 2)
+    assert slow.told_up_to(2) == 0
+    filled(ring, 3)
+    left = Subscription(ring, 2)
+    left.end()
+    assert (slow.told_up_to(3), left.told_up_to(7)) == (None, 2)
+    left.take(1)
+    assert left.told_up_to(7) is None
+
+
+def test_what_another_server_told_already_is_not_told_again():
+    ring = filled(Ring(Budget()), 1, 2)
+    ahead = Subscription(ring, 4)
+    assert (ahead.take(1), ahead.told_up_to(2)) == ([], 4)
+    filled(ring, 3, 4, 5)
+    assert (ahead.told_up_to(5), revisions(ahead.take(1)), ahead.told_up_to(5)) == (4, [5], 5)
