@@ -90,20 +90,29 @@ Entry = tuple[tuple[str, ...], Providers]
 def read(path: Path, random: Callable[[int], bytes] = os.urandom) -> list[Entry]:
     """Resources and their providers, in the file's order. Raises Unusable, OSError."""
     entries: list[Entry] = []
-    for number, each in enumerate(document(path, "EncryptionConfiguration", ("apiserver.config.k8s.io/v1",)).get("resources") or ()):
+    found = document(path, "EncryptionConfiguration", ("apiserver.config.k8s.io/v1",))
+    for number, each in enumerate(_listed(found.get("resources"), f"{path}: resources")):
         where = f"{path}: resources[{number}]"
         names = each.get("resources") if isinstance(each, dict) else None
         if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
             raise Unusable(f"{where}: expected a list of resources such as secrets")
         if "*." in names:
             raise Unusable(f"{where}: use '*.' of the core group by its names, or '*.*' for everything")
-        providers = [_provider(one, f"{where}.providers[{place}]", random) for place, one in enumerate(each.get("providers") or ())]
+        providers = [
+            _provider(one, f"{where}.providers[{place}]", random) for place, one in enumerate(_listed(each.get("providers"), f"{where}.providers"))
+        ]
         if not providers:
             raise Unusable(f"{where}: expected at least one provider")
         entries.append((tuple(names), Providers(providers)))
     if not entries:
         raise Unusable(f"{path}: expected at least one entry in resources")
     return entries
+
+
+def _listed(given: Any, where: str) -> list[Any]:
+    if not isinstance(given or [], list):
+        raise Unusable(f"{where}: expected a list")
+    return given or []
 
 
 class Encryption:
