@@ -39,17 +39,30 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         asked = self._request_count
-        waits = self._waiter is not None  # for a head: otherwise these bytes are a body's, or a stream's
+        is_head = self._is_between_requests()
         super().data_received(data)
-        if self._request_count != asked or not waits:
+        if self._request_count != asked or not is_head:
             self._head_bytes = 0
             return
         self._head_bytes += len(data)
         if self._head_bytes > HEAD_BYTES_MAX and self.transport is not None:
             self._refuse()
 
+    def _is_between_requests(self) -> bool:
+        """Whether what comes is a head: not a body's, nor a stream's. A head may come while the request before it is still being answered."""
+        if self._payload_parser is not None or self._upgraded:
+            return False
+        if self._messages:
+            return self._messages[-1][1].is_eof()
+        return self._current_request is None or self._current_request.content.is_eof()
+
     def _refuse(self) -> None:
         """Half a head is no request that could be answered in the usual way."""
+        if self._waiter is None:
+            # The answer to another request is on its way.
+            if self.transport is not None:
+                self.transport.abort()
+            return
         body = respond.encode(too_large().status())
         headers = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
         assert self.transport is not None

@@ -70,3 +70,20 @@ def test_a_large_body_is_no_large_head(served):
         assert (await api.get("/version"))[0] == 200
 
     served(test)
+
+
+def test_a_head_has_its_bound_while_another_request_is_answered(served):
+    async def test(api):
+        reader, writer = await asyncio.open_unix_connection(api.path)
+        writer.write(f"GET {CM}?watch=true HTTP/1.1\r\nHost: api\r\n\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"GET /version HTTP/1.1\r\nHost: api\r\n")
+            for _ in range(60):
+                writer.write(b"X: " + b"x" * 30_000 + b"\r\n")
+                await writer.drain()
+            async with asyncio.timeout(20):
+                assert await reader.read() == b""
+        writer.transport.abort()
+
+    served(test)
