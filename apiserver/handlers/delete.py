@@ -44,7 +44,6 @@ async def options(call: Call) -> Options:
         given["dryRun"] = query.all("dryRun")
         if query.given("orphanDependents"):
             given["orphanDependents"] = query.flag("orphanDependents")
-        given["dryRun"] = query.all("dryRun")
     found = deleting.options(given)
     return Options(**{**{name: getattr(found, name) for name in found.__struct_fields__}, "dry_run": found.dry_run or call.dry_run})
 
@@ -103,6 +102,7 @@ def _check(call: Call, current: Object, asked: Options) -> None:
 async def delete_collection(call: Call) -> web.StreamResponse:
     asked = await options(call)
     found = await listed(call)
+    await call.prepare(found.items)
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(obj: Object) -> None:
@@ -120,6 +120,6 @@ async def delete_collection(call: Call) -> web.StreamResponse:
     except* ApiError as errors:
         raise errors.exceptions[0] from None
     # As they were found: what became of each is for whoever looks again.
-    deleted = [await call.shown(item.obj) for item in found.items]
+    deleted = [item.form(call.served) for item in found.items]
     head = {"kind": f"{call.resource.kind}List", "apiVersion": call.resource.api_version}
     return respond.json({**head, "metadata": found.metadata(custom=call.served.custom), "items": deleted})

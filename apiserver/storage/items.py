@@ -9,6 +9,9 @@ from apiserver.registry.registry import Served
 
 ADDED, MODIFIED, DELETED = "ADDED", "MODIFIED", "DELETED"
 
+WAYS_MAX = 2
+"""Of converting an object to one version."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -40,10 +43,12 @@ class Item:
         return self.obj.get("apiVersion") == served.resource.api_version or served.form in self._forms
 
     def keep_form(self, served: Served, obj: Object) -> None:
-        """What somebody else made of it. Of one version only the newest way counts."""
+        """What somebody else made of it. Of one version the last ways are kept, so that a watch from before the way was changed and a list from after
+        take nothing from each other."""
         version = served.resource.api_version
-        for old in [form for form in (*self._forms, *self._bytes) if form.partition("#")[0] == version]:
-            self._forms.pop(old, None)
+        ways = [form for form in self._forms if form.partition("#")[0] == version and form != served.form]
+        for old in ways[: 1 - WAYS_MAX]:
+            self._forms.pop(old)
             self._bytes.pop(old, None)
         self._forms[served.form] = obj
 

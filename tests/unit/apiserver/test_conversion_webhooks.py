@@ -12,6 +12,9 @@ from msgspec import json
 
 from apiserver.admission.webhook_client import WebhookClient
 from apiserver.conversion_webhooks import Converter
+from apiserver.machinery.resources import Resource
+from apiserver.registry.registry import Served
+from apiserver.storage.items import Item
 from tests.support.api_server import ApiServer
 from tests.support.webhook_server import Server
 from tests.unit.apiserver.test_custom_resources import DEFINITIONS, seen
@@ -133,6 +136,31 @@ def test_a_list_is_converted_at_once_and_remembered():
         assert (await api.get(ONE))[1]["items"][0]["spec"] == {"color": "aa"}
 
     run(test)
+
+
+def test_a_collection_that_is_deleted_is_converted_at_once():
+    async def test(api, webhook):
+        for name in "abc":
+            await api.post(ONE, shirt(name, name * 2))
+        code, deleted = await api.delete(TWO)
+        assert (code, [each["spec"]["paint"]["name"] for each in deleted["items"]]) == (200, ["aa", "bb", "cc"])
+        assert webhook.asked == [3, 1, 1, 1], "and each as admission is shown it"
+
+    run(test)
+
+
+def test_who_was_converted_to_before_the_way_changed_keeps_what_he_has():
+    def by(way):
+        known = Resource("example.com", "v2", "Shirt", "shirts", True, ())
+        return Served(known, "/k", "example.com/v1", webhook={"clientConfig": {"url": way}}, form=f"example.com/v2#{way}")
+
+    item = Item("/k", {"apiVersion": "example.com/v1", "metadata": {"name": "a"}}, 1)
+    old, new, newest = by("old"), by("new"), by("newest")
+    for served in (old, new):
+        item.keep_form(served, {"by": served.form})
+    assert [item.encoded(served) for served in (old, new)] == [b'{"by":"example.com/v2#old"}', b'{"by":"example.com/v2#new"}']
+    item.keep_form(newest, {"by": "newest"})
+    assert [item.has_form(served) for served in (old, new, newest)] == [False, True, True], "they are not gathered for ever"
 
 
 def test_the_stored_version_changes_and_objects_of_both_are_there():
