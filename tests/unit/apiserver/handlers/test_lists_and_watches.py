@@ -1,8 +1,9 @@
 """Lists and watches through the whole server: freshness, pages, selectors, events, and what happens when history is gone."""
 
 import asyncio
+import threading
 
-from apiserver.handlers import watch
+from apiserver.handlers import respond, watch
 
 CM = "/api/v1/namespaces/default/configmaps"
 
@@ -270,6 +271,23 @@ def test_only_the_metadata_if_that_is_asked(served):
         assert (await api.get(CM, Accept="application/vnd.kubernetes.protobuf"))[0] == 406
         code, text = await api.get(CM, Accept="application/yaml")
         assert (code, text.startswith("kind: ConfigMapList")) == (200, True)
+
+    served(test)
+
+
+def test_yaml_of_a_list_is_made_beside_the_loop(served, monkeypatch):
+    made_in = []
+
+    def as_yaml(*given):
+        made_in.append(threading.current_thread())
+        return respond_as_yaml(*given)
+
+    respond_as_yaml = respond.as_yaml
+    monkeypatch.setattr(respond, "as_yaml", as_yaml)
+
+    async def test(api):
+        assert (await api.get(CM, Accept="application/yaml"))[0] == 200
+        assert len(made_in) == 1 and made_in[0] is not threading.current_thread()
 
     served(test)
 
