@@ -9,11 +9,13 @@ import binascii
 import hmac
 from typing import Any
 
-from apiserver.machinery.objects import Object, uid_of
+from apiserver.machinery.objects import Object, labels_of, uid_of
 from apiserver.request import Reader
 
 ISSUER = "kubernetes/serviceaccount"
 CLAIM = "kubernetes.io/serviceaccount/"
+INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
+"""A label of a Secret by which its token is taken back until somebody removes it."""
 PARTS = ("namespace", "secret.name", "service-account.name", "service-account.uid")
 
 
@@ -32,6 +34,8 @@ async def fault(told: dict[str, str], token: str, reader: Reader) -> str:
     secret = await _found(reader, "secrets", namespace, told["secret.name"], lambda obj: holds(obj, token))
     if secret is None or not holds(secret, token):
         return f"the secret {told['secret.name']!r} does not hold the token"
+    if labels_of(secret).get(INVALID_SINCE):
+        return f"the token of the secret {told['secret.name']!r} has been marked invalid"
     uid = told["service-account.uid"]
     account = await _found(reader, "serviceaccounts", namespace, told["service-account.name"], lambda obj: uid_of(obj) == uid)
     if account is None or uid_of(account) != uid:

@@ -196,6 +196,9 @@ def test_weak_keys_are_refused(tmp_path):
         keys.read_public([path])
 
 
+SECRET: dict[str, Any] = {"metadata": {"namespace": "ns", "name": "s"}, "type": "kubernetes.io/service-account-token"}
+
+
 def legacy(cluster: Cluster, **changes: Any) -> str:
     """A token without an end, and the Secret that holds it."""
     about = {"namespace": "ns", "secret.name": "s", "service-account.name": "bot", "service-account.uid": "u1"}
@@ -203,7 +206,7 @@ def legacy(cluster: Cluster, **changes: Any) -> str:
     claims |= {f"kubernetes.io/serviceaccount/{name}": value for name, value in about.items()}
     token = forged({**claims, **changes})
     data = {"token": base64.b64encode(token.encode()).decode()}
-    cluster.put("secrets", {"metadata": {"namespace": "ns", "name": "s"}, "type": "kubernetes.io/service-account-token", "data": data})
+    cluster.put("secrets", {**SECRET, "data": data})
     return token
 
 
@@ -212,6 +215,11 @@ def test_a_token_of_a_secret_is_good_as_long_as_the_secret_holds_it():
     token = legacy(cluster)
     assert ask(authenticator, token).name == "system:serviceaccount:ns:bot"
     cluster.put("secrets", {"metadata": {"namespace": "ns", "name": "s"}, "type": "Opaque", "data": {}})
+    refused(authenticator, token)
+    token = legacy(cluster)
+    assert ask(authenticator, token).uid == "u1"
+    labels = {"kubernetes.io/legacy-token-invalid-since": "2026-01-01"}
+    cluster.put("secrets", {**SECRET, "metadata": {**SECRET["metadata"], "labels": labels}, "data": cluster.get("secrets", "ns", "s")["data"]})
     refused(authenticator, token)
     token = legacy(cluster)
     assert ask(authenticator, token).uid == "u1"
