@@ -1,6 +1,7 @@
 """Decoded JSON as Go's fmt prints it, for messages that quote values so."""
 
 import json
+import sys
 from typing import Any
 
 TYPES = {str: "string", int: "int64", float: "float64", bool: "bool", list: "[]interface {}", dict: "map[string]interface {}", type(None): "<nil>"}
@@ -23,7 +24,8 @@ def printed(value: Any) -> str:
         return "<nil>"
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{float(value):.17g}" if type_of(value) == "float64" and float(value).is_integer() else str(value)
+    is_float = type_of(value) == "float64" and abs(value) <= sys.float_info.max
+    return f"{float(value):.17g}" if is_float and float(value).is_integer() else str(value)
 
 
 def syntax(value: Any) -> str:

@@ -5,6 +5,7 @@ A check goes on after a wrong type, since upstream's does: clients are told all 
 anyOf or oneOf that nobody fulfils the alternative with the most is told.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -105,6 +106,11 @@ def kind_of(value: Any) -> tuple[str, str]:
     if isinstance(value, (int, float)):
         return "number", "float64"
     return ("string", "") if isinstance(value, str) else ("array", "") if isinstance(value, list) else ("object", "")
+
+
+def _is_whole(value: int | float) -> bool:
+    """Also of integers that no float can hold."""
+    return isinstance(value, int) or value.is_integer()
 
 
 def _is_integer(value: Any) -> bool:
@@ -221,7 +227,7 @@ def _text(result: Result, raw: dict[str, Any], told_as: str, value: str, place: 
 def _number(result: Result, raw: dict[str, Any], types: tuple[str, ...], told_as: str, value: int | float, place: Place) -> None:
     if types == ("integer",):
         bound = INT32 if told_as == "int32" else INT64
-        if not float(value).is_integer() or not -bound <= value < bound:
+        if not _is_whole(value) or not -bound <= value < bound:
             form = f"with format {told_as}" if told_as else "(default format)"
             result.causes.append(_composed(f"Checked value must be of type integer {form} in {place.name}"))
     least, limit, step = raw.get("minimum"), raw.get("maximum"), raw.get("multipleOf")
@@ -235,11 +241,14 @@ def _number(result: Result, raw: dict[str, Any], types: tuple[str, ...], told_as
 
 
 def _is_multiple(value: int | float, step: int | float) -> bool:
-    if isinstance(value, int) and float(step).is_integer():
+    if isinstance(value, int) and _is_whole(step):
         return value % int(step) == 0
     # Upstream multiplies by the inverse of a small step, which is the more exact of the two.
-    times = 1 / step * value if step < 1 else value / step
-    return abs(times - round(times)) <= 1e-9 * max(1.0, abs(times))
+    try:
+        times = 1 / step * value if step < 1 else value / step
+    except OverflowError:
+        return False
+    return math.isfinite(times) and abs(times - round(times)) <= 1e-9 * max(1.0, abs(times))
 
 
 def _junctors(result: Result, raw: dict[str, Any], value: Any, place: Place) -> None:

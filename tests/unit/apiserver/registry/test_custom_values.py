@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from apiserver.machinery import go_values
+from apiserver.machinery.status import shown
 from apiserver.registry import custom_values, embedded, list_types
 
 
@@ -119,3 +121,11 @@ def test_embedded_objects_say_what_they_are() -> None:
     ]
     found = list(embedded.faults(raw, {"held": {"kind": "Thing", "metadata": {"labels": {"a": "-"}}}}))
     assert [each.field for each in found] == ["held.apiVersion", "held.metadata.labels"]
+
+
+@pytest.mark.parametrize("value", [1e308, 10**400], ids=["float", "integer"])
+def test_a_number_that_is_beyond_what_can_be_reckoned_with_is_a_fault_of_the_value(value: float) -> None:
+    expected = f"spec.x: Invalid value: {shown(value)}: spec.x in body should be a multiple of 0.1"
+    assert told({"type": "number", "multipleOf": 0.1}, value) == [expected]
+    assert told({"type": "integer"}, value)[-1] == f"{COMPOSED}Checked value must be of type integer (default format) in spec.x"
+    assert go_values.printed(value)
