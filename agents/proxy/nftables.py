@@ -118,7 +118,9 @@ def difference(before: Ruleset | None, after: Ruleset) -> list[str]:
 def _choosing(made: Ruleset, listener: Listener, rule: Rule, networks: list[str]) -> Iterable[str]:
     """The rules of a listener's chain."""
     if rule.sources:
-        yield f"ip saddr != {{ {', '.join(each for each in rule.sources if ':' not in each)} }} drop"
+        sources = [each for each in rule.sources if ":" not in each]
+        # An empty set is no set to `nft`, which would refuse the rules of all services with it.
+        yield f"ip saddr != {{ {', '.join(sources)} }} drop" if sources else "drop"
     if rule.kind is Kind.CLUSTER_IP:
         if networks:
             yield "ip saddr != @cluster jump mark-for-masquerade"

@@ -190,6 +190,10 @@ def test_load_balancer_and_external_addresses_answer_to_whom_they_may(scene):
     balanced["spec"]["loadBalancerSourceRanges"] = [POD_NETWORK]
     proxy.told(balanced, slices=(slice_of(network.a),))
     assert asked(network.pod, "172.31.77.2", 80) == {"a"}
+    balanced["spec"]["loadBalancerSourceRanges"] = ["2001:db8::/32"]
+    proxy.told(balanced, slices=(slice_of(network.a),))
+    with pytest.raises(OSError):
+        network.pod.ask("172.31.77.2", 80, timeout_s=0.3)
 
 
 def test_a_policy_of_local_binds_those_from_outside_alone(scene, request):

@@ -81,6 +81,13 @@ def test_the_first_transaction_throws_away_what_was_there():
     assert difference(None, Ruleset())[:2] == [f"add table ip {TABLE}", f"delete table ip {TABLE}"]
 
 
+def test_sources_of_another_family_alone_are_nobody():
+    """`nft` takes no empty set, and refuses the whole transaction with it: one service would stop the rules of all."""
+    listener, target = Listener("172.31.77.2", 80, "TCP"), Target("10.244.1.2", 8080)
+    made = ruleset({listener: Rule("d/s", Kind.LOAD_BALANCER, (target,), sources=("2001:db8::/32",))})
+    assert [rules[0] for name, rules in made.chains.items() if name.startswith("service-")] == ["drop"]
+
+
 def test_a_service_without_endpoints_refuses():
     made = ruleset({Listener("10.96.0.1", 80, "TCP"): Rule("d/s", Kind.CLUSTER_IP, ())})
     assert made.elements["silent-services"] == {"10.96.0.1 . tcp . 80": "goto refuse"}
