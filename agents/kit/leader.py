@@ -10,6 +10,7 @@ takes it at that moment.
 import asyncio
 import contextlib
 import logging
+import math
 import random
 from collections.abc import Callable
 
@@ -83,7 +84,7 @@ def taken(spec: Object, identity: str, lease_s: float, now: str) -> Object:
     return {
         **spec,
         "holderIdentity": identity,
-        "leaseDurationSeconds": int(lease_s),
+        "leaseDurationSeconds": math.ceil(lease_s),
         "acquireTime": spec.get("acquireTime") if ours and spec.get("acquireTime") else now,
         "renewTime": now,
         "leaseTransitions": transitions if ours or not spec else transitions + 1,
@@ -116,6 +117,8 @@ class Elector:
         self._now_s, self._monotonic_s = now_s, monotonic_s
         self._chance = chance or random.Random()
         self._seen: Seen | None = None
+        self._renewed_s = 0.0
+        """When we asked for what the server has written last: it may have done so long before we read its answer."""
         self.leading = False
 
     async def acquire(self) -> None:
@@ -126,8 +129,11 @@ class Elector:
             tasks.start("watch", self._watch(given_back))
             while True:
                 given_back.clear()
+                self._renewed_s = self._monotonic_s()
                 if await self._try():
-                    break
+                    if self._monotonic_s() - self._renewed_s < self._terms.deadline_s:
+                        break
+                    continue  # told so late that another one may have begun since
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._terms.retry_s * (1 + JITTER * self._chance.random())):
                         await given_back.wait()
@@ -137,10 +143,11 @@ class Elector:
 
     async def hold(self) -> None:
         """Renew until cancelled. Raises LostLeadership."""
-        renewed_s = self._monotonic_s()
+        pause_s = self._renewed_s + self._terms.retry_s - self._monotonic_s()
         while True:
-            await asyncio.sleep(self._terms.retry_s)
-            left_s = renewed_s + self._terms.deadline_s - self._monotonic_s()
+            await asyncio.sleep(max(pause_s, 0))
+            pause_s = self._terms.retry_s
+            left_s = self._renewed_s + self._terms.deadline_s - self._monotonic_s()
             ours = False
             try:
                 async with asyncio.timeout(max(left_s, 0)):
@@ -149,9 +156,8 @@ class Elector:
             except TimeoutError:
                 pass
             if ours:
-                # From when we asked: the server may have written it long before we read the answer.
-                renewed_s = asked_s
-            elif self._is_anothers() or self._monotonic_s() - renewed_s >= self._terms.deadline_s:
+                self._renewed_s = asked_s
+            elif self._is_anothers() or self._monotonic_s() - self._renewed_s >= self._terms.deadline_s:
                 self.leading = False
                 self._tell("stopped leading")
                 raise LostLeadership(f"failed to renew lease {self._called}")

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from agents.kit.leader import LEASES, Elector, LostLeadership, Terms
+from agents.kit.leader import LEASES, Elector, LostLeadership, Terms, taken
 from apiserver.client.errors import Unreachable
 from apiserver.machinery import status
 from tests.support.fake_api import FakeApi
@@ -130,6 +130,52 @@ def test_a_request_that_hangs_does_not_hold_the_leader_in_office():
     run(work())
 
 
+def test_a_lease_whose_taking_was_told_late_is_taken_anew():
+    """The server wrote it long before we heard of it: by now another one may have begun."""
+
+    async def work():
+        api = FakeApi()
+        create = api.create
+
+        async def slow(*arguments, **options):
+            made = await create(*arguments, **options)
+            await asyncio.sleep(12)
+            return made
+
+        api.create = slow
+        first = elector(api, "first")
+        await first.acquire()
+        began_s = asyncio.get_running_loop().time()
+        api.fail("get", LEASES.qualified, *[Unreachable("no server")] * 100)
+        with pytest.raises(LostLeadership):
+            await first.hold()
+        assert api.counted()["update", LEASES.qualified] >= 1
+        assert asyncio.get_running_loop().time() <= began_s + TERMS.deadline_s
+
+    run(work())
+
+
+def test_what_passes_between_the_taking_of_a_lease_and_the_work_counts():
+    async def work():
+        api = FakeApi()
+        first = elector(api, "first")
+        create = api.create
+
+        async def slow(*arguments, **options):
+            made = await create(*arguments, **options)
+            await asyncio.sleep(8)
+            return made
+
+        api.create = slow
+        await first.acquire()
+        api.fail("get", LEASES.qualified, *[Unreachable("no server")] * 100)
+        with pytest.raises(LostLeadership):
+            await first.hold()
+        assert asyncio.get_running_loop().time() < TERMS.lease_s, "another one may begin then"
+
+    run(work())
+
+
 def test_a_leader_whose_lease_another_has_stops_at_once():
     async def work():
         api = FakeApi()
@@ -147,3 +193,9 @@ def test_terms_that_would_allow_two_leaders_are_refused():
     assert Terms().faults() == []
     assert "renew-deadline" in Terms(lease_s=10, deadline_s=10).faults()[0]
     assert "retry-period" in Terms(deadline_s=2).faults()[0]
+
+
+def test_a_lease_is_told_in_whole_seconds_and_never_as_shorter_than_it_is():
+    """A holder that stops after 1.5 s must not be taken over from after 1 s."""
+    assert taken({}, "first", 1.9, "now")["leaseDurationSeconds"] == 2
+    assert taken({}, "first", 15.0, "now")["leaseDurationSeconds"] == 15
