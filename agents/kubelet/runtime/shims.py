@@ -136,6 +136,8 @@ class Connection:
             data, fds = b"", []
         if not data:
             raise ShimGone("the shim hung up")
+        for fd in fds:
+            os.set_inheritable(fd, False)  # the next shim would hold another pod's terminal or input for as long as it lives
         answer = json.loads(data)
         if "error" in answer:
             raise RuntimeRefused(answer["error"])

@@ -29,4 +29,5 @@ def kill_all(folders: list[str]) -> None:
     for folder in folders[:1]:
         with contextlib.suppress(OSError, ValueError), open(f"{folder}/cgroup.procs") as file:
             for line in file:
-                os.kill(int(line), signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it ended while we read
+                    os.kill(int(line), signal.SIGKILL)

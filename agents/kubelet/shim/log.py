@@ -1,5 +1,6 @@
 """A container's log in the format of the CRI: `2026-11-21T14:00:00.123456789Z stdout F the line`, with P for a part of a line that goes on."""
 
+import contextlib
 import os
 import time
 
@@ -21,10 +22,10 @@ class LogFile:
         self.reopen()
 
     def reopen(self) -> None:
-        """After the kubelet has moved the file away."""
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        """After the kubelet has moved the file away. Raises OSError, and goes on with the old one: a number that was closed is soon another file's."""
+        before, self._fd = self._fd, os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        if before >= 0:
+            os.close(before)
         self._size_bytes = os.fstat(self._fd).st_size
 
     def write(self, stream: str, data: bytes) -> None:
@@ -69,7 +70,8 @@ class LogFile:
     def _turn_over(self) -> None:
         now_ns = time.time_ns()
         moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now_ns // 1_000_000_000))
-        os.rename(self.path, f"{self.path}.{moment}.{now_ns % 1_000_000_000:09}")
+        with contextlib.suppress(FileNotFoundError):  # a kubelet that was killed moved it, and told nobody
+            os.rename(self.path, f"{self.path}.{moment}.{now_ns % 1_000_000_000:09}")
         self.reopen()
         folder, name = os.path.split(self.path)
         old = sorted(each for each in os.listdir(folder) if each.startswith(f"{name}."))

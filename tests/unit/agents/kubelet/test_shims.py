@@ -1,0 +1,70 @@
+"""What passes between the kubelet and a shim, and the small things that a shim does by itself."""
+
+import asyncio
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from agents.kubelet.runtime import shims
+from agents.kubelet.shim import cgroups, log
+from agents.kubelet.shim.log import LogFile
+
+
+def test_a_descriptor_that_comes_is_not_passed_on_to_the_next_shim(tmp_path: Path) -> None:
+    """Shims are spawned without closing what is open: one would hold another pod's terminal for as long as it lives."""
+
+    async def body() -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(str(tmp_path / "shim.sock"))
+            listener.listen(1)
+            connection = shims.Connection(tmp_path)
+            theirs, _ = listener.accept()
+            with theirs, open(os.devnull) as given:
+                socket.send_fds(theirs, [b"{}"], [given.fileno()])
+                _, fds = await connection.receive()
+            connection.close()
+            assert [os.get_inheritable(fd) for fd in fds] == [False]
+            for fd in fds:
+                os.close(fd)
+
+    asyncio.run(body())
+
+
+def test_a_log_that_cannot_be_opened_anew_goes_on_where_it_was(tmp_path: Path) -> None:
+    """A number that was closed is soon another file's: what a container says would be written into it."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    writer = LogFile(str(folder / "0.log"))
+    folder.rename(tmp_path / "moved")
+    with pytest.raises(FileNotFoundError):
+        writer.reopen()
+    with (tmp_path / "stranger").open("wb"):
+        writer.write("stdout", b"for the log alone\n")
+    assert (tmp_path / "stranger").read_bytes() == b""
+    assert b"for the log alone" in (tmp_path / "moved" / "0.log").read_bytes()
+    writer.close()
+
+
+def test_a_log_that_somebody_moved_away_and_forgot_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kubelet that is killed between its two steps: the file has no name that anybody reads, and nothing bounds it."""
+    monkeypatch.setattr(log, "SIZE_BYTES_MAX", 100)
+    writer = LogFile(str(tmp_path / "0.log"))
+    (tmp_path / "0.log").rename(tmp_path / "0.log.20261121-140000")
+    writer.write("stdout", b"x" * 100 + b"\n")
+    writer.write("stdout", b"next\n")
+    writer.close()
+    assert b"next" in (tmp_path / "0.log").read_bytes()
+
+
+def test_one_that_has_ended_meanwhile_saves_nobody(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as gone, subprocess.Popen(["sleep", "60"]) as left:
+        gone.wait()
+        (tmp_path / "cgroup.procs").write_text(f"{gone.pid}\n{left.pid}\n")
+        cgroups.kill_all([str(tmp_path)])
+        try:
+            assert left.wait(20) == -9
+        finally:
+            left.kill()
