@@ -154,14 +154,14 @@ class EmbeddedRuntime:
             "share_pids": config.share_pids and not config.host_pid,
             "sysctls": config.sysctls,
         }
-        if not config.host_ipc:
-            (folder / "shm").mkdir()
-            kernel.mount("tmpfs", str(folder / "shm"), "tmpfs", SHM_FLAGS, f"mode=1777,size={SHM_BYTES}")
-        _write_resolv_conf(folder / "resolv.conf", config)
-        if config.log_folder:
-            Path(config.log_folder).mkdir(parents=True, exist_ok=True)
-        write_file(f"{folder}/config.json", recorded)
         try:
+            if not config.host_ipc:
+                (folder / "shm").mkdir()
+                kernel.mount("tmpfs", str(folder / "shm"), "tmpfs", SHM_FLAGS, f"mode=1777,size={SHM_BYTES}")
+            _write_resolv_conf(folder / "resolv.conf", config)
+            if config.log_folder:
+                Path(config.log_folder).mkdir(parents=True, exist_ok=True)
+            write_file(f"{folder}/config.json", recorded)
             if config.cgroup:
                 self._limit(config.cgroup, config.resources)
             await shims.start(folder)
@@ -169,7 +169,7 @@ class EmbeddedRuntime:
                 recorded["ip"] = await self._connect_network(sandbox_id, folder)
                 write_file(f"{folder}/config.json", recorded)
         except BaseException:
-            await self._discard(sandbox_id, folder)
+            await self._discard(sandbox_id, folder, config.cgroup)
             raise
         self._sandboxes[sandbox_id] = base.Sandbox(sandbox_id, config, base.SANDBOX_READY, recorded["created_ns"], recorded.get("ip", ""))
         self._tasks.start(f"watch/{sandbox_id[:12]}", self._watch(sandbox_id))
@@ -188,13 +188,18 @@ class EmbeddedRuntime:
         await shims.ask(folder, {"do": "network", "name": POD_INTERFACE, "address": address, "prefix": prefix, "gateway": gateway})
         return address
 
-    async def _discard(self, sandbox_id: str, folder: Path) -> None:
+    async def _discard(self, sandbox_id: str, folder: Path, cgroup: str) -> None:
         """What a start that failed has left."""
-        with contextlib.suppress(RuntimeRefused):
-            await shims.ask(folder, {"do": "stop"})
+        await _end_shim(folder)
         if self._addresses is not None:
             self._addresses.release(sandbox_id)
+        self._drop_cgroup(cgroup)
         _remove(folder)
+
+    def _drop_cgroup(self, cgroup: str) -> None:
+        """A pod's, with the last of its sandboxes."""
+        if cgroup and not any(each.config.cgroup == cgroup for each in self._sandboxes.values()):
+            self.cgroups.remove(cgroup)
 
     async def _watch(self, sandbox_id: str) -> None:
         folder = self._sandbox_folder(sandbox_id)
@@ -271,13 +276,7 @@ class EmbeddedRuntime:
             return
         folder = self._sandbox_folder(sandbox_id)
         (folder / "stopped").touch()
-        try:
-            await shims.ask(folder, {"do": "stop"})
-        except shims.ShimGone:
-            pass
-        except RuntimeRefused:
-            if pid := shims.running_pid(folder):
-                os.kill(pid, signal.SIGKILL)
+        await _end_shim(folder)
         self._note_gone(sandbox_id)
         if self.network is not None and not self._sandboxes[sandbox_id].config.host_network:
             await self.network.detach(sandbox_id)
@@ -291,8 +290,7 @@ class EmbeddedRuntime:
         for each in self._of_sandbox(sandbox_id):
             await self.remove_container(each.id)
         sandbox = self._sandboxes.pop(sandbox_id)
-        if sandbox.config.cgroup and not any(each.config.cgroup == sandbox.config.cgroup for each in self._sandboxes.values()):
-            self.cgroups.remove(sandbox.config.cgroup)
+        self._drop_cgroup(sandbox.config.cgroup)
         await asyncio.to_thread(_remove, self._sandbox_folder(sandbox_id))
 
     async def sandboxes(self) -> Sequence[base.Sandbox]:
@@ -616,6 +614,18 @@ def _default_filter(kept: tuple[int, ...]) -> str:
 def _environment(sandbox: base.Sandbox, config: ContainerConfig, image: StoredImage) -> dict[str, str]:
     found = dict(pair.partition("=")[::2] for pair in (image.config.get("config") or {}).get("Env") or ())
     return {**found, "HOSTNAME": sandbox.config.hostname or sandbox.config.name, **dict(config.env)}
+
+
+async def _end_shim(folder: Path) -> None:
+    """With all that runs in it, whether it answers or not."""
+    try:
+        await shims.ask(folder, {"do": "stop"})
+    except shims.ShimGone:
+        pass
+    except RuntimeRefused:
+        if pid := shims.running_pid(folder):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _end_orphan(folder: Path) -> None:

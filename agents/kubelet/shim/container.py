@@ -73,7 +73,16 @@ class Container:
             os.set_blocking(terminal, False)
             self.outputs[terminal], self.stdin = "stdout", terminal
         self.started_ns = time.time_ns()
-        write_file(f"{self.folder}/state.json", {"pid": self.pid, "started": start_time(self.pid), "started_ns": self.started_ns})
+        try:
+            write_file(f"{self.folder}/state.json", {"pid": self.pid, "started": start_time(self.pid), "started_ns": self.started_ns})
+        except OSError as error:
+            # What is not written down nobody finds again: it must not run.
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+            self.close()
+            self.record_end(128, "StartError", str(error))
+            raise Failed(str(error)) from None
 
     def _streams(self) -> tuple[int, ...]:
         """The container's ends; ours are in `outputs` and `stdin`. A terminal is opened in the container itself."""

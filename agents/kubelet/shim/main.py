@@ -107,6 +107,9 @@ class Shim:
                 code = os.waitstatus_to_exitcode(status)
                 self.tell(connection, {"exit": 128 - code if code < 0 else code})
                 self.drop(connection)
+            if pid == self.pause:
+                # All that ran beside it has ended before it, says the kernel. Nothing can begin here any more: the pod gets another sandbox.
+                self.pause, self.stopping = 0, True
             for identity, container in self.containers.items():
                 if container.pid == pid:
                     self.unwatch_streams(container)

@@ -1,0 +1,96 @@
+"""What the embedded runtime leaves where something breaks in the middle: nothing that nobody knows of."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from agents.kubelet.oci.store import Store
+from agents.kubelet.runtime import base, embedded, shims
+from agents.kubelet.runtime.base import Runtime, RuntimeRefused
+from agents.kubelet.runtime.embedded import EmbeddedRuntime
+from tests.support.sandboxes import CGROUP, POD_RANGE, Opened, ended, needs_root, pod, run, seen, shell, started, until
+
+pytestmark = [needs_root, pytest.mark.usefixtures("own_network", "own_cgroups")]
+
+
+@pytest.fixture
+def opened(store: Store, tmp_path: Path) -> Opened:
+    return lambda: EmbeddedRuntime(tmp_path / "runtime", store, pod_range=POD_RANGE, cgroup_root=CGROUP, bridge="cnihalf")
+
+
+def test_a_pod_whose_first_process_was_ended_begins_anew(opened: Opened, tmp_path: Path) -> None:
+    """Any container of such a pod may ask it to end, and its number may be somebody else's soon."""
+
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path, share_pids=True) as sandbox:
+            one = await started(runtime, sandbox, shell("sleep 61", "one"))
+            with contextlib.suppress(RuntimeRefused):  # it ends with the rest
+                await runtime.exec_sync(one, ["sh", "-c", "kill -TERM 1"], 10)
+            assert (await ended(runtime, one)).exit_code == 137
+            async with asyncio.timeout(20):
+                while (await runtime.sandboxes())[0].state == base.SANDBOX_READY:
+                    await asyncio.sleep(0.01)
+
+    run(opened, body)
+
+
+def test_a_container_that_cannot_be_written_down_does_not_run(opened: Opened, tmp_path: Path) -> None:
+    """A full disk: what nobody knows of nobody would end, and its successor would find it at its files."""
+
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            container = await runtime.create_container(sandbox, shell("sleep 60", "main"))
+            (tmp_path / "runtime" / "sandboxes" / sandbox / "containers" / container / "state.json.new").mkdir()
+            with pytest.raises(RuntimeRefused):
+                await runtime.start_container(container)
+            shim = shims.running_pid(tmp_path / "runtime" / "sandboxes" / sandbox)
+            assert Path(f"/proc/{shim}/task/{shim}/children").read_text() == ""
+            assert (await seen(runtime, container)).state == base.EXITED
+            await asyncio.wait_for(runtime.stop_sandbox(sandbox), 20)
+
+    run(opened, body)
+
+
+def test_a_sandbox_that_cannot_be_made_leaves_nothing(opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, config: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(embedded, "_write_resolv_conf", full)
+
+    async def body(runtime: Runtime) -> None:
+        for _ in range(2):
+            with pytest.raises((OSError, RuntimeRefused)):
+                async with pod(runtime, tmp_path):
+                    pass
+        assert list((tmp_path / "runtime" / "sandboxes").iterdir()) == []
+        assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
+
+    run(opened, body)
+
+
+def test_a_shim_that_does_not_answer_goes_with_the_sandbox_that_failed(opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pids = []
+
+    async def hung(self: EmbeddedRuntime, sandbox_id: str, folder: Path) -> str:
+        pids.append(shims.running_pid(folder))
+        os.kill(pids[-1], signal.SIGSTOP)
+        raise RuntimeRefused("no address")
+
+    monkeypatch.setattr(EmbeddedRuntime, "_connect_network", hung)
+    monkeypatch.setattr(shims, "ANSWER_TIMEOUT_S", 0.1)
+
+    async def body(runtime: Runtime) -> None:
+        with pytest.raises(RuntimeRefused, match="no address"):
+            async with pod(runtime, tmp_path):
+                pass
+        try:
+            await until(lambda: not Path(f"/proc/{pids[0]}").exists() or "Z" in Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2])
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pids[0], signal.SIGKILL)
+
+    run(opened, body)
