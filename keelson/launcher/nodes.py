@@ -1,7 +1,7 @@
 """What nodes leave behind when their agents end: pods run on without them, by design. `clear` ends those, too, when the whole cluster goes down.
 
-Everything of a node is found by the node's folder, not by anybody's records: processes that name it on their command line (a container's keeper does)
-with all their descendants, processes in the node's network namespace, and mounts inside of it.
+Everything of a node is found by the node's folder, not by anybody's records: the shims of its pods, which name it on their command line, processes in
+the node's network namespace, all descendants of both, and mounts inside of it. Who only reads a file of it is nobody's.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
+from agents.kubelet.runtime import shims
 from agents.kubelet.runtime.cgroups import Cgroups, root_of
 from keelson.launcher import network as networks
 from keelson.launcher import processes
@@ -56,7 +57,7 @@ def mounts(place: Path) -> list[str]:
 
 
 def _processes(place: Path, plan: ControlPlane, numbers: Iterable[int]) -> list[Identity]:
-    wanted = os.fsencode(f"{place}/")
+    shim, folder = os.fsencode(shims.MODULE), os.fsencode(f"{place}/")
     namespaces = set()
     for number in numbers:
         with contextlib.suppress(OSError):
@@ -69,9 +70,13 @@ def _processes(place: Path, plan: ControlPlane, numbers: Iterable[int]) -> list[
         pid = int(entry.name)
         with contextlib.suppress(OSError):  # it ended meanwhile
             parents[pid] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            if wanted in (entry / "cmdline").read_bytes() or (entry / "ns/net").stat().st_ino in namespaces:
+            words = (entry / "cmdline").read_bytes()
+            if (shim in words and folder in words) or (entry / "ns/net").stat().st_ino in namespaces:
                 roots.add(pid)
-    roots.discard(os.getpid())
+    asking = os.getpid()
+    while asking:  # we, and whoever has started us, perhaps from within a node
+        roots.discard(asking)
+        asking = parents.get(asking, 0)
     found = [pid for pid in parents if _descends(pid, roots, parents)]
     return [identity for pid in found if (identity := processes.identify(pid)) is not None]
 

@@ -15,7 +15,9 @@ from typing import Any
 from agents.kubelet.runtime.base import RuntimeRefused
 from agents.kubelet.shim import kernel
 
-PROGRAM = "import sys; sys.path.append({root!r}); from agents.kubelet.shim.main import main; main()"
+MODULE = "agents.kubelet.shim.main"
+"""On the command line of every shim, with the folder of its sandbox."""
+PROGRAM = f"import sys; sys.path.append({{root!r}}); from {MODULE} import main; main()"
 PACKET_BYTES_MAX = 200 << 10
 START_TIMEOUT_S = 20.0
 READY_FD, INTERPRETER_FD = 200, 201
