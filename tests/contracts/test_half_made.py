@@ -22,6 +22,10 @@ def opened(store: Store, tmp_path: Path) -> Opened:
     return lambda: EmbeddedRuntime(tmp_path / "runtime", store, pod_range=POD_RANGE, cgroup_root=CGROUP, bridge="cnihalf")
 
 
+def read(path: str) -> str:
+    return Path(path).read_text()
+
+
 def test_a_pod_whose_first_process_was_ended_begins_anew(opened: Opened, tmp_path: Path) -> None:
     """Any container of such a pod may ask it to end, and its number may be somebody else's soon."""
 
@@ -32,7 +36,7 @@ def test_a_pod_whose_first_process_was_ended_begins_anew(opened: Opened, tmp_pat
                 await runtime.exec_sync(one, ["sh", "-c", "kill -TERM 1"], 10)
             assert (await ended(runtime, one)).exit_code == 137
             async with asyncio.timeout(20):
-                while (await runtime.sandboxes())[0].state == base.SANDBOX_READY:
+                while (await runtime.sandboxes())[0].state == base.SANDBOX_READY:  # noqa: ASYNC110 - it tells when it has changed, not when it will
                     await asyncio.sleep(0.01)
 
     run(opened, body)
@@ -48,7 +52,7 @@ def test_a_container_that_cannot_be_written_down_does_not_run(opened: Opened, tm
             with pytest.raises(RuntimeRefused):
                 await runtime.start_container(container)
             shim = shims.running_pid(tmp_path / "runtime" / "sandboxes" / sandbox)
-            assert Path(f"/proc/{shim}/task/{shim}/children").read_text() == ""
+            assert read(f"/proc/{shim}/task/{shim}/children") == ""
             assert (await seen(runtime, container)).state == base.EXITED
             await asyncio.wait_for(runtime.stop_sandbox(sandbox), 20)
 
@@ -67,7 +71,7 @@ def test_a_sandbox_that_cannot_be_made_leaves_nothing(opened: Opened, tmp_path: 
                 async with pod(runtime, tmp_path):
                     pass
         assert list((tmp_path / "runtime" / "sandboxes").iterdir()) == []
-        assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
+        assert str(tmp_path) not in read("/proc/self/mounts")
 
     run(opened, body)
 

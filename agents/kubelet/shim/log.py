@@ -22,7 +22,7 @@ class LogFile:
         self.reopen()
 
     def reopen(self) -> None:
-        """After the kubelet has moved the file away. Raises OSError, and goes on with the old one: a number that was closed is soon another file's."""
+        """After the kubelet has moved the file away. Raises OSError and goes on with the old one: a closed number is soon another file's."""
         before, self._fd = self._fd, os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         if before >= 0:
             os.close(before)

@@ -22,8 +22,8 @@ def test_a_descriptor_that_comes_is_not_passed_on_to_the_next_shim(tmp_path: Pat
             listener.listen(1)
             connection = shims.Connection(tmp_path)
             theirs, _ = listener.accept()
-            with theirs, open(os.devnull) as given:
-                socket.send_fds(theirs, [b"{}"], [given.fileno()])
+            with theirs:
+                socket.send_fds(theirs, [b"{}"], [listener.fileno()])
                 _, fds = await connection.receive()
             connection.close()
             assert [os.get_inheritable(fd) for fd in fds] == [False]
