@@ -16,6 +16,7 @@ import msgspec
 from apiserver.admission.webhook_client import TIMEOUT_MAX_S, CallFailed, WebhookClient
 from apiserver.machinery.objects import Object
 from apiserver.machinery.status import ApiError
+from apiserver.registry import object_meta
 from apiserver.registry.registry import Served
 from apiserver.storage.items import Item
 
@@ -121,6 +122,8 @@ def _checked(made: object, asked: Object, api_version: str, index: int) -> Objec
         value = after.get(name)
         if value is not None and not (isinstance(value, dict) and all(isinstance(each, str) for each in value.values())):
             raise CallFailed(f"{where}: metadata.{name} must be a map of strings")
+        if value and value != before.get(name) and (causes := object_meta.faults({name: value}, "metadata")):
+            raise CallFailed(f"{where}: invalid metadata: {causes[0].text()}")
         if value:
             kept[name] = value
     return {**made, "metadata": kept}

@@ -207,6 +207,10 @@ def renamed(response):
     response["convertedObjects"][0]["metadata"]["name"] = "x"
 
 
+def labelled(response):
+    response["convertedObjects"][0]["metadata"]["labels"] = {"l": "no label"}
+
+
 def other_version(response):
     response["convertedObjects"][0]["apiVersion"] = "example.com/v9"
 
@@ -219,6 +223,7 @@ def other_version(response):
         (spoiled(convertedObjects=[]), "webhook returned 0 objects, expected 1"),
         (renamed, "must have the same name"),
         (other_version, "invalid groupVersion"),
+        (labelled, "invalid metadata: metadata.labels: Invalid value"),
     ],
 )
 def test_what_is_no_answer_is_an_error_of_the_request(spoil, told):
