@@ -33,10 +33,10 @@ def document(path: Path, kind: str, api_versions: tuple[str, ...]) -> dict[str, 
     """A YAML document of that kind. Raises Unusable, OSError."""
     try:
         found = yaml.safe_load(content(path))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, KeyError, RecursionError) as error:
         if isinstance(error, Unusable):
             raise
-        # Values that are none (a thirteenth month, `!!int x`) are no YAMLError; what they say may be of a secret.
+        # Values that are none (a thirteenth month, `!!int x`, `!!bool maybe`) are no YAMLError; what they say may be of a secret.
         raise Unusable(f"{path} is no YAML: {getattr(error, 'problem', None) or 'unreadable'}") from None
     if not isinstance(found, dict) or found.get("kind") != kind or found.get("apiVersion") not in api_versions:
         raise Unusable(f"{path}: expected kind {kind} of {api_versions[0]}")

@@ -76,7 +76,7 @@ def _from_yaml(body: bytes) -> Any:
     try:
         _check_events(body)
         return _plain(yaml.load(body, Loader=_Loader))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, KeyError, RecursionError) as error:  # KeyError: of `!!bool maybe`
         raise bad_request(f"error converting YAML to JSON: {str(error)[:1000]}") from None
 
 

@@ -197,6 +197,7 @@ def test_much_yaml_is_read_too(served):
         code, made = await api.post(CM, text.encode(), "application/yaml")
         assert (code, len(made["data"])) == (201, 4000)
         assert (await api.post(CM, b"a: [\n" + b" " * decoding.AT_ONCE_BYTES_MAX, "application/yaml"))[0] == 400
+        assert (await api.post(CM, b"a: !!bool maybe", "application/yaml"))[0] == 400
 
     served(test)
 

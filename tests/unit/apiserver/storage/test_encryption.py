@@ -102,7 +102,7 @@ def test_configurations_that_are_none(tmp_path, resources):
         read(configured(tmp_path, kind="Other"))
 
 
-@pytest.mark.parametrize("said", ["2026-13-45", "!!int x", "[" * 2000, "5", "[{resources: [secrets], providers: 5}]"])
+@pytest.mark.parametrize("said", ["2026-13-45", "!!int x", "!!bool maybe", "[" * 2000, "5", "[{resources: [secrets], providers: 5}]"])
 def test_values_that_are_none_are_told_as_the_files_fault(tmp_path, said):
     path = tmp_path / "encryption.yaml"
     path.write_text(f"kind: EncryptionConfiguration\napiVersion: apiserver.config.k8s.io/v1\nresources: {said}\n")
