@@ -52,7 +52,9 @@ def profile(capabilities: Collection[str]) -> Profile:
     names |= {name for capability in capabilities for name in _GIVEN_BY.get(capability, "").split()}
     rules = [Rule(tuple(sorted(names)), ALLOW)]
     rules += [Rule(("personality",), ALLOW, args=(Condition(0, value, "SCMP_CMP_EQ"),)) for value in PERSONALITIES]
-    rules.append(Rule(("socket",), ALLOW, args=(Condition(0, AF_VSOCK, "SCMP_CMP_NE"),)))
+    # The kernel takes the lower half for the family: what stands above it must be no way around.
+    rules.append(Rule(("socket",), DENY, EPERM, args=(Condition(0, 0xFFFFFFFF, "SCMP_CMP_MASKED_EQ", AF_VSOCK),)))
+    rules.append(Rule(("socket",), ALLOW))
     if "SYS_ADMIN" in capabilities:
         rules.append(Rule(("clone",), ALLOW))
     else:

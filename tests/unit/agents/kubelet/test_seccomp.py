@@ -128,6 +128,7 @@ def test_the_default_profile() -> None:
     assert judged(program, number["clone"], 0x11) == ALLOW and judged(program, number["clone"], 0x10000000 | 0x11) == EPERM
     assert judged(program, number["personality"], 0) == ALLOW and judged(program, number["personality"], 0x40000) == EPERM
     assert judged(program, number["socket"], 2) == ALLOW and judged(program, number["socket"], 40) == EPERM
+    assert judged(program, number["socket"], 40 | 1 << 32) == EPERM, "the kernel looks at the lower half alone"
     assert judged(program, syscalls.X86["mount"], architecture=X86) == EPERM and judged(program, syscalls.X86["read"], architecture=X86) == ALLOW
     assert judged(program, 5000) == ENOSYS
     arm = compiled(default.profile(()), "aarch64")
