@@ -30,23 +30,28 @@ class Local:
     async def ensure_balancer(self, service: Object, nodes: Sequence[Object], taken: Sequence[str]) -> Sequence[Address]:
         found = self._address(service, taken)
         if self._ways is not None:
-            self._ways.leave([each for each in _addresses(service) if each != found])
+            self._ways.leave([each for each in self._addresses(service) if each != found and each not in taken])
             self._ways.change(service, [found], nodes)
         return [Address(found)]
 
     async def delete_balancer(self, service: Object) -> None:
         """Proxies follow the Service's status."""
         if self._ways is not None:
-            self._ways.leave(_addresses(service))
+            self._ways.leave(self._addresses(service))
 
     def _address(self, service: Object, taken: Sequence[str]) -> str:
         wanted = str(service["spec"].get("loadBalancerIP") or "")
-        has = _addresses(service)
+        has = self._addresses(service)
         if wanted:
             return self._checked(wanted, taken)
-        if len(has) == 1 and has[0] not in taken and ipaddress.ip_address(has[0]) in self._range:
+        if len(has) == 1 and has[0] not in taken:
             return has[0]
         return self._free(taken)
+
+    def _addresses(self, service: Object) -> list[str]:
+        """Those of the range that it was given, by its status: others, which anybody may have written there, are not ours to lead anywhere."""
+        listed = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+        return [str(each["ip"]) for each in listed if each.get("ip") and ipaddress.ip_address(each["ip"]) in self._range]
 
     def _checked(self, address: str, taken: Sequence[str]) -> str:
         try:
@@ -65,12 +70,6 @@ class Local:
             if str(address) not in others:
                 return str(address)
         raise NoAddress(f"all {self._range.num_addresses - 2} addresses of {self._range} are taken")
-
-
-def _addresses(service: Object) -> list[str]:
-    """Those that it was given, by its status."""
-    listed = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
-    return [str(each["ip"]) for each in listed if each.get("ip")]
 
 
 def zone_of(name: str) -> str:

@@ -50,18 +50,24 @@ class Ways:
             await asyncio.sleep(INTERVAL_S)
 
     async def look(self) -> None:
-        """Raises OSError."""
+        """Raises OSError, when all else is done."""
         while self._left:
             address = next(iter(self._left))
             self._kept.pop(address, None)
             if routes.way_to(f"{address}/32") is not None:
                 await asyncio.to_thread(routes.forget, f"{address}/32")
             self._left.discard(address)
+        failure = None
         for address, wanted in list(self._wanted.items()):
             if address not in self._kept or self._kept[address][0] != wanted:
                 gateways, port = wanted
                 self._kept[address] = wanted, Routes([f"{address}/32"], gateways, partial(ask_proxy, port=port))
-            await self._kept[address][1].look()
+            try:
+                await self._kept[address][1].look()
+            except OSError as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
 
 def _internal(node: Object) -> str:

@@ -69,6 +69,30 @@ def test_all_others_lead_where_the_range_does(world: World) -> None:
     assert world.after(service(), deleted=True) == {}
 
 
+@pytest.mark.parametrize("ip", ["192.0.2.7", "2001:db8::1"])
+def test_an_address_that_is_not_of_the_range_is_never_touched(world: World, ip: str) -> None:
+    """Whoever may write a status could name any: a route of this machine's own, or what is no network of IPv4."""
+    world.table[f"{ip}/32"] = "192.0.2.1"
+    assert world.after(service("Cluster", ip)) == {f"{ip}/32": "192.0.2.1"}
+    assert world.after(service("Cluster", ip), deleted=True) == {f"{ip}/32": "192.0.2.1"}
+
+
+def test_a_route_that_cannot_be_made_keeps_no_other_from_being_made(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = routes.lead
+
+    def lead(networks: list[str], gateway: str) -> None:
+        if networks == ["172.30.100.1/32"]:
+            raise OSError(101, "Network is unreachable")
+        made(networks, gateway)
+
+    monkeypatch.setattr(routes, "lead", lead)
+    world.ways.change(service(ip="172.30.100.1"), ["172.30.100.1"], NODES)
+    world.ways.change(service(ip="172.30.100.2"), ["172.30.100.2"], NODES)
+    with pytest.raises(OSError, match="unreachable"):
+        asyncio.run(world.ways.look())
+    assert world.table == {"172.30.100.2/32": "172.30.0.13"}
+
+
 def test_what_an_earlier_instance_has_left_is_taken_away(world: World) -> None:
     world.table["172.30.100.1/32"] = "172.30.0.11"
     assert world.after(service("Cluster")) == {}
