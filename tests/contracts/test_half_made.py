@@ -98,3 +98,25 @@ def test_a_shim_that_does_not_answer_goes_with_the_sandbox_that_failed(opened: O
                 os.kill(pids[0], signal.SIGKILL)
 
     run(opened, body)
+
+
+def test_what_came_with_a_request_that_is_refused_is_closed(opened: Opened, tmp_path: Path) -> None:
+    """A probe of a container that has just ended, again and again: the shim lives as long as the pod."""
+
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            folder = tmp_path / "runtime" / "sandboxes" / sandbox
+            container = await started(runtime, sandbox, shell("true"))
+            await ended(runtime, container)
+            before = descriptors(shims.running_pid(folder))
+            for what in ("exec", "attach"):
+                with pytest.raises(RuntimeRefused, match="not running"):
+                    await shims.ask(folder, {"do": what, "id": container, "argv": ["true"]}, (0, 1, 2))
+            await shims.ask(folder, {"do": "socket"})
+            assert descriptors(shims.running_pid(folder)) <= before + 1, "that of the last request may be there yet"
+
+    run(opened, body)
+
+
+def descriptors(process: int) -> int:
+    return len(list(Path(f"/proc/{process}/fd").iterdir()))

@@ -173,9 +173,12 @@ class Shim:
         if connection in self.watchers:
             self.watchers.remove(connection)
 
-    def found(self, request: dict[str, Any]) -> Container:
+    def found(self, request: dict[str, Any], fds: list[int]) -> Container:
+        """Raises Failed; then what came with the request is closed."""
         container = self.containers.get(request["id"])
         if container is None or not container.pid:
+            for fd in fds:
+                os.close(fd)
             raise Failed("container not running")
         return container
 
@@ -194,11 +197,11 @@ class Shim:
         os.kill(os.getpid(), signal.SIGCHLD)  # it may have ended before it was known by its id
 
     def do_signal(self, connection: socket.socket, request: dict[str, Any], fds: list[int]) -> None:
-        self.found(request).signal(int(request["signal"]))
+        self.found(request, fds).signal(int(request["signal"]))
         self.tell(connection, {})
 
     def do_exec(self, connection: socket.socket, request: dict[str, Any], fds: list[int]) -> None:
-        container = self.found(request)
+        container = self.found(request, fds)
         pid, terminal = execute(container, request, tuple(fds))
         self.execs[pid] = (connection, bool(request.get("kill_on_close")))
         self.tell(connection, {"pid": pid}, (terminal,) if terminal >= 0 else ())
@@ -207,7 +210,7 @@ class Shim:
         os.kill(os.getpid(), signal.SIGCHLD)
 
     def do_attach(self, connection: socket.socket, request: dict[str, Any], fds: list[int]) -> None:
-        container = self.found(request)
+        container = self.found(request, fds)
         container.attach(list(zip(("stdout", "stderr"), fds, strict=False)))
         self.tell(connection, {}, (container.stdin,) if container.stdin >= 0 else ())
         if container.config["stdin_once"] and not container.config["tty"] and container.stdin >= 0:
@@ -224,7 +227,7 @@ class Shim:
         self.tell(connection, {})
 
     def do_reopen(self, connection: socket.socket, request: dict[str, Any], fds: list[int]) -> None:
-        self.found(request).log.reopen()
+        self.found(request, fds).log.reopen()
         self.tell(connection, {})
 
     def do_watch(self, connection: socket.socket, request: dict[str, Any], fds: list[int]) -> None:
