@@ -528,6 +528,7 @@ class PodWorker:
             await self._kill_all(grace_s)
             for each in await self._sandboxes():
                 await shared.runtime.stop_sandbox(each.id)
+            await asyncio.to_thread(shared.volumes.empty, self.uid)
             self.over = True
         history = await self._history()
         if not self.removed:

@@ -193,6 +193,10 @@ class Volumes:
         self._tokens = {key: value for key, value in self._tokens.items() if key[0] != uid}
         remove_folder(self.pod_folder(uid))
 
+    def empty(self, uid: str) -> None:
+        """The volumes of a pod that has ended: they free the disk now, its containers' messages stay until it is deleted."""
+        remove_folder(self.pod_folder(uid) / "volumes")
+
     def kept(self) -> list[str]:
         """Uids of pods that have a folder here."""
         folder = self._folder / "pods"

@@ -15,7 +15,7 @@ from agents.kubelet.images import Images
 from agents.kubelet.kubelet import Kubelet
 from agents.kubelet.machine import Identity
 from agents.kubelet.node import LEASES, NODES, NodeKeeper
-from agents.kubelet.pod_worker import PODS, Node, Shared
+from agents.kubelet.pod_worker import PODS, Ending, Node, Shared
 from agents.kubelet.probes import Asker
 from agents.kubelet.recipe import Dns
 from agents.kubelet.references import Remembered
@@ -455,3 +455,20 @@ def test_static_pods_run_and_have_mirrors(tmp_path: Path, monkeypatch: Any) -> N
 
     world = play(tmp_path, body)
     assert world.runtime.stopped[0][0] == "main"
+
+
+def test_what_a_pod_kept_in_its_volumes_goes_when_it_has_ended(tmp_path: Path) -> None:
+    """Long before it is deleted: a pod that was evicted for the disk would free none of it, and the next one would have to go, too."""
+
+    async def body(world: World, kubelet: Kubelet) -> None:
+        world.make({"volumes": [{"name": "scratch", "emptyDir": {}}]})
+        await until(is_ready(world))
+        worker = next(iter(kubelet.workers.values()))
+        place = kubelet.shared.volumes.empty_folder(worker.uid, "scratch")
+        (place / "data").write_text("much")
+        worker.end(Ending("Failed", "Evicted", "too much", grace_s=0.0))
+        await until(is_phase(world, "Failed"))
+        await until(lambda: not place.exists())
+        assert world.status()["reason"] == "Evicted"
+
+    play(tmp_path, body)
