@@ -112,8 +112,7 @@ def test_what_came_with_a_request_that_is_refused_is_closed(opened: Opened, tmp_
             for what in ("exec", "attach"):
                 with pytest.raises(RuntimeRefused, match="not running"):
                     await shims.ask(folder, {"do": what, "id": container, "argv": ["true"]}, (0, 1, 2))
-            await shims.ask(folder, {"do": "socket"})
-            assert descriptors(shims.running_pid(folder)) <= before + 1, "that of the last request may be there yet"
+            await until(lambda: descriptors(shims.running_pid(folder)) <= before)  # its ends of the connections go a moment after ours
 
     run(opened, body)
 
