@@ -118,10 +118,13 @@ def test_a_state_that_does_not_fit_a_followers_disk_is_refused_until_it_does(sma
     cluster = small.cluster
     away = cluster.followers()[0]
     away.kill()
-    wire = Wire(cluster.leader().endpoint)
+    leader = cluster.leader()
+    wire = Wire(leader.endpoint)
+    missed = wire.ask(pb.StatusRequest()).raftIndex + 1
     for number in range(900):
         wire.ask(pb.PutRequest(key=b"key/%d" % (number % 60), value=b"%06d" % number * 2000))
     revision = wire.ask(pb.CompactionRequest(revision=800)).header.revision
+    leader.wait_log_cut(missed)
     small.disk(away).fill(leave_bytes=9 << 20)
     away.start()
     wait_until(lambda: "has to leave" in away.log() or not away.alive(), 20, "the snapshot is refused")
