@@ -45,8 +45,8 @@ class Masking:
 
     def text(self, output: str) -> str:
         for number, name in self.ids.items():
-            padding = " " * (16 - len(f"{number:x}"))  # etcdctl prints ids as %16x: one in sixteen comes with a space before it
-            output = re.sub(rf"\b{number}\b|(?:{padding}\b|\b0*){number:x}\b", name, output)
+            padding = " " * (16 - len(f"{number:x}"))  # some ids etcdctl prints as %16x: one in sixteen comes with one space more before it
+            output = re.sub(rf"\b{number}\b|(?:(?<=\s){padding}|\b0*)\b{number:x}\b|\b0+{number:x}\b", name, output)
         for port, name in self._ports.items():
             output = re.sub(rf"\b{port}\b", name, output)
         output = output.replace(self._folder, "FOLDER")
