@@ -59,7 +59,7 @@ imports: venv ## Who may import whom: import-linter
 test: check unit ## All of `check`, then every test; a quarter of an hour at most on two cores
 
 unit: venv clients ## Every test without the checks. ARGS="tests/unit -k lease"
-	$(BIN)/pytest -n $(JOBS) --dist loadgroup --durations=10 $(ARGS)
+	$(BIN)/pytest -n $(JOBS) --durations=10 $(ARGS)
 
 ## Longer runs
 

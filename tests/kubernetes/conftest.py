@@ -1,4 +1,4 @@
-"""One cluster for all tests of this folder that only use it; tests that break it make their own. They all run in one worker (xdist_group)."""
+"""One cluster for all tests of this folder that only use it; tests that break it make their own. They all run in one worker (tests/conftest.py)."""
 
 from collections.abc import Iterator
 

@@ -8,7 +8,7 @@ import pytest
 from tests.kubernetes.chaos import Chaos
 from tests.support.whole import Whole
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("kubernetes")]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
 CHURN_S, REST_S = 20.0, 180.0
 

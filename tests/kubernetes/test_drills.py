@@ -11,7 +11,7 @@ from keelson.drills.whole.faults import FAULTS
 from keelson.drills.whole.stage import staged
 from keelson.launcher import network
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("kubernetes")]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_no_caller_notices_the_loss_of_a_process_of_the_control_plane(tmp_path: Path) -> None:

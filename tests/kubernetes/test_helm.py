@@ -9,7 +9,7 @@ import pytest
 from tests.support.kubectl import Tool
 from tests.support.whole import Whole
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("kubernetes")]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
 
 CHART = str(Path(__file__).parent / "charts" / "shop")
 RELEASE, NAMESPACE = "till", "helm-test"

@@ -12,7 +12,7 @@ from tests.kubernetes.flows import FLOWS
 from tests.support.kubectl import Tool
 from tests.support.whole import Whole
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("kubernetes")]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
 NAMESPACE = "libraries"
 

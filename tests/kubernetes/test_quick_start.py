@@ -13,7 +13,7 @@ import pytest
 from tests.support.kubectl import MINORS, Tool
 from tests.support.whole import Whole
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("kubernetes")]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
 NAMESPACE = "shop"
 MANIFEST = """
