@@ -11,7 +11,6 @@ from pathlib import Path
 
 from agents.kubelet import local_storage, pods, recipe
 from agents.kubelet.local_storage import Used
-from agents.kubelet.machine import DISK_FULL_PART, EVICTION_MEMORY_BYTES
 from agents.kubelet.pod_worker import Ending, PodWorker, Shared
 from agents.kubelet.runtime import base
 from agents.kubelet.runtime.base import RuntimeRefused
@@ -25,9 +24,10 @@ WORTH_BYTES = 1 << 20
 """A pod that has less on the disk is not evicted for it: nothing would be won."""
 
 
-def available_memory_bytes() -> int:
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+def memory_bytes() -> tuple[int, int]:
+    """Of the machine: what is there, what is left."""
+    found = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(found["MemTotal"].split()[0]) * 1024, int(found["MemAvailable"].split()[0]) * 1024
 
 
 def disk_bytes(folder: Path) -> tuple[int, int]:
@@ -41,16 +41,17 @@ class Evictions:
 
     def __init__(self, shared: Shared, workers: Mapping[str, PodWorker], look: Callable[[], None]) -> None:
         self._shared, self._workers, self._look = shared, workers, look
+        self._thresholds = shared.node.eviction
 
     async def watch_memory(self) -> None:
         while True:
             await asyncio.sleep(MEMORY_S)
-            available = available_memory_bytes()
-            if available >= EVICTION_MEMORY_BYTES:
+            whole, left = memory_bytes()
+            if left >= self._thresholds.memory.bytes_of(whole):
                 continue
             self._look()
             try:
-                await self._evict_for_memory(available)
+                await self._evict_for_memory(whole, left)
             except RuntimeRefused as error:
                 log.error("nothing can be evicted", extra=fields(error=str(error)))
 
@@ -73,7 +74,7 @@ class Evictions:
 
     # --- memory -------------------------------------------------------------------------------------------------------
 
-    async def _evict_for_memory(self, available: int) -> None:
+    async def _evict_for_memory(self, whole: int, left: int) -> None:
         used: dict[str, int] = {}
         for worker in self._candidates():
             for container in await self._containers(worker):
@@ -83,7 +84,7 @@ class Evictions:
         victim = farthest_beyond(self._candidates(), used, "memory")
         if victim is not None:
             text = (
-                f"The node was low on resource: memory. Threshold quantity: 100Mi, available: {available // 1024}Ki. "
+                f"{_low('memory', self._thresholds.memory.text(whole), left)} "
                 f"Container {pods.containers(victim.pod)[0]['name']} was using more than it requested. "
             )
             victim.end(Ending(FAILED, "Evicted", text, grace_s=0.0))
@@ -106,7 +107,7 @@ class Evictions:
 
     async def _evict_for_disk(self) -> None:
         whole, left = disk_bytes(self._shared.node.folder)
-        if left >= whole // DISK_FULL_PART:
+        if left >= self._thresholds.disk.bytes_of(whole):
             return
         self._look()
         found = {worker.uid: await self._used(worker) for worker in self._candidates()}
@@ -115,11 +116,15 @@ class Evictions:
         if victim is not None:
             most = max(found[victim.uid].containers.items(), key=lambda each: each[1])
             text = (
-                f"The node was low on resource: ephemeral-storage. Threshold quantity: {whole // DISK_FULL_PART}, available: {left // 1024}Ki. "
+                f"{_low(local_storage.RESOURCE, self._thresholds.disk.text(whole), left)} "
                 f"Container {most[0]} was using {most[1] // 1024}Ki, request is {pods.requested(victim.pod, local_storage.RESOURCE)}, "
                 "has larger consumption of ephemeral-storage. "
             )
             victim.end(Ending(FAILED, "Evicted", text, grace_s=0.0))
+
+
+def _low(name: str, threshold: str, left: int) -> str:
+    return f"The node was low on resource: {name}. Threshold quantity: {threshold}, available: {left // 1024}Ki."
 
 
 def farthest_beyond(candidates: list[PodWorker], used: Mapping[str, int], name: str) -> PodWorker | None:

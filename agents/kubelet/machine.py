@@ -9,14 +9,11 @@ from msgspec import Struct
 
 from agents.kit.times import to_text
 from agents.kubelet.runtime.base import Image
+from agents.kubelet.thresholds import Thresholds
 from apiserver.machinery.objects import Object
 
 KUBELET_VERSION = "v1.37.0"
 MAX_PODS = 110
-EVICTION_MEMORY_BYTES = 100 << 20
-"""memory.available<100Mi: kept back from what pods may ask for."""
-DISK_FULL_PART = 20
-"""Less than this part of the disk left is pressure."""
 IMAGES_MAX = 50
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
@@ -74,13 +71,6 @@ def capacity(machine: Machine, max_pods: int) -> dict[str, str]:
     }
 
 
-def allocatable(machine: Machine, max_pods: int) -> dict[str, str]:
-    found = capacity(machine, max_pods)
-    found["memory"] = f"{max(machine.memory_bytes - EVICTION_MEMORY_BYTES, 0) // 1024}Ki"
-    found["ephemeral-storage"] = str(machine.disk_bytes * 9 // 10)
-    return found
-
-
 class Identity(Struct, frozen=True):
     """What the command line says about this node."""
 
@@ -93,6 +83,15 @@ class Identity(Struct, frozen=True):
     provider_id: str = ""
     max_pods: int = MAX_PODS
     pod_range: str = ""
+    eviction: Thresholds = Thresholds()
+
+
+def allocatable(identity: Identity, machine: Machine) -> dict[str, str]:
+    """What pods may ask for: all but what is kept back for the node not to come under pressure."""
+    found = capacity(machine, identity.max_pods)
+    found["memory"] = f"{max(machine.memory_bytes - identity.eviction.memory.bytes_of(machine.memory_bytes), 0) // 1024}Ki"
+    found["ephemeral-storage"] = str(max(machine.disk_bytes - identity.eviction.disk.bytes_of(machine.disk_bytes), 0))
+    return found
 
 
 def labels(identity: Identity) -> dict[str, str]:
@@ -127,8 +126,8 @@ def new_node(identity: Identity) -> Object:
 
 def status(identity: Identity, machine: Machine, images: list[Image], not_ready: str, old: Mapping[str, Object], now_s: float) -> Object:
     """`old`: the conditions as they are; `not_ready`: empty, or why no pod can run here."""
-    under_pressure = machine.memory_available_bytes < EVICTION_MEMORY_BYTES
-    full = machine.disk_available_bytes < machine.disk_bytes // DISK_FULL_PART
+    under_pressure = machine.memory_available_bytes < identity.eviction.memory.bytes_of(machine.memory_bytes)
+    full = machine.disk_available_bytes < identity.eviction.disk.bytes_of(machine.disk_bytes)
     wanted = (
         ("MemoryPressure", under_pressure, "KubeletHasInsufficientMemory" if under_pressure else "KubeletHasSufficientMemory"),
         ("DiskPressure", full, "KubeletHasDiskPressure" if full else "KubeletHasNoDiskPressure"),
@@ -163,7 +162,7 @@ def status(identity: Identity, machine: Machine, images: list[Image], not_ready:
     biggest = sorted(images, key=lambda image: -image.size_bytes)[:IMAGES_MAX]
     return {
         "capacity": capacity(machine, identity.max_pods),
-        "allocatable": allocatable(machine, identity.max_pods),
+        "allocatable": allocatable(identity, machine),
         "conditions": conditions,
         "addresses": [{"type": "InternalIP", "address": identity.ip}, {"type": "Hostname", "address": identity.name}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": identity.port}},

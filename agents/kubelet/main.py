@@ -11,9 +11,10 @@ from pathlib import Path
 
 from aiohttp import web
 
+from agents.kit.flags import comma_list
 from agents.kit.informer import Informer
 from agents.kit.runner import Agent, Running
-from agents.kubelet import server
+from agents.kubelet import server, thresholds
 from agents.kubelet.images import Images
 from agents.kubelet.kubelet import Kubelet
 from agents.kubelet.machine import MAX_PODS, Identity
@@ -27,6 +28,7 @@ from agents.kubelet.runtime.base import Runtime
 from agents.kubelet.runtime.cgroups import root_of
 from agents.kubelet.runtime.embedded import EmbeddedRuntime
 from agents.kubelet.stats import Stats
+from agents.kubelet.thresholds import Thresholds
 from agents.kubelet.volumes import Volumes
 from apiserver.machinery.objects import Object
 from apiserver.machinery.resources import resource
@@ -59,13 +61,14 @@ def agent() -> Agent:
     flags.text("--provider-id", "", "the machine's name at its provider")
     flags.number("--max-pods", MAX_PODS, "how many pods the node takes")
     flags.number("--pod-max-pids", -1, "how many processes a pod may have; -1: as many as the machine has")
+    flags.list("--eviction-hard", comma_list(thresholds.DEFAULT), "how little of memory and disk may be left before pods have to go; 0%%: any")
     flags.switch("--seccomp-default", False, "pods that say nothing get the seccomp profile RuntimeDefault")
     flags.text("--cgroup-root", "", "part of the cgroup tree for pods; `none` switches limits off")
     return made
 
 
 def identity_of(arguments: Namespace, ip: str) -> Identity:
-    """Raises ValueError for labels and taints that are none."""
+    """Raises ValueError for labels, taints and thresholds that are none."""
     given = vars(arguments)
     labels = {}
     for each in given["node_labels"]:
@@ -82,6 +85,7 @@ def identity_of(arguments: Namespace, ip: str) -> Identity:
         provider_id=given["provider_id"],
         max_pods=given["max_pods"],
         pod_range=given["pod_cidr"],
+        eviction=Thresholds.parse(given["eviction_hard"]),
     )
 
 
@@ -150,6 +154,7 @@ async def serve(running: Running) -> None:
         dns,
         seccomp_default=arguments.seccomp_default,
         pids_limit=max(arguments.pod_max_pids, 0),
+        eviction=identity.eviction,
     )
 
     def not_ready() -> str:

@@ -87,7 +87,7 @@ class NodeKeeper:
 
     def _read(self) -> machine.Machine:
         found = machine.read(self._folder, f"{self._runtime.name}://{self._runtime.version}")
-        self.allocatable = machine.allocatable(found, self.identity.max_pods)
+        self.allocatable = machine.allocatable(self.identity, found)
         self.memory_bytes = found.memory_bytes
         return found
 

@@ -33,6 +33,7 @@ from agents.kubelet.references import Remembered
 from agents.kubelet.runtime import base
 from agents.kubelet.runtime.base import Mount, Runtime, RuntimeRefused
 from agents.kubelet.status import FAILED, SUCCEEDED, Seen, Waiting, patch, pod_status
+from agents.kubelet.thresholds import Thresholds
 from agents.kubelet.volumes import VolumeError, Volumes, hosts_file, mounts_of, node_hosts_file
 from apiserver.client.errors import Unreachable
 from apiserver.client.rest import STRATEGIC, Client
@@ -67,6 +68,7 @@ class Node(Struct):
     seccomp_default: bool = False
     pids_limit: int = 0
     """Of a pod; 0: none."""
+    eviction: Thresholds = Thresholds()
 
     @property
     def profiles(self) -> recipe.Profiles:

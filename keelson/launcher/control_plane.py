@@ -34,6 +34,8 @@ LEADER_LEASE_S, LEADER_LEASE_S_MIN, LEADER_LEASE_S_MAX = 15, 3, 300
 machine or the store that is as long an end of the active one."""
 POD_PIDS_MAX = 1024
 """Processes and threads of one pod. The nodes share a machine, and its numbers for processes (32,768 by default)."""
+EVICTION_HARD = "memory.available<100Mi,nodefs.available<1Gi"
+"""An amount, not upstream's tenth: the nodes share the disk of a machine that is not theirs alone, and that is often nine tenths full."""
 AUDIT_LOG_MB = 50
 """One old log is kept beside the present one."""
 API_FIRST_START_S, AGENTS_FIRST_START_S = 0.3, 1.2
@@ -224,6 +226,7 @@ def _node(folder: Path, files: Files, plan: ControlPlane, number: int) -> list[P
         f"--client-ca-file={files.certificates.ca}",
         f"--image-store={images(folder)}",
         f"--pod-max-pids={POD_PIDS_MAX}",
+        f"--eviction-hard={EVICTION_HARD}",
         host_ports,
         namespace=namespace,
     )

@@ -20,6 +20,7 @@ from agents.kubelet.probes import Asker
 from agents.kubelet.recipe import Dns
 from agents.kubelet.references import Remembered
 from agents.kubelet.runtime.base import CREATED, SandboxConfig
+from agents.kubelet.thresholds import Threshold, Thresholds
 from agents.kubelet.volumes import Volumes
 from apiserver.machinery.objects import Object
 from apiserver.machinery.resources import resource
@@ -31,8 +32,10 @@ IMAGE = "keelson/web:1"
 
 
 class World:
-    def __init__(self, folder: Path, api: FakeApi, runtime: FakeRuntime) -> None:
-        self.folder, self.api, self.runtime = folder, api, runtime
+    """Without thresholds: how full the machine is that runs the tests says nothing of a node."""
+
+    def __init__(self, folder: Path, api: FakeApi, runtime: FakeRuntime, eviction: Thresholds) -> None:
+        self.folder, self.api, self.runtime, self.eviction = folder, api, runtime, eviction
         self.manifests = folder / "manifests"
 
     @asynccontextmanager
@@ -43,8 +46,9 @@ class World:
         self.runtime.reopen()
         informers = Informers(client)
         broadcaster = Broadcaster(client, "node1")
-        node = Node("node1", "10.1.0.1", self.folder, self.folder / "logs", Dns())
-        keeper = NodeKeeper(client, runtime, Identity("node1", "10.1.0.1", 10250, pod_range="10.0.0.0/24"), self.folder, lambda: "")
+        node = Node("node1", "10.1.0.1", self.folder, self.folder / "logs", Dns(), eviction=self.eviction)
+        identity = Identity("node1", "10.1.0.1", 10250, pod_range="10.0.0.0/24", eviction=self.eviction)
+        keeper = NodeKeeper(client, runtime, identity, self.folder, lambda: "")
         asker = Asker(runtime)
         shared = Shared(
             client,
@@ -89,11 +93,11 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
-def play(tmp_path: Path, body: Callable[[World, Kubelet], Awaitable[None]]) -> World:
+def play(tmp_path: Path, body: Callable[[World, Kubelet], Awaitable[None]], eviction: Thresholds = Thresholds()) -> World:  # noqa: B008 - frozen
     api = FakeApi()
     api.graceful_pods = True
-    world = World(tmp_path, api, FakeRuntime(IMAGE))
-    world.manifests.mkdir()
+    world = World(tmp_path, api, FakeRuntime(IMAGE), eviction)
+    world.manifests.mkdir(parents=True)
 
     async def whole() -> None:
         async with world.kubelet() as kubelet:
@@ -414,10 +418,24 @@ def test_on_a_full_disk_goes_who_has_most_of_it(tmp_path: Path, monkeypatch: Any
         left[0] = 1 << 20
         await until(is_phase(world, "Failed", "large"))
         left[0] = 1 << 30
-        assert world.status("large")["message"].startswith("The node was low on resource: ephemeral-storage. ")
+        text = f"The node was low on resource: ephemeral-storage. Threshold quantity: {1 << 30}, available: 1024Ki. "
+        assert world.status("large")["message"].startswith(text)
         assert world.status("important")["phase"] == "Running", "the cluster cannot do without it"
 
-    play(tmp_path, body)
+    play(tmp_path, body, Thresholds(disk=Threshold("10%")))
+
+
+def test_a_node_without_memory_or_disk_says_so(tmp_path: Path) -> None:
+    async def body(world: World, kubelet: Kubelet) -> None:
+        await until(lambda: bool(world.api.all(LEASES)))
+
+    def under_pressure(name: str, eviction: Thresholds) -> set[str]:
+        (node,) = play(tmp_path / name, body, eviction).api.all(NODES)
+        return {each["type"] for each in node["status"]["conditions"] if each["type"] != "Ready" and each["status"] == "True"}
+
+    whole = Threshold("100%")
+    assert under_pressure("memory", Thresholds(memory=whole)) == {"MemoryPressure"}
+    assert under_pressure("disk", Thresholds(disk=whole)) == {"DiskPressure"}
 
 
 def test_a_pod_that_does_not_fit_is_refused(tmp_path: Path) -> None:
