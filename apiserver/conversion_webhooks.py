@@ -13,12 +13,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from apiserver.admission.webhook_client import TIMEOUT_MAX_S, CallFailed, WebhookClient
+from apiserver.admission.webhook_client import TIMEOUT_MAX_S, CallFailed, WebhookClient, response_of
 from apiserver.machinery.objects import Object
 from apiserver.machinery.status import ApiError
 from apiserver.registry import object_meta
 from apiserver.registry.registry import Served
-from apiserver.storage.items import Item
+from apiserver.storage.items import Item, batches
 
 API = "apiextensions.k8s.io/v1"
 REVIEW_OBJECTS_MAX = 500
@@ -42,7 +42,8 @@ class Converter:
         """After this `Item.form` knows what they look like in this version. Raises ApiError (500)."""
         if served.webhook is None:
             return
-        for batch in _batches(item for item in items if not item.has_form(served)):
+        wanting = (item for item in items if not item.has_form(served))
+        for batch in batches(wanting, lambda item: item.size_bytes, REVIEW_OBJECTS_MAX, REVIEW_BYTES_MAX):
             made = await self._converted(served, [item.obj for item in batch], served.resource.api_version)
             for item, obj in zip(batch, made, strict=True):
                 item.keep_form(served, obj)
@@ -67,32 +68,9 @@ class Converter:
             raise ApiError("InternalError", f"conversion webhook for {about} failed: {failed}") from None
 
 
-def _batches(items: Iterable[Item]) -> Iterable[list[Item]]:
-    batch: list[Item] = []
-    size_bytes = 0
-    for item in items:
-        if batch and (len(batch) == REVIEW_OBJECTS_MAX or size_bytes + item.size_bytes > REVIEW_BYTES_MAX):
-            yield batch
-            batch, size_bytes = [], 0
-        batch.append(item)
-        size_bytes += item.size_bytes
-    if batch:
-        yield batch
-
-
 def _answer(content: bytes, identity: str, objects: Sequence[Object], api_version: str) -> list[Object]:
     """Raises CallFailed."""
-    try:
-        review = msgspec.json.decode(content)
-    except (msgspec.DecodeError, RecursionError):
-        raise CallFailed("the answer is no JSON") from None
-    if not isinstance(review, dict) or review.get("kind") != "ConversionReview" or review.get("apiVersion") != API:
-        raise CallFailed(f"expected a ConversionReview of {API}")
-    response = review.get("response")
-    if not isinstance(response, dict):
-        raise CallFailed("no response provided")
-    if response.get("uid") != identity:
-        raise CallFailed(f'expected response.uid="{identity}", got "{response.get("uid")}"')
+    response = response_of(content, identity, "ConversionReview", API)
     result = response.get("result")
     if not isinstance(result, dict) or result.get("status") != "Success":
         raise CallFailed(str(result.get("message") or "no message provided") if isinstance(result, dict) else "response.result is missing")

@@ -8,19 +8,17 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from msgspec import Struct
 
 from apiserver.config import ConfigurationError
 from apiserver.config_files import Unusable
+from keelson.cogs.files import Signature, signature
 from keelson.cogs.logs import fields
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
-
-Signature = tuple[tuple[int, int, int, int] | None, ...]
 
 
 class Watched(Struct):
@@ -30,19 +28,6 @@ class Watched(Struct):
     paths: tuple[str, ...]
     take: Callable[[], None]
     seen: Signature = ()
-
-
-def signature(paths: Sequence[str]) -> Signature:
-    """Another one when a file's content is another: also when a link to it is turned, as Kubernetes does with mounted secrets."""
-    found: list[tuple[int, int, int, int] | None] = []
-    for path in paths:
-        try:
-            seen = Path(path).stat()
-        except OSError:
-            found.append(None)
-        else:
-            found.append((seen.st_dev, seen.st_ino, seen.st_mtime_ns, seen.st_size))
-    return tuple(found)
 
 
 class Reloading:

@@ -27,6 +27,7 @@ from apiserver.machinery.objects import Object, name_of, namespace_of, uid_of
 from apiserver.machinery.quantity import parse
 from apiserver.machinery.resources import resource
 from apiserver.machinery.status import ApiError
+from keelson.cogs.files import mounts
 
 CLAIMS, VOLUMES, ACCOUNTS = resource("persistentvolumeclaims"), resource("persistentvolumes"), resource("serviceaccounts")
 RENEW_AT = 0.8
@@ -207,13 +208,16 @@ def remove_folder(folder: Path) -> None:
     """With the mounts in it, and never with what a mount from elsewhere shows."""
     if not folder.exists():
         return
-    prefix = f"{folder.resolve()}/"
-    targets = [line.split(" ")[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    for target in sorted((each for each in targets if each.startswith(prefix)), reverse=True):
+    place = folder.resolve()
+    for target in _mounts_in(place):
         with contextlib.suppress(OSError):
             kernel.unmount(target)
-    if not any(line.split(" ")[1].startswith(prefix) for line in Path("/proc/self/mounts").read_text().splitlines()):
+    if not _mounts_in(place):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _mounts_in(place: Path) -> list[str]:
+    return [each for each in mounts(place) if each != str(place)]
 
 
 def memory_limit_bytes(pod: Object, source: Object, allocatable: Mapping[str, str]) -> int:

@@ -144,18 +144,24 @@ def request_of(write: Write, identity: str) -> Object:
     return request
 
 
-def _answer(content: bytes, identity: str) -> Answer:
+def response_of(content: bytes, identity: str, kind: str, api_version: str) -> Object:
+    """The response in a review of `kind`, if it is one to the question that was asked. Raises CallFailed."""
     try:
         review = msgspec.json.decode(content)
     except (msgspec.DecodeError, RecursionError):
         raise CallFailed("the answer is no JSON") from None
-    if not isinstance(review, dict) or review.get("kind") != "AdmissionReview" or review.get("apiVersion") != API:
-        raise CallFailed(f"expected response.uid of an AdmissionReview of {API}")
+    if not isinstance(review, dict) or review.get("kind") != kind or review.get("apiVersion") != api_version:
+        raise CallFailed(f"expected a {kind} of {api_version}")
     response = review.get("response")
     if not isinstance(response, dict):
         raise CallFailed("webhook response was absent")
     if response.get("uid") != identity:
         raise CallFailed(f'expected response.uid="{identity}", got "{response.get("uid")}"')
+    return response
+
+
+def _answer(content: bytes, identity: str) -> Answer:
+    response = response_of(content, identity, "AdmissionReview", API)
     if not isinstance(response.get("allowed"), bool):
         raise CallFailed("expected response.allowed to be true or false")
     status = response.get("status")

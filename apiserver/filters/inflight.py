@@ -59,14 +59,15 @@ class Inflight:
             yield
             return
         places = self.places["mutating" if verb in WRITE_VERBS else "readOnly"]
-        if is_exempt(user, path):
+        exempt = is_exempt(user, path)
+        if exempt:
             places.exempt += 1
         else:
             await places.take((user.name, is_system(user)))
         try:
             yield
         finally:
-            if is_exempt(user, path):
+            if exempt:
                 places.exempt -= 1
             else:
                 places.give_back((user.name, is_system(user)))

@@ -23,7 +23,7 @@ from apiserver.machinery.status import ApiError
 from apiserver.sending import pieces
 from apiserver.storage import versions
 from apiserver.storage.cache import Cache
-from apiserver.storage.items import ADDED, DELETED, MODIFIED, Event, Item, Line, document, line
+from apiserver.storage.items import ADDED, DELETED, MODIFIED, Event, Item, Line, batches, document, line
 from apiserver.storage.ring import Subscription
 
 TIMEOUT_S_MIN = 1800
@@ -34,6 +34,7 @@ LAST_BOOKMARK_S = 2.0
 WRITE_TIMEOUT_S = 30.0
 BATCH_EVENTS = 500
 BATCH_BYTES = 1 << 18
+"""What is turned into bytes at once: many small objects, or one large one."""
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
@@ -145,20 +146,6 @@ async def _follow(stream: _Stream, cache: Cache, subscription: Subscription, end
         await subscription.wait(max(until_s - now_s, 0.001))
 
 
-def _batches(told: Iterable[tuple[str, Item]]) -> Iterator[list[tuple[str, Item]]]:
-    """What is turned into bytes at once: many small objects, or one large one."""
-    batch: list[tuple[str, Item]] = []
-    size_bytes = 0
-    for type, item in told:
-        if batch and (len(batch) == BATCH_EVENTS or size_bytes + item.size_bytes > BATCH_BYTES):
-            yield batch
-            batch, size_bytes = [], 0
-        batch.append((type, item))
-        size_bytes += item.size_bytes
-    if batch:
-        yield batch
-
-
 class _Stream:
     """The answer to one watch. Raises ConnectionError and TimeoutError when the client is gone or does not read."""
 
@@ -198,7 +185,7 @@ class _Stream:
         await self._tell(self._told(events))
 
     async def _tell(self, told: Iterable[tuple[str, Item]]) -> None:
-        for batch in _batches(told):
+        for batch in batches(told, lambda each: each[1].size_bytes, BATCH_EVENTS, BATCH_BYTES):
             await self._call.prepare(item for _, item in batch)
             # Views are made for this client alone, whole objects are the cache's.
             made_bytes = sum(item.size_bytes for _, item in batch) if self._view.kind else 0

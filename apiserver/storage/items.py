@@ -1,6 +1,7 @@
 """What the watch cache holds: objects decoded once and encoded once, for however many readers."""
 
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,6 +14,23 @@ WAYS_MAX = 2
 """Of converting an object to one version."""
 
 _encode = msgspec.json.Encoder().encode
+
+
+T = TypeVar("T")
+
+
+def batches(items: Iterable[T], size_of: Callable[[T], int], count_max: int, bytes_max: int) -> Iterator[list[T]]:
+    """So many at once as `count_max` and `bytes_max` allow; what is larger comes alone."""
+    batch: list[T] = []
+    size_bytes = 0
+    for each in items:
+        if batch and (len(batch) == count_max or size_bytes + size_of(each) > bytes_max):
+            yield batch
+            batch, size_bytes = [], 0
+        batch.append(each)
+        size_bytes += size_of(each)
+    if batch:
+        yield batch
 
 
 class Item:

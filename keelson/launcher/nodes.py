@@ -13,6 +13,7 @@ from pathlib import Path
 
 from agents.kubelet.runtime import shims
 from agents.kubelet.runtime.cgroups import Cgroups, root_of
+from keelson.cogs.files import mounts
 from keelson.launcher import network as networks
 from keelson.launcher import processes
 from keelson.launcher.control_plane import ControlPlane
@@ -47,13 +48,6 @@ def kill_all(folder: Path, plan: ControlPlane, node: int) -> None:
     """Every process of one node, at once. Its agents are started again by their supervisor."""
     for identity in _processes(folder / "nodes" / f"node{node}", plan, [node]):
         processes.send(identity, signal.SIGKILL)
-
-
-def mounts(place: Path) -> list[str]:
-    """Where something is mounted at or under `place`, the innermost first."""
-    prefix = f"{place}/"
-    points = [line.split()[1].encode().decode("unicode_escape") for line in (PROC / "self/mounts").read_text().splitlines()]
-    return sorted((point for point in points if f"{point}/".startswith(prefix)), key=len, reverse=True)
 
 
 def _processes(place: Path, plan: ControlPlane, numbers: Iterable[int]) -> list[Identity]:

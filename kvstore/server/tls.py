@@ -11,13 +11,12 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from keelson.cogs.files import signature
 from keelson.cogs.logs import fields
 from kvstore.server import ciphers
 from kvstore.server.certificates import Rules, revoked_serials
 
 log = logging.getLogger("kvstore.tls")
-
-_Signature = tuple[tuple[int, int, int, int] | None, ...]
 
 
 class Unusable(Exception):
@@ -92,19 +91,6 @@ class Material:
             return False
         log.info("took changed TLS files", extra=fields(port=self._what, cert_file=self.settings.cert))
         return True
-
-
-def signature(paths: tuple[str, ...]) -> _Signature:
-    """Something that changes when a file's content does: also when a link to it is turned, as Kubernetes does with mounted secrets."""
-    found: list[tuple[int, int, int, int] | None] = []
-    for path in paths:
-        try:
-            seen = Path(path).stat()
-        except OSError:
-            found.append(None)
-        else:
-            found.append((seen.st_dev, seen.st_ino, seen.st_mtime_ns, seen.st_size))
-    return tuple(found)
 
 
 def load(settings: TlsSettings) -> tuple[ssl.SSLContext | None, ssl.SSLContext, frozenset[int]]:

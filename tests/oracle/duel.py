@@ -13,11 +13,12 @@ from google.protobuf.message import Message
 from kvstore.wire import messages as pb
 from tests.oracle.differences import SAME_HASH, changed_twice, expected
 from tests.oracle.generate import Knowledge
-from tests.oracle.normal import Plain, differences
+from tests.oracle.normal import Plain
 from tests.oracle.outcomes import brief, grpc_outcome, json_outcome, revision_told
 from tests.oracle.sides import Side
 from tests.oracle.watches import Happened, WatchLog, synced
 from tests.support.calls import METHOD_OF, OK, Reply
+from tests.support.compare import differences
 from tests.support.kinds import Kind
 from tests.support.watching import WatchStream
 

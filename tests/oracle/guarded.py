@@ -17,10 +17,11 @@ from tests.oracle import generate
 from tests.oracle.choosing import Chooser
 from tests.oracle.duel import HISTORY, Mismatch
 from tests.oracle.generate import Knowledge
-from tests.oracle.normal import Plain, differences
+from tests.oracle.normal import Plain
 from tests.oracle.outcomes import brief, grpc_outcome
 from tests.oracle.sides import Side
 from tests.support.calls import ALL, METHOD_OF, OK, Reply, path
+from tests.support.compare import differences
 from tests.support.kinds import Kind
 
 ROOT = "root"

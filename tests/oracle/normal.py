@@ -4,7 +4,6 @@ Taken out: whose cluster, member and term it was (kept: whether the header says 
 open: ties of a sort, the keys of a lease, the list of leases. Nothing else.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 from google.protobuf.message import Message
@@ -92,19 +91,3 @@ def _settle_ties(request: Message, answer: Plain) -> None:
     if answer["more"] and groups:
         groups[-1] = [{by: kv[by]} for kv in groups[-1]]
     answer["kvs"] = [kv for group in groups for kv in group]
-
-
-def differences(left: Any, right: Any, at: str = "") -> Iterable[str]:
-    """Where two plain values differ, one line each."""
-    if isinstance(left, dict) and isinstance(right, dict):
-        for name in {**left, **right}:
-            if name not in left or name not in right:
-                there = left.get(name, right.get(name))
-                yield f"{at}.{name}: only in the {'first' if name in left else 'second'}: {there!r}"
-            else:
-                yield from differences(left[name], right[name], f"{at}.{name}")
-    elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
-        for index, (one, other) in enumerate(zip(left, right, strict=True)):
-            yield from differences(one, other, f"{at}[{index}]")
-    elif left != right or type(left) is not type(right):
-        yield f"{at}: {left!r} against {right!r}"

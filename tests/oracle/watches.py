@@ -11,7 +11,8 @@ from typing import Any, Self
 from google.protobuf.message import Message
 from msgspec import Struct
 
-from tests.oracle.normal import Identity, differences, header, plain
+from tests.oracle.normal import Identity, header, plain
+from tests.support.compare import differences
 from tests.support.watching import WatchStream
 
 NO_WATCH = -1

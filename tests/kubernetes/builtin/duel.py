@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from tests.kubernetes.builtin import changes, normal
 from tests.kubernetes.builtin.servers import Server
+from tests.support.compare import differences
 from tests.support.members import wait_until
 
 JSON = "application/json"
@@ -157,4 +158,4 @@ class Duel:
             if self.minor < change.since and change.covers(told, one, other):
                 self.allowed[change.reason] = self.allowed.get(change.reason, 0) + 1
                 return
-        self.differences.append(Difference(told, one, other, tuple(normal.differences(one, other))))
+        self.differences.append(Difference(told, one, other, tuple(differences(one, other))))

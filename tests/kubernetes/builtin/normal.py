@@ -1,7 +1,6 @@
 """Answers as plain values that two servers can be compared by: what is chance or clock is taken out, and fields that the older one does not know."""
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 UID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
@@ -80,22 +79,3 @@ def _settled(value: Any, key: str = "") -> Any:
     if isinstance(value, str):
         return GENERATED.sub(r"\1<5>", ADDRESS.sub("<ip>", TIME.sub("<time>", UID.sub("<uid>", value))))
     return value
-
-
-def differences(left: Any, right: Any, at: str = "") -> Iterable[str]:
-    """Where two plain values differ, one line each."""
-    if isinstance(left, dict) and isinstance(right, dict):
-        for name in {**left, **right}:
-            if name not in left:
-                yield f"{at}.{name}: only ours: {right[name]!r}"
-            elif name not in right:
-                yield f"{at}.{name}: only upstream: {left[name]!r}"
-            else:
-                yield from differences(left[name], right[name], f"{at}.{name}")
-    elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
-        for index, (one, other) in enumerate(zip(left, right, strict=True)):
-            yield from differences(one, other, f"{at}[{index}]")
-    elif left != right or type(left) is not type(right):
-        yield f"{at}:"
-        yield f"    upstream {left!r}"
-        yield f"    ours     {right!r}"

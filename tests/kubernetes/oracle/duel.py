@@ -5,9 +5,10 @@ import copy
 from msgspec import Struct
 
 from tests.kubernetes.oracle.differences import expected
-from tests.kubernetes.oracle.normal import Names, Plain, differences
+from tests.kubernetes.oracle.normal import Names, Plain
 from tests.kubernetes.oracle.requests import Request
 from tests.kubernetes.oracle.sides import Side
+from tests.support.compare import differences
 
 HISTORY = 12
 

@@ -19,9 +19,10 @@ from tests.kubernetes.oracle import bad_definitions, program
 from tests.kubernetes.oracle.arena import arena
 from tests.kubernetes.oracle.differences import expected
 from tests.kubernetes.oracle.generate import Generator
-from tests.kubernetes.oracle.normal import Plain, differences
+from tests.kubernetes.oracle.normal import Plain
 from tests.kubernetes.oracle.requests import Request
 from tests.oracle.choosing import Seeded
+from tests.support.compare import differences
 
 PATH = Path(__file__).with_name("golden.json")
 SEED = 2026

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -112,19 +111,3 @@ def _text(value: str, names: Names) -> str:
     value = UUID.sub(lambda found: names.known("uid", found[0]) or "<uid>", value)
     value = TOLD_TIME.sub("<time>", value)
     return TOLD_VERSION.sub(lambda found: f"{found[1]}{names.known('rv', found[2]) or '<rv>' if int(found[2]) > 1 else found[2]}", value)
-
-
-def differences(left: Any, right: Any, at: str = "") -> Iterator[str]:
-    """Where the two differ, one line each."""
-    if isinstance(left, dict) and isinstance(right, dict):
-        for name in {**left, **right}:
-            if name not in left or name not in right:
-                side = "genuine" if name in left else "ours"
-                yield f"{at}.{name}: only in {side}: {left.get(name, right.get(name))!r}"
-            else:
-                yield from differences(left[name], right[name], f"{at}.{name}")
-    elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
-        for index, (one, other) in enumerate(zip(left, right, strict=True)):
-            yield from differences(one, other, f"{at}[{index}]")
-    elif left != right or type(left) is not type(right):
-        yield f"{at}:\n   genuine {left!r}\n   ours    {right!r}"
