@@ -4,18 +4,16 @@ The engine takes no further overloads of a function that it has: `indexOf` and `
 """
 
 import ipaddress
-import re
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from apiserver.machinery import quantity
+from apiserver.registry import patterns
 
 Overload = tuple[tuple[str, ...], str, bool, Callable[..., Any]]
 """(types of the arguments, the receiver first; type of the result; whether it is a method; what it does)."""
-
-PATTERN_MAX = 1024
 
 
 def _is_quantity(text: str) -> bool:
@@ -51,20 +49,12 @@ def _is_integer(text: str) -> bool:
     return quantity.parse(text).amount.denominator == 1
 
 
-def _regex(pattern: str) -> re.Pattern[str]:
-    if len(pattern) > PATTERN_MAX:
-        raise ValueError(f"a pattern has at most {PATTERN_MAX} characters")
-    return re.compile(pattern)
-
-
 def _find(text: str, pattern: str) -> str:
-    found = _regex(pattern).search(text)
-    return found[0] if found else ""
+    return next(iter(patterns.compiled(pattern).find_all(text, 1)), "")
 
 
 def _find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
-    found = [each[0] for each in _regex(pattern).finditer(text)]
-    return found if limit < 0 else found[:limit]
+    return patterns.compiled(pattern).find_all(text, limit)
 
 
 def _plain(values: Any) -> list[Any]:

@@ -15,7 +15,7 @@ from apiserver.machinery.fieldset import MissingKey, steps
 from apiserver.machinery.patches import same
 from apiserver.machinery.schema import Node
 from apiserver.machinery.status import Cause, not_supported, shown
-from apiserver.registry import formats
+from apiserver.registry import formats, patterns
 
 JUNCTORS = ("allOf", "anyOf", "oneOf", "not")
 INT_OR_STRING = ("integer", "string")
@@ -34,26 +34,37 @@ class Result(Struct):
         self.matches += other.matches
 
 
+class Work(Struct):
+    """What is left of the steps that the patterns of one object may take."""
+
+    left: int = patterns.STEPS_MAX
+
+    def takes(self, steps: int) -> bool:
+        self.left -= steps
+        return self.left >= 0
+
+
 class Place(Struct, frozen=True):
     """Where a value stands: `name` is what messages call it, `root` what stands before it in the path of the field."""
 
     name: str = ""
     root: str = ""
+    work: Work = field(default_factory=Work)
 
     @property
-    def field(self) -> str:
+    def path(self) -> str:
         name = self.name.removeprefix(".")
         return ".".join(each for each in (self.root, name) if each) or "<nil>"
 
     def below(self, key: str) -> "Place":
-        return Place(f"{self.name}.{key}" if self.name else key, self.root)
+        return Place(f"{self.name}.{key}" if self.name else key, self.root, self.work)
 
     def dotted(self, key: str) -> "Place":
         """Upstream puts a dot even before the first name of values without a property of their own, and of what is required."""
-        return Place(f"{self.name}.{key}", self.root)
+        return Place(f"{self.name}.{key}", self.root, self.work)
 
     def at(self, index: int) -> "Place":
-        return Place(f"{self.name}[{index}]", self.root)
+        return Place(f"{self.name}[{index}]", self.root, self.work)
 
 
 def faults(raw: dict[str, Any], value: Any, path: str = "", old: Any = MISSING, *, root: str = "") -> Iterator[Cause]:
@@ -83,7 +94,7 @@ def check(raw: dict[str, Any], value: Any, place: Place, old: Any = MISSING) -> 
     enum = raw.get("enum")
     if enum and not any(each is not None and same(value, each) for each in enum):
         listed = [each if isinstance(each, str) else shown(each) for each in enum]
-        result.causes.append(not_supported(place.field, value, listed))
+        result.causes.append(not_supported(place.path, value, listed))
     result.matches += 2
     if result.causes and old is not MISSING and same(old, value):
         return Result([], result.matches)
@@ -140,11 +151,11 @@ def _type(result: Result, types: tuple[str, ...], told_as: str, raw: dict[str, A
 
 
 def _wrong_type(place: Place, wanted: str, came: str) -> Cause:
-    return Cause("FieldValueTypeInvalid", f"Invalid value: {shown(came)}: {place.name} in body must be of type {wanted}: {shown(came)}", place.field)
+    return Cause("FieldValueTypeInvalid", f"Invalid value: {shown(came)}: {place.name} in body must be of type {wanted}: {shown(came)}", place.path)
 
 
 def _wrong(place: Place, value: Any, told: str) -> Cause:
-    return Cause("FieldValueInvalid", f"Invalid value: {number(value)}: {place.name} in body {told}", place.field)
+    return Cause("FieldValueInvalid", f"Invalid value: {number(value)}: {place.name} in body {told}", place.path)
 
 
 def _composed(told: str) -> Cause:
@@ -158,7 +169,7 @@ def number(value: Any) -> str:
 
 
 def _many(place: Place, count: int, limit: int) -> Cause:
-    return Cause("FieldValueTooMany", f"Too many: {count}: must have at most {limit} item{'' if limit == 1 else 's'}", place.field)
+    return Cause("FieldValueTooMany", f"Too many: {count}: must have at most {limit} item{'' if limit == 1 else 's'}", place.path)
 
 
 def _map(result: Result, raw: dict[str, Any], value: dict[str, Any], place: Place, old: Any) -> None:
@@ -176,7 +187,7 @@ def _map(result: Result, raw: dict[str, Any], value: dict[str, Any], place: Plac
             result.add(check(extra, each, place.dotted(name), before.get(name, MISSING)))
     for name in raw.get("required") or ():
         if name not in value:
-            result.causes.append(Cause("FieldValueRequired", "Required value", place.dotted(name).field))
+            result.causes.append(Cause("FieldValueRequired", "Required value", place.dotted(name).path))
     result.matches += 1
 
 
@@ -209,11 +220,11 @@ def correlated(raw: dict[str, Any], value: list[Any], old: Any) -> list[Any]:
 def _text(result: Result, raw: dict[str, Any], told_as: str, value: str, place: Place) -> None:
     limit, least = raw.get("maxLength"), raw.get("minLength")
     if limit is not None and len(value) > limit:
-        result.causes.append(Cause("FieldValueTooLong", f"Too long: may not be more than {limit} bytes", place.field))
+        result.causes.append(Cause("FieldValueTooLong", f"Too long: may not be more than {limit} bytes", place.path))
     elif least is not None and len(value) < least:
         result.causes.append(_wrong(place, value, f"should be at least {least} chars long"))
-    elif raw.get("pattern") and formats.pattern(raw["pattern"]).search(value) is None:
-        result.causes.append(_wrong(place, value, f"should match '{raw['pattern']}'"))
+    elif raw.get("pattern"):
+        _pattern(result, raw["pattern"], value, place)
     result.matches += 1
     test = formats.check_of(told_as) if told_as else None
     if test is not None:
@@ -222,6 +233,20 @@ def _text(result: Result, raw: dict[str, Any], told_as: str, value: str, place: 
             test(value)
         except ValueError:
             result.causes.append(_wrong_type(place, told_as, value))
+
+
+def _pattern(result: Result, text: str, value: str, place: Place) -> None:
+    try:
+        pattern = patterns.compiled(text)
+    except patterns.BadPattern as wrong:
+        # Of a definition that was made before its dialect was asked for.
+        result.causes.append(_wrong(place, value, f"should match '{text}, but pattern is invalid: {wrong}'"))
+        return
+    if not place.work.takes(pattern.cost(value)):
+        # Ours: Go would take its time, beside everybody else.
+        result.causes.append(_wrong(place, value, f"should match '{text}', which takes too long to find out"))
+    elif not pattern.occurs_in(value):
+        result.causes.append(_wrong(place, value, f"should match '{text}'"))
 
 
 def _number(result: Result, raw: dict[str, Any], types: tuple[str, ...], told_as: str, value: int | float, place: Place) -> None:

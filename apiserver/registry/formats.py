@@ -1,4 +1,4 @@
-"""Formats of strings in a schema, and its patterns (kube-openapi/pkg/validation/strfmt, apiextensions apiserver/validation/formats.go)."""
+"""Formats of strings in a schema (kube-openapi/pkg/validation/strfmt, apiextensions apiserver/validation/formats.go)."""
 
 import ipaddress
 import re
@@ -8,7 +8,6 @@ from functools import lru_cache
 
 from apiserver.machinery import names, timestamps
 
-PATTERN_MAX = 10_000
 _UUID = re.compile(r"(?i)[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 _UUID3 = re.compile(r"(?i)[0-9a-f]{8}-?[0-9a-f]{4}-?3[0-9a-f]{3}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 _UUID4 = re.compile(r"(?i)[0-9a-f]{8}-?[0-9a-f]{4}-?4[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}")
@@ -18,16 +17,6 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _MAC = re.compile(r"([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}")
 _HEX_COLOR = re.compile(r"#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})")
-_POSIX = {
-    "alnum": "a-zA-Z0-9",
-    "alpha": "a-zA-Z",
-    "digit": "0-9",
-    "lower": "a-z",
-    "upper": "A-Z",
-    "xdigit": "0-9a-fA-F",
-    "space": r"\s",
-    "word": r"\w",
-}
 
 Check = Callable[[str], object]
 """Raises ValueError for what is not of the format."""
@@ -93,13 +82,3 @@ def supported(kind: str, name: str) -> str:
 
 def check_of(name: str) -> Check | None:
     return CHECKS.get(name.replace("-", ""))
-
-
-@lru_cache(maxsize=4096)
-def pattern(text: str) -> re.Pattern[str]:
-    """A schema's pattern; Go's dialect and Python's agree on what such patterns use, but for the end of text. Raises re.error."""
-    if len(text) > PATTERN_MAX:
-        raise re.error(f"a pattern has at most {PATTERN_MAX} characters")
-    for name, members in _POSIX.items():
-        text = text.replace(f"[:{name}:]", members)
-    return re.compile(re.sub(r"(?<!\\)((?:\\\\)*)\$$", r"\1\\Z", text).replace(r"\z", r"\Z"), re.ASCII)

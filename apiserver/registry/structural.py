@@ -2,12 +2,11 @@
 (apiextensions-apiserver/pkg/apiserver/schema/validation.go and pkg/apis/apiextensions/validation).
 """
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from apiserver.machinery.status import Cause, forbidden_value, invalid_value, not_supported, required
-from apiserver.registry import cel_rules, custom_values, formats
+from apiserver.registry import cel_rules, custom_values, patterns
 
 DEPTH_MAX = 100
 PLACES_MAX = 50_000
@@ -63,11 +62,7 @@ def _place(raw: dict[str, Any], path: str, depth: int, budget: list[int]) -> Ite
         yield forbidden_value(f"{path}.additionalProperties", "additionalProperties cannot be set to false")
     if raw.get("properties") and isinstance(raw.get("additionalProperties"), dict):
         yield forbidden_value(f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive")
-    if raw.get("pattern"):
-        try:
-            formats.pattern(raw["pattern"])
-        except re.error as wrong:
-            yield invalid_value(f"{path}.pattern", raw["pattern"], f"must be a valid regular expression, but isn't: {wrong}")
+    yield from _pattern(raw, path)
     yield from _extension_faults(raw, kind, path)
     yield from _junctors(raw, path, depth)
     yield from cel_rules.faults_of(raw, path)
@@ -85,6 +80,14 @@ def _place(raw: dict[str, Any], path: str, depth: int, budget: list[int]) -> Ite
         yield required(f"{path}.items", "must be specified")
     if isinstance(raw.get("additionalProperties"), dict):
         yield from _place(raw["additionalProperties"], f"{path}.additionalProperties", depth + 1, budget)
+
+
+def _pattern(raw: dict[str, Any], path: str) -> Iterator[Cause]:
+    if raw.get("pattern"):
+        try:
+            patterns.compiled(raw["pattern"])
+        except patterns.BadPattern as wrong:
+            yield invalid_value(f"{path}.pattern", raw["pattern"], f"must be a valid regular expression, but isn't: {wrong}")
 
 
 def _type_faults(raw: dict[str, Any], kind: str, path: str, depth: int) -> Iterator[Cause]:
@@ -164,6 +167,7 @@ def _inside_junctor(raw: dict[str, Any], outer: dict[str, Any], path: str, depth
     if depth > DEPTH_MAX:
         yield forbidden_value(path, f"a schema is at most {DEPTH_MAX} levels deep")
         return
+    yield from _pattern(raw, path)
     int_or_string = bool(outer.get("x-kubernetes-int-or-string"))
     for name in IN_JUNCTORS:
         if raw.get(name) and not (name == "type" and int_or_string):

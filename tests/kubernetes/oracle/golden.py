@@ -2,8 +2,8 @@
 
     python -m tests.kubernetes.oracle.golden        # writes golden.json again, from the genuine server
 
-A line is one request with its answer. `open` marks those that ours answered otherwise when it was recorded: work that is left. After such a one the
-object it was about is removed on both sides, so that one difference does not become many.
+A line is one request with its answer. `open` marks those that ours answers otherwise: work that is left. After one
+that was open when it was recorded, `restarts`, the object it was about was removed on both sides, so that one difference does not become many.
 """
 
 import json
@@ -33,6 +33,7 @@ class Line(msgspec.Struct, omit_defaults=True):
     request: Request
     answer: dict[str, Any]
     open: bool = False
+    restarts: bool = False
 
 
 def table() -> Iterator[Request]:
@@ -63,7 +64,8 @@ def main() -> None:
         for request in table():
             before = len(duel.found)
             told = duel.recorded(request)
-            lines.append(Line(request, told, len(duel.found) > before))
+            differs = len(duel.found) > before
+            lines.append(Line(request, told, open=differs, restarts=differs))
     PATH.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
     print(f"{len(lines)} requests, {sum(line.open for line in lines)} of them open")
 

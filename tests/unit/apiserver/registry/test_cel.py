@@ -67,3 +67,12 @@ def test_values_as_rules_see_them() -> None:
     assert (escaped("namespace"), escaped("a-b.c/d__e")) == ("__namespace__", "a__dash__b__dot__c__slash__d__underscores__e")
     schema = {"properties": {"a-b": {"type": "number"}, "m": {"additionalProperties": {"type": "integer"}}}}
     assert cel_value(schema, {"a-b": 1, "m": {"x-y": 2.0}}) == {"a__dash__b": 1.0, "m": {"x-y": 2}}
+
+
+def test_patterns_do_not_backtrack() -> None:
+    for text in ("self.matches('^(a+)+$')", "self.find('^(a+)+$') != ''", "self.findAll('^(a+)+$').size() > 0"):
+        assert evaluated(text, "a" * 4000 + "b") is False
+    with pytest.raises(CelError, match="invalid or unsupported Perl syntax"):
+        evaluated("self.find('(?=a)') == ''", "a")
+    with pytest.raises(CelError, match="steps"):
+        evaluated("self.find('.{0,900}.{0,900}') == ''", "a" * 100_000)
