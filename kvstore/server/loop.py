@@ -496,7 +496,13 @@ class Runner:
                 self._feed(self.member.state_installed, work.meta, result)
             self.wake()
 
-        self.state_thread.submit(job, done)
+        def begin(_: None) -> None:
+            if not self._stopping:
+                self.state_thread.submit(job, done)
+
+        # The log is begun anew in this thread. No append is out, but the checkpoint that the last one made due may be: two that write to one journal
+        # would each begin its next epoch, and what is appended then would count for nothing at the next start.
+        self.log_thread.submit(_nothing, begin)
 
     def _defragment_state(self, work: DefragmentState) -> None:
         machine = self.member.machine
@@ -576,8 +582,8 @@ class Runner:
             self._tick_handle.cancel()
         self.member.stop()
         self._answer(self.member.take_effects().replies)
-        # First what is under way: a commit gives the machine its next transaction, which the last commit needs.
-        for thread, job in ((self.log_thread, self._raft_log.close), (self.state_thread, _nothing), (self.state_thread, self._final_commit)):
+        # First what is under way: a commit gives the machine its next transaction, which the last commit needs; an install begins the log anew.
+        for thread, job in ((self.state_thread, _nothing), (self.log_thread, self._raft_log.close), (self.state_thread, self._final_commit)):
             with contextlib.suppress(EngineError, TimeoutError):
                 async with asyncio.timeout(STOP_TIMEOUT_S):
                     await thread.call(job)
