@@ -85,6 +85,8 @@ class Runner:
         self._fatal = fatal
         self._removed = removed
         self._stopping = False
+        self._in_doubt = False
+        """Something was broken off, perhaps in the middle of an entry: what the state's transaction holds must not be committed."""
         self._scheduled = False
         self._exports: dict[MemberId, FollowerExport] = {}
         self._importer: Importer | None = None
@@ -154,6 +156,7 @@ class Runner:
 
     def _failed(self, error: Exception) -> None:
         """An EngineError says itself what happened and what to do; so does what LMDB raises where the state is worked on."""
+        self._in_doubt = True
         ours = error if isinstance(error, EngineError) else self._state.errors().translated(error)
         if ours is None:
             log.exception("the member failed")
@@ -597,9 +600,13 @@ class Runner:
     def _final_commit(self) -> None:
         """A courtesy: what is not committed would be applied again from the log at the next start."""
         try:
-            self.member.machine.seal()
-            with self._state.errors():
-                self.member.machine.transaction.commit()
+            if self._in_doubt:
+                # The applied index is ahead of an entry that was not applied to its end: that entry, too, is found in the log.
+                self.member.machine.transaction.abort()
+            else:
+                self.member.machine.seal()
+                with self._state.errors():
+                    self.member.machine.transaction.commit()
             self._state.close()
         except Exception as error:
             log.warning("the state was not committed on stop; the log has what is missing", extra=fields(error=str(error)))

@@ -11,6 +11,7 @@ import pytest
 
 from kvstore.ids import NOBODY, Index, Term
 from kvstore.member.effects import Effects, InstallState
+from kvstore.model import Put
 from kvstore.raft.log import LogLost
 from kvstore.raft.messages import ConfState, SnapshotMeta
 from kvstore.server.loop import Runner
@@ -176,3 +177,39 @@ def test_a_state_is_installed_only_when_the_checkpoint_before_it_is_done(tmp_pat
         disk.close()
 
     asyncio.run(scenario())
+
+
+def test_what_a_failure_left_half_applied_is_not_committed(tmp_path: Path) -> None:
+    """The applied index goes ahead of the entry: committed with it, the entry would never be applied to the end, and this member differ from the
+    others without a word."""
+
+    class Full(list[Any]):
+        def append(self, _: Any) -> None:
+            raise MemoryError
+
+    class Member(Receiving):
+        def pump(self) -> None:
+            self.machine.apply(Index(1), Term(1), Put(b"a", b"whole"))
+            self.machine.store.changes = Full()  # asked for room when the put has written everything and is not done
+            self.machine.apply(Index(2), Term(1), Put(b"b", b"half"))
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        disk = LmdbDisk(tmp_path, 1 << 26)
+        state = disk.open_state()
+        machine = Machine(state)
+        reasons: list[str] = []
+        runner = Runner(loop, disk, cast(Any, SimpleNamespace(close=lambda: None)), state, Observed(), reasons.append, lambda: None)
+        await runner.state_thread.call(lambda: machine.begin(state.begin_write()))
+        runner.member = cast(Any, Member(machine, loop.create_future()))
+        runner._turn()
+        assert len(reasons) == 1
+        await runner.stop()
+        disk.close()
+
+    asyncio.run(scenario())
+    disk = LmdbDisk(tmp_path, 1 << 26)
+    state = disk.open_state()
+    assert Machine(state).applied_index == 0, "both are applied again from the log"
+    state.close()
+    disk.close()
