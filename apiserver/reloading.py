@@ -1,5 +1,6 @@
-"""Files that change under a running server: the serving certificate, the authority of clients, the encryption of secrets
-(apiserver/pkg/server/dynamiccertificates). They are looked at every second; what cannot be used is logged, and what was read before stays.
+"""Files that change under a running server: the serving certificate, the authority of clients, what is shown to nodes and asked of them, the
+encryption of secrets (apiserver/pkg/server/dynamiccertificates). They are looked at every second; what cannot be used is logged, and what was
+read before stays.
 """
 
 from __future__ import annotations
@@ -101,4 +102,28 @@ class ServingTls:
             # Optional: who shows none may have a token, or be anonymous.
             context.verify_mode = ssl.CERT_OPTIONAL
             context.load_verify_locations(client_ca)
+        return context
+
+
+class KubeletTls:
+    """What this server shows to nodes, and whom it believes to be one. `newest` is for the next connection."""
+
+    def __init__(self, authority: str, cert: str, key: str) -> None:
+        """Raises OSError, SSLError."""
+        self._files = authority, cert, key
+        self.newest = self._made()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return self._files
+
+    def refresh(self) -> None:
+        """Raises OSError, SSLError."""
+        self.newest = self._made()
+
+    def _made(self) -> ssl.SSLContext:
+        authority, cert, key = self._files
+        context = ssl.create_default_context(cafile=authority or None)
+        if cert:
+            context.load_cert_chain(cert, key or None)
         return context

@@ -88,7 +88,7 @@ class Server:
         pages.install(app)
         subresources.install(app)
         self._custom = CustomResources(app)
-        self._streams = streaming.install(app, config)
+        self._streams = streaming.install(app, config, self._reloading)
         return app
 
     def _transformers(self, registry: Registry) -> Mapping[str, Transformer]:

@@ -19,31 +19,25 @@ from apiserver.handlers.streams import Streams
 from apiserver.machinery.objects import Object
 from apiserver.registry.registry import Served
 from apiserver.registry.strategy import Strategy
+from apiserver.reloading import KubeletTls, Reloading
 from apiserver.streams.kubelets import Kubelets
 
 Stream = Callable[[web.BaseRequest, Object], Awaitable[web.StreamResponse]]
 
 
-def kubelet_tls(config: Config) -> ssl.SSLContext:
-    """What this server shows to nodes, and whom it believes to be one. Raises ConfigurationError."""
-    try:
-        context = ssl.create_default_context(cafile=config.kubelet_certificate_authority or config.client_ca_file or None)
-        if config.kubelet_client_certificate:
-            context.load_cert_chain(config.kubelet_client_certificate, config.kubelet_client_key or None)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(f"--kubelet-client-certificate, --kubelet-certificate-authority: {error}") from None
-    return context
-
-
-def install(app: App, config: Config) -> Streams:
+def install(app: App, config: Config, reloading: Reloading) -> Streams:
     """Returns what is to be closed at the end. Raises ConfigurationError."""
 
     async def node(name: str) -> Object | None:
         return app.caches.get("nodes", "", name)
 
-    tls = kubelet_tls(config)
-    kubelets = Kubelets(node, tls)
-    streams, proxies = Streams(kubelets), Proxies(kubelets, app.caches, tls)
+    try:
+        tls = KubeletTls(config.kubelet_certificate_authority or config.client_ca_file, config.kubelet_client_certificate, config.kubelet_client_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(f"--kubelet-client-certificate, --kubelet-certificate-authority: {error}") from None
+    reloading.add("certificates towards nodes", tls.paths, tls.refresh)
+    kubelets = Kubelets(node, lambda: tls.newest)
+    streams, proxies = Streams(kubelets), Proxies(kubelets, app.caches)
     app.subresources[("pods", "log")] = _read(streams.log)
     for name, stream in (("exec", streams.exec), ("attach", streams.attach), ("portforward", streams.portforward)):
         app.subresources[("pods", name)] = _connect(stream)

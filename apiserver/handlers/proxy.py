@@ -57,8 +57,8 @@ def split(text: str) -> Named:
 
 
 class Proxies:
-    def __init__(self, kubelets: Kubelets, reader: Reader, kubelet_tls: ssl.SSLContext | None, chance: random.Random | None = None) -> None:
-        self._kubelets, self._reader, self._kubelet_tls = kubelets, reader, kubelet_tls
+    def __init__(self, kubelets: Kubelets, reader: Reader, chance: random.Random | None = None) -> None:
+        self._kubelets, self._reader = kubelets, reader
         self._chance = chance or random.Random()
 
     def target(self, resource: str, namespace: str, text: str) -> Target:
@@ -103,8 +103,8 @@ class Proxies:
             raise not_found("", "nodes", named.name)
         host, port = address_of(node)
         if named.port in ("", str(port)):
-            scheme = "https" if self._kubelet_tls else "http"
-            return Target(URL.build(scheme=scheme, host=host, port=port), self._kubelet_tls or True)
+            tls = self._kubelets.tls
+            return Target(URL.build(scheme="https" if tls else "http", host=host, port=port), tls or True)
         return _target(named.scheme, host, named.port)
 
     async def serve(self, request: web.BaseRequest, resource: str, namespace: str, name: str, path: str) -> web.StreamResponse:

@@ -46,23 +46,29 @@ def address_of(node: Object) -> tuple[str, int]:
 
 
 class Kubelets:
-    """One per API server. `tls` holds the client certificate and the authority of the kubelets' certificates; None speaks plain HTTP (tests)."""
+    """One per API server. `newest_tls` holds the client certificate and the authority of the kubelets' certificates, as their files are now; None
+    speaks plain HTTP (tests)."""
 
-    def __init__(self, node: NodeReader, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, node: NodeReader, newest_tls: Callable[[], ssl.SSLContext] | None) -> None:
         self._node = node
-        self._tls = tls
+        self._newest_tls = newest_tls
         self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """For the next connection. One that was made with another goes to nobody any more: a pool keeps them apart."""
+        return self._newest_tls() if self._newest_tls is not None else None
 
     async def url(self, node_name: str, path: str, query: Sequence[tuple[str, str]] = ()) -> URL:
         node = await self._node(node_name)
         if node is None:
             raise ApiError("NotFound", f'nodes "{node_name}" not found', details=details("", "nodes", node_name))
         host, port = address_of(node)
-        return URL.build(scheme="https" if self._tls else "http", host=host, port=port, path=path).with_query(list(query) or None)
+        return URL.build(scheme="https" if self._newest_tls else "http", host=host, port=port, path=path).with_query(list(query) or None)
 
     def session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(ssl=self._tls or True, limit=0, socket_factory=_socket)
+            connector = aiohttp.TCPConnector(limit=0, socket_factory=_socket)
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
             self._session = aiohttp.ClientSession(
                 connector=connector,
@@ -83,7 +89,7 @@ class Kubelets:
     async def open(self, url: URL) -> AsyncIterator[aiohttp.ClientResponse]:
         """A GET whose answer is read as it comes. Raises ApiError if the node does not answer."""
         try:
-            answer = await self.session().get(url)
+            answer = await self.session().get(url, ssl=self.tls or True)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiError("InternalError", f'Get "{url}": {told(error, url)}') from None
         async with answer:
@@ -92,7 +98,8 @@ class Kubelets:
     async def socket(self, url: URL, protocol: str = REMOTE_COMMAND) -> aiohttp.ClientWebSocketResponse:
         """A WebSocket to a kubelet. Raises Refused with what the kubelet says against it, or that it cannot be reached."""
         try:
-            return await self.session().ws_connect(url, protocols=(protocol,) if protocol else (), max_msg_size=MESSAGE_BYTES_MAX, compress=0)
+            protocols = (protocol,) if protocol else ()
+            return await self.session().ws_connect(url, protocols=protocols, max_msg_size=MESSAGE_BYTES_MAX, compress=0, ssl=self.tls or True)
         except aiohttp.WSServerHandshakeError as error:
             raise Refused(error.status, f"the kubelet's upgrade is not one: {error.message}") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

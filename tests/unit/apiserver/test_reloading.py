@@ -6,9 +6,12 @@ import ssl
 from datetime import UTC, datetime
 
 import pytest
+from aiohttp import web
 
 from apiserver.config import ConfigurationError
-from apiserver.reloading import Reloading, ServingTls
+from apiserver.machinery.status import ApiError
+from apiserver.reloading import KubeletTls, Reloading, ServingTls
+from apiserver.streams.kubelets import Kubelets
 from certs import authority
 from certs.profiles import CLIENT, SERVING
 
@@ -34,12 +37,20 @@ class World:
         for name in names:
             (folder / name).write_bytes((self.folder / name).read_bytes())
 
+    def serving(self):
+        """As a kubelet of this authority: who calls has to be of it, too."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(self.folder / "ca.crt"))
+        context.load_cert_chain(self.folder / "server.crt", self.folder / "server.key")
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
     def calling(self):
         context = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
         context.load_cert_chain(self.folder / "client.crt", self.folder / "client.key")
         return context
 
 
+CLIENTS = ("ca.crt", "client.crt", "client.key")
 SERVERS = ("ca.crt", "server.crt", "server.key")
 
 
@@ -114,3 +125,44 @@ def test_what_is_refused_is_asked_for_again(tmp_path):
     path.write_text("good again")
     assert (reloading.refresh(), reloading.refresh()) == (["file"], [])
     assert asked == ["bad", "bad", "good again"]
+
+
+def test_a_node_with_a_certificate_of_a_new_authority_is_believed_and_shown_the_new_one(tmp_path):
+    async def node(name):
+        endpoint = {"kubeletEndpoint": {"Port": port_of[name]}}
+        return {"status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}], "daemonEndpoints": endpoint}}
+
+    async def seen(request):
+        (pair,) = [value for part in request.transport.get_extra_info("peercert")["subject"] for key, value in part if key == "commonName"]
+        return web.Response(text=pair)
+
+    async def asked(name):
+        async with kubelets.open(await kubelets.url(name, "/")) as answer:
+            return await answer.text()
+
+    async def test():
+        async with contextlib.AsyncExitStack() as open_:
+            for world in (old, new):
+                app = web.Application()
+                app.router.add_get("/", seen)
+                runner = web.AppRunner(app, shutdown_timeout=0.1)
+                await runner.setup()
+                open_.push_async_callback(runner.cleanup)
+                await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=world.serving()).start()
+                port_of[world.folder.name] = runner.addresses[0][1]
+            open_.push_async_callback(kubelets.close)
+            assert await asked("old") == "client-of-old"
+            with pytest.raises(ApiError, match="CERTIFICATE_VERIFY_FAILED"):
+                await asked("new")
+            new.copy_to(tmp_path, *CLIENTS)
+            assert reloading.refresh() == ["nodes"]
+            assert await asked("new") == "client-of-new"
+            with pytest.raises(ApiError, match="CERTIFICATE_VERIFY_FAILED"):
+                await asked("old")
+
+    old, new = World(tmp_path, "old"), World(tmp_path, "new")
+    old.copy_to(tmp_path, *CLIENTS)
+    tls, reloading, port_of = KubeletTls(*(str(tmp_path / name) for name in CLIENTS)), Reloading(), {}
+    reloading.add("nodes", tls.paths, tls.refresh)
+    kubelets = Kubelets(node, lambda: tls.newest)
+    asyncio.run(test())

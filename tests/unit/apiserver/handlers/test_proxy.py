@@ -30,7 +30,7 @@ def proxies(port=0, **objects):
         return None
 
     there = {"metadata": {"name": "n"}, "status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}}
-    return Proxies(Kubelets(node, None), Objects(nodes=[there], **objects), None, random.Random(1))
+    return Proxies(Kubelets(node, None), Objects(nodes=[there], **objects), random.Random(1))
 
 
 @pytest.mark.parametrize(
