@@ -18,6 +18,35 @@ SIZE_BYTES_MAX, FILES_MAX = 10 << 20, 5
 """--container-log-max-size, --container-log-max-files."""
 FOLLOW_S = 0.1
 CHUNK_BYTES = 64 << 10
+STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+WAITING_WORDS = {"ErrImagePull": "image can't be pulled", "ImagePullBackOff": "trying and failing to pull image"}
+
+
+class NoLog(Exception):
+    """Why there is no log to show."""
+
+
+def logged_container(status: Object, pod_name: str, name: str, previous: bool) -> str:
+    """Id of the container whose log is meant: the one that runs, else the one that ended last; `previous`: the one before (kubelet's
+    validateContainerLogStatus). Raises NoLog."""
+    container = next((each for field in STATUSES for each in status.get(field) or () if each["name"] == name), None)
+    if container is None:
+        raise NoLog(f'container "{name}" in pod "{pod_name}" is not available')
+    state = container.get("state") or {}
+    last = ((container.get("lastState") or {}).get("terminated") or {}).get("containerID") or ""
+    if previous:
+        found, why = last, f'previous terminated container "{name}" in pod "{pod_name}" not found'
+    elif "running" in state:
+        found, why = container.get("containerID") or "", ""
+    elif "terminated" in state:
+        found, why = state["terminated"].get("containerID") or last, f'container "{name}" in pod "{pod_name}" is terminated'
+    else:
+        reason = (state.get("waiting") or {}).get("reason") or ""
+        told = f": {WAITING_WORDS.get(reason, reason)}" if reason else " - no logs yet"
+        found, why = last, f'container "{name}" in pod "{pod_name}" is waiting to start{told}'
+    if not found:
+        raise NoLog(why)
+    return str(found)
 
 
 def pod_folder_name(pod: Object) -> str:

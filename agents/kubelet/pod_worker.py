@@ -4,7 +4,8 @@ says, and tells the API server.
     setting up   volumes, sandbox, init containers, containers
     running      restarts, probes, volumes kept up to date
     ending       deleted, refused, evicted, past its deadline, or all done: containers stopped in grace, sandbox down, last status told
-    over         of an API pod that was deleted: deleted for good; of one that is done: its dead containers stay until it is deleted
+    over         of an API pod that was deleted: deleted for good; of one that is done: its last dead containers stay until it is deleted or the
+                 disk is full; of one that was evicted: nothing stays but its status
     gone         everything of it removed
 
 Nothing is remembered that cannot be seen again: a kubelet that is restarted finds sandbox and containers at the runtime, and goes on.
@@ -24,7 +25,7 @@ from msgspec import Struct
 from agents.kit.events import Recorder
 from agents.kit.informer import Informer
 from agents.kit.times import to_seconds
-from agents.kubelet import logs, pods, recipe
+from agents.kubelet import leftovers, logs, pods, recipe
 from agents.kubelet.environment import ConfigError, Sources, environment
 from agents.kubelet.images import ImageProblem, Images
 from agents.kubelet.plan import Crashes, Observed, next_crash, pause_left_s, plan
@@ -51,6 +52,8 @@ RETRY_FIRST_S, RETRY_MAX_S = 1.0, 30.0
 LEAST_GRACE_S = 2.0
 """What a container has after a preStop hook that took all of its grace."""
 MESSAGE_BYTES_MAX, FALLBACK_BYTES_MAX, FALLBACK_LINES_MAX = 4096, 2048, 80
+
+EVICTED = "Evicted"
 
 T = TypeVar("T")
 
@@ -102,6 +105,11 @@ class Ending(Struct):
     grace_s: float | None = None
     refused: bool = False
 
+    @property
+    def frees(self) -> bool:
+        """Whether it ended for what it took of the node: nothing of it stays there."""
+        return self.reason == EVICTED
+
 
 class PodWorker:
     def __init__(self, shared: Shared, pod: Object) -> None:
@@ -116,7 +124,11 @@ class PodWorker:
         self.looked = asyncio.Event()
         """It has been looked at once, by this kubelet."""
         self.gone = asyncio.Event()
+        self.freed = asyncio.Event()
+        """It has ended and takes nothing of the node any more; its status is told for good."""
         self.pod_ip = ""
+        self._told: Object | None = None
+        self._unwanted = False
         self._wake = asyncio.Event()
         self._deleted = asyncio.Event()
         self._waiting: dict[str, Waiting] = {}
@@ -133,6 +145,11 @@ class PodWorker:
     @property
     def uid(self) -> str:
         return uid_of(self.pod)
+
+    @property
+    def status(self) -> Object:
+        """As this kubelet told it last, or another one before it."""
+        return self._told or (self.mirror or self.pod).get("status") or {}
 
     def _recall(self, pod: Object) -> None:
         """What the kubelet before us knew of containers that run on: a restart of the kubelet alone makes no container unready."""
@@ -162,6 +179,11 @@ class PodWorker:
             self.ending = ending
             self._deleted.set()
             self.wake()
+
+    def release(self) -> None:
+        """The node needs the room: what a pod that is done has left goes (`freed`), its logs with it."""
+        self._unwanted = True
+        self.wake()
 
     def wake(self) -> None:
         self._wake.set()
@@ -246,8 +268,8 @@ class PodWorker:
         if found.start or found.kill:
             history = await self._history()
             self._keep_probing(history, sandbox.id)
-        await self._collect(history)
         await self._tell(history)
+        await self._collect(history)
         waits = [RESYNC_S, self._deadline_left_s(), *found.waiting.values(), *(self._image_pause_s(name) for name in self._waiting)]
         if found.start and not self._waiting:
             return 0.0 if pods.init_containers(pod) else min(waits)
@@ -453,12 +475,8 @@ class PodWorker:
         await self._kill(container, container_id, pods.grace_s(self.pod) if probe_grace is None else int(probe_grace), "")
 
     async def _collect(self, history: Mapping[str, list[base.Container]]) -> None:
-        """Of each name one dead container is kept, for its log."""
-        for containers in history.values():
-            for each in containers[:-2]:
-                if each.state == base.EXITED:
-                    await self.shared.runtime.remove_container(each.id)
-                    await asyncio.to_thread(logs.remove, Path(each.log_path))
+        """After what is seen of them was told."""
+        await leftovers.remove(self.shared.runtime, leftovers.superfluous(history))
 
     # --- probes -------------------------------------------------------------------------------------------------------
 
@@ -532,14 +550,17 @@ class PodWorker:
                 await shared.runtime.stop_sandbox(each.id)
             await asyncio.to_thread(shared.volumes.empty, self.uid)
             self.over = True
-        history = await self._history()
         if not self.removed:
-            await self._tell(history, terminating=True)
-        if pods.is_static(self.pod) and not self.removed:
-            return RESYNC_S
-        if not self.removed:
+            if not self.freed.is_set():
+                history = await self._history()
+                await self._tell(history, terminating=True)
+                await self._collect(history)
+            if pods.is_static(self.pod):
+                return RESYNC_S  # a kubelet that starts anew knows by its containers alone that it is done
             if not is_terminating(self.pod):
-                return RESYNC_S  # done: its dead containers stay for their logs
+                if self._unwanted or (self.ending is not None and self.ending.frees):
+                    await self._free()
+                return RESYNC_S  # done: of each name one dead container stays, for its log
             try:
                 await shared.client.delete(PODS, name_of(self.pod), namespace_of(self.pod), grace_s=0, uid=self.uid)
             except ApiError as error:
@@ -549,7 +570,7 @@ class PodWorker:
         return 0.0
 
     def _event_ends(self) -> None:
-        if self.ending is not None and self.ending.reason == "Evicted":
+        if self.ending is not None and self.ending.frees:
             self._event("Warning", "Evicted", self.ending.message)
 
     def _grace_s(self) -> float:
@@ -616,11 +637,16 @@ class PodWorker:
         await self.shared.runtime.stop_container(container_id, left_s)
 
     async def _clean(self) -> None:
+        await self._free()
+        self.gone.set()
+
+    async def _free(self) -> None:
+        """Nothing of it stays on the node."""
         for each in await self._sandboxes():
             await self.shared.runtime.remove_sandbox(each.id)
         await asyncio.to_thread(self.shared.volumes.remove, self.uid)
         await asyncio.to_thread(logs.remove_pod, self.shared.node.log_folder, self.pod)
-        self.gone.set()
+        self.freed.set()
 
     # --- telling ------------------------------------------------------------------------------------------------------
 
@@ -651,7 +677,8 @@ class PodWorker:
         target = self.pod if not pods.is_static(self.pod) else self.mirror
         if target is not None:
             basis = {**self.pod, "status": target.get("status"), "metadata": {**self.pod["metadata"], **_generation(target)}}
-            await self._patch(target, pod_status(basis, seen))
+            self._told = pod_status(basis, seen)
+            await self._patch(target, self._told)
 
     def _still_waits(self, name: str, latest: base.Container | None) -> bool:
         """A reason to wait belongs to a container that does not run."""

@@ -19,6 +19,7 @@ from agents.kit.times import to_seconds
 from agents.kubelet import logs, pods, streams
 from agents.kubelet.kubelet import Kubelet
 from agents.kubelet.pod_worker import PodWorker
+from agents.kubelet.recipe import POD_UID
 from agents.kubelet.runtime import base
 from agents.kubelet.runtime.base import RuntimeRefused
 from agents.kubelet.stats import Stats
@@ -125,34 +126,19 @@ class Server:
                 return worker
         raise web.HTTPNotFound(text=f"pod does not exist: {name}_{namespace}")
 
-    async def _container(self, request: web.Request, *, previous: bool = False) -> base.Container:
-        """The newest container of the name, or the one before it."""
+    async def _containers(self, request: web.Request) -> list[base.Container]:
+        """Those of the name, the newest last."""
         worker, name = self._worker(request), request.match_info["container"]
         if pods.container_named(worker.pod, name) is None:
             raise web.HTTPNotFound(text=f"container {name} not found in pod {name_of(worker.pod)}")
-        found = [
-            each
-            for each in await self._kubelet.shared.runtime.containers()
-            if each.name == name and each.labels.get("io.kubernetes.pod.uid") == worker.uid and each.state != base.CREATED
-        ]
-        found.sort(key=lambda each: (each.attempt, each.created_ns))
-        if previous:
-            if len(found) < 2:
-                text = f'previous terminated container "{name}" in pod "{name_of(worker.pod)}" not found'
-                raise web.HTTPBadRequest(text=text)
-            return found[-2]
-        if not found:
-            waiting = worker._waiting.get(name)
-            reason = waiting.reason if waiting is not None else "ContainerCreating"
-            why = "trying and failing to pull image" if "Pull" in reason else reason
-            raise web.HTTPBadRequest(text=f'container "{name}" in pod "{name_of(worker.pod)}" is waiting to start: {why}')
-        return found[-1]
+        found = [each for each in await self._kubelet.shared.runtime.containers() if each.name == name and each.labels.get(POD_UID) == worker.uid]
+        return sorted(found, key=lambda each: (each.attempt, each.created_ns))
 
     async def _running(self, request: web.Request) -> base.Container:
-        container = await self._container(request)
-        if container.state != base.RUNNING:
-            raise web.HTTPNotFound(text=f'container not found ("{container.name}")')
-        return container
+        found = await self._containers(request)
+        if not found or found[-1].state != base.RUNNING:
+            raise web.HTTPNotFound(text=f'container not found ("{request.match_info["container"]}")')
+        return found[-1]
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         query = request.query
@@ -167,7 +153,14 @@ class Server:
             )
         except ValueError as error:
             return web.Response(status=400, text=str(error))
-        container = await self._container(request, previous=_yes(query.get("previous", "")))
+        found, worker = await self._containers(request), self._worker(request)
+        try:
+            wanted_id = logs.logged_container(worker.status, name_of(worker.pod), request.match_info["container"], _yes(query.get("previous", "")))
+        except logs.NoLog as error:
+            return web.Response(status=400, text=str(error))
+        container = next((each for each in found if each.id == wanted_id.partition("://")[2]), None)
+        if container is None:  # removed since (leftovers.py); upstream finds out when its answer has begun
+            return web.Response(text=f"unable to retrieve container logs for {wanted_id}")
         path = Path(container.log_path)
         if not path.is_file():
             return web.Response(status=500, text=f"failed to try resolving symlinks in path {str(path)!r}: no such file or directory")

@@ -79,10 +79,13 @@ def container_status(pod: Object, container: Object, seen: Seen, first: str) -> 
     waiting = seen.waiting.get(name)
     init = container in pods.init_containers(pod)
     restart_count = latest.attempt if latest is not None else 0
+    told = next((each for each in pods.told_statuses(pod) if each["name"] == name), {})
+    if latest is None and seen.terminating and "terminated" in (told.get("state") or {}):
+        return told  # its end was told, and nothing is left of it
     found: Object = {
         "name": name,
         "state": {},
-        "lastState": {},
+        "lastState": told.get("lastState") or {},
         "ready": False,
         "restartCount": restart_count,
         "image": container.get("image", ""),

@@ -350,6 +350,20 @@ def test_stopping(opened: Opened, tmp_path: Path) -> None:
     run(opened, body)
 
 
+def test_a_pod_that_was_stopped_holds_no_memory(opened: Opened, tmp_path: Path) -> None:
+    def mounted(sandbox: str) -> bool:
+        return f"{sandbox}/shm" in Path("/proc/self/mountinfo").read_text()
+
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            container = await started(runtime, sandbox, shell("echo much >/dev/shm/file; sleep 1000"))
+            assert mounted(sandbox)
+            await runtime.stop_sandbox(sandbox)
+            assert not mounted(sandbox) and (await seen(runtime, container)).state == base.EXITED
+
+    run(opened, body)
+
+
 def test_what_cannot_start_says_why(opened: Opened, tmp_path: Path) -> None:
     async def body(runtime: Runtime) -> None:
         async with pod(runtime, tmp_path) as sandbox:

@@ -29,6 +29,8 @@ class FakeRuntime:
         """Why it takes no container as it is described."""
         self.written: dict[str, int] = {}
         """Bytes on disk, by container's name."""
+        self.working: dict[str, int] = {}
+        """Bytes of memory, by container's name; who is not in it has just gone."""
         self._changes: asyncio.Queue[str] = asyncio.Queue()
 
     def reopen(self) -> None:
@@ -75,6 +77,7 @@ class FakeRuntime:
             raise RuntimeRefused(self.refuses)
         identity = f"{config.name}-{config.attempt}"
         self.configs[identity] = config
+        sandbox = self.known_sandboxes[sandbox_id].config
         self.known[identity] = Container(
             identity,
             sandbox_id,
@@ -84,6 +87,7 @@ class FakeRuntime:
             f"sha256:{config.image}",
             base.CREATED,
             time.time_ns(),
+            log_path=f"{sandbox.log_folder}/{config.log_path}",
             labels=config.labels,
             annotations=config.annotations,
         )
@@ -122,7 +126,10 @@ class FakeRuntime:
         return found.id
 
     async def usage(self, container_id: str) -> base.Usage:
-        raise RuntimeRefused("not measured here")
+        container = self.known.get(container_id)
+        if container is None or container.name not in self.working:
+            raise RuntimeRefused(f"container {container_id} not found")
+        return base.Usage(time.time_ns(), working_set_bytes=self.working[container.name])
 
     async def disk_usage(self, container_id: str) -> int:
         return self.written.get(self.known[container_id].name, 0)

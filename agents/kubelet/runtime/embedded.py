@@ -278,6 +278,7 @@ class EmbeddedRuntime:
         (folder / "stopped").touch()
         await _end_shim(folder)
         self._note_gone(sandbox_id)
+        _drop_shm(folder)  # what was left in it is memory of the node
         if self.network is not None and not self._sandboxes[sandbox_id].config.host_network:
             await self.network.detach(sandbox_id)
         if self._addresses is not None:
@@ -464,9 +465,11 @@ class EmbeddedRuntime:
         await shims.ask(self._sandbox_folder(container.sandbox_id), {"do": "reopen", "id": container_id})
 
     async def usage(self, container_id: str) -> base.Usage:
-        container = self._container(container_id)
-        folder = self._container_folder(container)
-        cgroup = json.loads((folder / "config.json").read_text())["cgroup"]
+        folder = self._container_folder(self._container(container_id))
+        try:
+            cgroup = json.loads((folder / "config.json").read_text())["cgroup"]
+        except OSError:  # is being removed
+            raise RuntimeRefused(f"container {container_id} not found") from None
         return self.cgroups.usage(cgroup) if self.cgroups.available else base.Usage(time.time_ns())
 
     async def disk_usage(self, container_id: str) -> int:
@@ -636,10 +639,14 @@ def _end_orphan(folder: Path) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _remove(folder: Path) -> None:
-    """With the pod's /dev/shm, which is a mount."""
+def _drop_shm(folder: Path) -> None:
+    """The pod's /dev/shm, which is a mount."""
     with contextlib.suppress(OSError):
         kernel.unmount(str(folder / "shm"))
+
+
+def _remove(folder: Path) -> None:
+    _drop_shm(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 

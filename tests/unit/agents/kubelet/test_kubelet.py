@@ -490,3 +490,58 @@ def test_what_a_pod_kept_in_its_volumes_goes_when_it_has_ended(tmp_path: Path) -
         assert world.status()["reason"] == "Evicted"
 
     play(tmp_path, body)
+
+
+def written(log: Path) -> Path:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("much")
+    return log
+
+
+def test_of_a_pod_that_was_evicted_stays_its_status_alone(tmp_path: Path) -> None:
+    async def body(world: World, kubelet: Kubelet) -> None:
+        world.make()
+        await until(is_ready(world))
+        log = await asyncio.to_thread(written, Path(world.runtime.newest("main").log_path))
+        worker = next(iter(kubelet.workers.values()))
+        worker.end(Ending("Failed", "Evicted", "too much", grace_s=0.0))
+        await until(worker.freed.is_set)
+        assert not world.runtime.known and not world.runtime.known_sandboxes and not await asyncio.to_thread(log.exists)
+        assert not kubelet.shared.volumes.pod_folder(worker.uid).exists()
+
+    world = play(tmp_path, body)
+    status = world.status()
+    assert status["containerStatuses"][0]["state"]["terminated"]["containerID"] == "fake://main-0"
+
+    async def again() -> None:
+        async with world.kubelet() as kubelet:
+            await until(lambda: bool(kubelet.workers))
+            worker = next(iter(kubelet.workers.values()))
+            await until(worker.freed.is_set)
+            assert world.status() == status and not world.runtime.known, "nothing of it is told anew, or begun"
+            await world.api.delete(PODS, "web", "default")
+            await until(lambda: not world.api.all(PODS))
+
+    asyncio.run(again())
+
+
+def runs(world: World, attempt: int) -> Callable[[], bool]:
+    """And it has been told."""
+    return lambda: any(each["ready"] and each["restartCount"] == attempt for each in world.status().get("containerStatuses") or ())
+
+
+def test_of_each_container_the_last_that_ended_stays(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("agents.kubelet.plan.BACKOFF_FIRST_S", 0.0)
+
+    async def body(world: World, kubelet: Kubelet) -> None:
+        world.make({"restartPolicy": "OnFailure"})
+        for attempt in range(3):
+            await until(runs(world, attempt))
+            world.runtime.end("main", 0 if attempt == 2 else 10 + attempt)
+        await until(is_phase(world, "Succeeded"))
+        await until(lambda: list(world.runtime.known) == ["main-2"])
+        container = world.status()["containerStatuses"][0]
+        assert (container["state"]["terminated"]["containerID"], container["restartCount"]) == ("fake://main-2", 2)
+        assert container["lastState"]["terminated"]["exitCode"] == 11, "told before, and nothing is left of it"
+
+    play(tmp_path, body)

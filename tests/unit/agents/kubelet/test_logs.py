@@ -10,6 +10,7 @@ from agents.kubelet.images import ImageProblem, Images
 from agents.kubelet.probes import Target, Verdict, port_number
 from agents.kubelet.runtime.base import Image, ImageMissing
 from agents.kubelet.shim.log import PART_BYTES_MAX, LogFile
+from apiserver.machinery.objects import Object
 
 LINES = "".join(f"2026-11-21T14:00:0{second}.000000000Z {stream} F line {second}\n" for second, stream in enumerate(("stdout", "stderr", "stdout")))
 
@@ -149,3 +150,37 @@ def test_static_pods(tmp_path: Path) -> None:
     assert static_pods.read(tmp_path, "node1")[0]["metadata"]["uid"] == only["metadata"]["uid"]
     mirror = static_pods.mirror_of(only, None)
     assert mirror["metadata"]["annotations"]["kubernetes.io/config.mirror"] == only["metadata"]["uid"] and "uid" not in mirror["metadata"]
+
+
+ENDED, BEFORE = {"terminated": {"containerID": "x://2"}}, {"terminated": {"containerID": "x://1"}}
+NEVER_SEEN = {"terminated": {"reason": "ContainerStatusUnknown"}}
+
+
+@pytest.mark.parametrize(
+    ("state", "last", "previous", "found"),
+    [
+        ({"running": {}}, BEFORE, False, "x://3"),
+        ({"running": {}}, BEFORE, True, "x://1"),
+        ({"running": {}}, {}, True, 'previous terminated container "a" in pod "web" not found'),
+        (ENDED, BEFORE, False, "x://2"),
+        (ENDED, BEFORE, True, "x://1"),
+        (NEVER_SEEN, BEFORE, False, "x://1"),
+        (NEVER_SEEN, {}, False, 'container "a" in pod "web" is terminated'),
+        ({"waiting": {"reason": "CrashLoopBackOff"}}, BEFORE, False, "x://1"),
+        ({"waiting": {"reason": "ContainerCreating"}}, {}, False, 'container "a" in pod "web" is waiting to start: ContainerCreating'),
+        ({"waiting": {"reason": "ErrImagePull"}}, {}, False, 'container "a" in pod "web" is waiting to start: image can\'t be pulled'),
+        ({"waiting": {"reason": "ImagePullBackOff"}}, {}, False, 'container "a" in pod "web" is waiting to start: trying and failing to pull image'),
+        ({}, {}, False, 'container "a" in pod "web" is waiting to start - no logs yet'),
+    ],
+)
+def test_which_containers_log_is_meant(state: Object, last: Object, previous: bool, found: str) -> None:
+    status = {"initContainerStatuses": [{"name": "a", "state": state, "lastState": last, "containerID": "x://3"}]}
+    try:
+        assert logs.logged_container(status, "web", "a", previous) == found
+    except logs.NoLog as error:
+        assert str(error) == found
+
+
+def test_a_container_of_which_nothing_was_told_has_no_log() -> None:
+    with pytest.raises(logs.NoLog, match='container "a" in pod "web" is not available'):
+        logs.logged_container({}, "web", "a", False)

@@ -103,7 +103,10 @@ async def serving(folder: Path) -> AsyncIterator[tuple[Runtime, int]]:
     async def metrics() -> list[Any]:
         return []
 
-    worker = SimpleNamespace(pod=pod({"name": "main"}), uid="u1", _waiting={}, _sandbox=sandbox)
+    told = {"name": "main", "state": {"running": {}}, "lastState": {}, "containerID": "fake://c1"}
+    gone = {"name": "gone", "state": {"terminated": {"containerID": "fake://c0"}}}
+    status = {"containerStatuses": [told, gone]}
+    worker = SimpleNamespace(pod=pod({"name": "main"}, {"name": "gone"}), uid="u1", status=status, _sandbox=sandbox)
     kubelet: Any = SimpleNamespace(workers={"u1": worker}, shared=SimpleNamespace(runtime=runtime))
     stats: Any = SimpleNamespace(summary=summary, metrics=metrics)
     client: Any = None
@@ -161,6 +164,15 @@ def test_who_asks_for_nonsense_is_told_so(tmp_path: Path, target: str, headers: 
             answer, _ = await asked(port, target, *headers)
             assert answer == status
             assert bool(runtime.begun) == (status == 101), "nothing is begun for who is refused"
+
+    asyncio.run(body())
+
+
+def test_the_log_of_a_container_that_was_removed(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with serving(tmp_path) as (_, port):
+            status, answer = await asked(port, "/containerLogs/default/web/gone")
+            assert status == 200 and answer.endswith(b"unable to retrieve container logs for fake://c0")
 
     asyncio.run(body())
 

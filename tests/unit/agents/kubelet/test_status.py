@@ -135,3 +135,13 @@ def test_a_pod_with_a_new_address_has_the_old_one_no_more() -> None:
     answer = asyncio.run(api.patch(PODS, "web", {"status": change["status"]}, "default", kind=STRATEGIC, subresource="status"))
     assert (answer["status"]["podIP"], answer["status"]["podIPs"]) == ("10.0.0.3", [{"ip": "10.0.0.3"}])
     assert answer["status"]["hostIPs"] == [{"ip": "10.1.0.1"}]
+
+
+def test_what_was_told_of_a_container_of_which_nothing_is_left_stays() -> None:
+    wanted = pod(A, inits=(INIT,), restartPolicy="Never")
+    over = one(wanted, seen("i", EXITED), seen("a", EXITED, code=3), terminating=True, phase="Failed", messages={"a-0": "because"})
+    wanted["status"] = over
+    later = pod_status(wanted, Seen(now_s=2000.0, sandbox_ready=True, terminating=True, phase="Failed"))
+    assert patch(wanted, later) is None and later["containerStatuses"] == over["containerStatuses"]
+    wanted["status"] = one(pod(A), seen("a", EXITED, code=1), seen("a", attempt=1))
+    assert one(wanted, seen("a", attempt=1))["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 1
