@@ -6,15 +6,20 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
+
+from msgspec import Struct
 
 from agents.kubelet import local_storage, pods, recipe
 from agents.kubelet.local_storage import Used
-from agents.kubelet.pod_worker import Ending, PodWorker, Shared
+from agents.kubelet.pod_worker import EVICTED, Ending, PodWorker, Shared
 from agents.kubelet.runtime import base
 from agents.kubelet.runtime.base import RuntimeRefused
 from agents.kubelet.status import FAILED
+from agents.kubelet.thresholds import Threshold
+from apiserver.machinery.objects import Object
+from apiserver.machinery.quantity import parse
 from keelson.cogs.logs import fields
 
 log = logging.getLogger("kubelet")
@@ -22,6 +27,35 @@ log = logging.getLogger("kubelet")
 MEMORY_S, STORAGE_S = 5.0, 10.0
 WORTH_BYTES = 1 << 20
 """A pod that has less on the disk is not evicted for it: nothing would be won."""
+FREED_S = 30.0
+"""How long the next round waits for what was evicted: upstream's podCleanupTimeout."""
+NOTHING = parse("0")
+
+
+class Scarce(Struct, frozen=True):
+    """What a node may run out of. `room`: what is there, what is left. `measure`: what pods have of it."""
+
+    name: str
+    threshold: Threshold
+    room: Callable[[], tuple[int, int]]
+    measure: Callable[[Iterable[PodWorker]], Awaitable[Mapping[PodWorker, Used]]]
+    worth_bytes: int = 1
+
+    def shortage(self) -> str:
+        """What is told to whom it hits; empty while there is enough."""
+        whole, left = self.room()
+        if left >= self.threshold.bytes_of(whole):
+            return ""
+        return f"The node was low on resource: {self.name}. Threshold quantity: {self.threshold.text(whole)}, available: {left // 1024}Ki. "
+
+    def blamed(self, pod: Object, used: Used) -> str:
+        """Containers that had more than they requested."""
+        told = ""
+        for container in (*pods.containers(pod), *pods.init_containers(pod)):
+            size, requested = used.containers.get(container["name"], 0), pods.quantities(container, "requests").get(self.name, NOTHING)
+            if size > requested.value:
+                told += f"Container {container['name']} was using {size // 1024}Ki, request is {requested}, has larger consumption of {self.name}. "
+        return told
 
 
 def memory_bytes() -> tuple[int, int]:
@@ -41,97 +75,115 @@ class Evictions:
 
     def __init__(self, shared: Shared, workers: Mapping[str, PodWorker], look: Callable[[], None]) -> None:
         self._shared, self._workers, self._look = shared, workers, look
-        self._thresholds = shared.node.eviction
+        node = shared.node
+        self._memory = Scarce("memory", node.eviction.memory, memory_bytes, self._in_memory)
+        self._disk = Scarce(local_storage.RESOURCE, node.eviction.disk, lambda: disk_bytes(node.folder), self._on_disk, WORTH_BYTES)
 
     async def watch_memory(self) -> None:
         while True:
             await asyncio.sleep(MEMORY_S)
-            whole, left = memory_bytes()
-            if left >= self._thresholds.memory.bytes_of(whole):
-                continue
-            self._look()
-            try:
-                await self._evict_for_memory(whole, left)
-            except RuntimeRefused as error:
-                log.error("nothing can be evicted", extra=fields(error=str(error)))
+            await self._attempt(self._evict_for(self._memory))
 
     async def watch_storage(self) -> None:
         while True:
             await asyncio.sleep(STORAGE_S)
-            try:
-                await self._evict_beyond_limits()
-                await self._evict_for_disk()
-            except (RuntimeRefused, OSError) as error:
-                log.error("local storage could not be measured", extra=fields(error=str(error)))
+            await self._attempt(self._evict_beyond_limits())
+            await self._attempt(self._evict_for(self._disk))
+
+    async def _attempt(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except (RuntimeRefused, OSError) as error:
+            log.error("what pods use could not be measured", extra=fields(error=str(error)))
 
     def _candidates(self) -> list[PodWorker]:
         return [
             each for each in self._workers.values() if each.ending is None and not each.removed and not each.over and not pods.is_critical(each.pod)
         ]
 
-    async def _containers(self, worker: PodWorker) -> list[base.Container]:
-        return [each for each in await self._shared.runtime.containers() if each.labels.get(recipe.POD_UID) == worker.uid]
-
-    # --- memory -------------------------------------------------------------------------------------------------------
-
-    async def _evict_for_memory(self, whole: int, left: int) -> None:
-        used: dict[str, int] = {}
-        for worker in self._candidates():
-            for container in await self._containers(worker):
-                if container.state == base.RUNNING:
-                    usage = await self._shared.runtime.usage(container.id)
-                    used[worker.uid] = used.get(worker.uid, 0) + (usage.working_set_bytes or 0)
-        victim = farthest_beyond(self._candidates(), used, "memory")
-        if victim is not None:
-            text = (
-                f"{_low('memory', self._thresholds.memory.text(whole), left)} "
-                f"Container {pods.containers(victim.pod)[0]['name']} was using more than it requested. "
-            )
-            victim.end(Ending(FAILED, "Evicted", text, grace_s=0.0))
-
-    # --- disk ---------------------------------------------------------------------------------------------------------
-
-    async def _used(self, worker: PodWorker) -> Used:
-        roots: dict[str, int] = {}
-        for container in await self._containers(worker):
-            with contextlib.suppress(RuntimeRefused):  # removed meanwhile
-                roots[container.name] = roots.get(container.name, 0) + await self._shared.runtime.disk_usage(container.id)
-        return await asyncio.to_thread(local_storage.measured, worker.pod, self._shared.volumes, self._shared.node.log_folder, roots)
+    # --- limits -------------------------------------------------------------------------------------------------------
 
     async def _evict_beyond_limits(self) -> None:
-        for worker in self._candidates():
-            if local_storage.is_limited(worker.pod):
-                why = local_storage.why_evicted(worker.pod, await self._used(worker))
-                if why is not None:
-                    worker.end(Ending(FAILED, "Evicted", why, grace_s=0.0))
+        limited = [each for each in self._candidates() if local_storage.is_limited(each.pod)]
+        found = [(worker, local_storage.why_evicted(worker.pod, used)) for worker, used in (await self._on_disk(limited)).items()]
+        await self._evict({worker: why for worker, why in found if why is not None})
 
-    async def _evict_for_disk(self) -> None:
-        whole, left = disk_bytes(self._shared.node.folder)
-        if left >= self._thresholds.disk.bytes_of(whole):
+    async def _evict(self, whys: Mapping[PodWorker, str]) -> None:
+        """Returns when they take nothing of the node any more: what there is then is what decides whether others have to go, too."""
+        for worker, why in whys.items():
+            worker.end(Ending(FAILED, EVICTED, why, grace_s=0.0))
+        await _freed(whys)
+
+    # --- pressure -----------------------------------------------------------------------------------------------------
+
+    async def _evict_for(self, scarce: Scarce) -> None:
+        shortage = scarce.shortage()
+        if not shortage:
             return
         self._look()
-        found = {worker.uid: await self._used(worker) for worker in self._candidates()}
-        used = {uid: local_storage.on_disk(self._workers[uid].pod, each) for uid, each in found.items() if uid in self._workers}
-        victim = farthest_beyond(self._candidates(), {uid: size for uid, size in used.items() if size >= WORTH_BYTES}, local_storage.RESOURCE)
+        if scarce is self._disk and await self._released():
+            shortage = scarce.shortage()
+            if not shortage:
+                return
+        found = await scarce.measure(self._candidates())
+        used = {worker: local_storage.together(worker.pod, each) for worker, each in found.items()}
+        victim = farthest_beyond({worker: size for worker, size in used.items() if size >= scarce.worth_bytes}, scarce.name)
         if victim is not None:
-            most = max(found[victim.uid].containers.items(), key=lambda each: each[1])
-            text = (
-                f"{_low(local_storage.RESOURCE, self._thresholds.disk.text(whole), left)} "
-                f"Container {most[0]} was using {most[1] // 1024}Ki, request is {pods.requested(victim.pod, local_storage.RESOURCE)}, "
-                "has larger consumption of ephemeral-storage. "
-            )
-            victim.end(Ending(FAILED, "Evicted", text, grace_s=0.0))
+            await self._evict({victim: shortage + scarce.blamed(victim.pod, found[victim])})
+
+    async def _released(self) -> bool:
+        """What pods that are done have left on the disk goes before anybody who still runs; whether there was any."""
+        done = [each for each in self._workers.values() if each.over and not each.freed.is_set() and not pods.is_static(each.pod)]
+        for each in done:
+            each.release()
+        await _freed(done)
+        return bool(done)
+
+    # --- measuring ----------------------------------------------------------------------------------------------------
+
+    async def _in_memory(self, workers: Iterable[PodWorker]) -> dict[PodWorker, Used]:
+        async def working_set(container: base.Container) -> int:
+            return (await self._shared.runtime.usage(container.id)).working_set_bytes or 0 if container.state == base.RUNNING else 0
+
+        return {worker: Used(sizes) for worker, sizes in (await self._of_containers(workers, working_set)).items()}
+
+    async def _on_disk(self, workers: Iterable[PodWorker]) -> dict[PodWorker, Used]:
+        async def root(container: base.Container) -> int:
+            return await self._shared.runtime.disk_usage(container.id)
+
+        volumes, folder = self._shared.volumes, self._shared.node.log_folder
+        return {
+            worker: await asyncio.to_thread(local_storage.measured, worker.pod, volumes, folder, roots)
+            for worker, roots in (await self._of_containers(workers, root)).items()
+        }
+
+    async def _of_containers(
+        self, workers: Iterable[PodWorker], measure: Callable[[base.Container], Awaitable[int]]
+    ) -> dict[PodWorker, dict[str, int]]:
+        """Bytes by container's name, of each of the pods. A container that goes meanwhile counts for nothing, and stops nobody."""
+        by_uid = {worker.uid: worker for worker in workers}
+        found: dict[PodWorker, dict[str, int]] = {worker: {} for worker in by_uid.values()}
+        for container in await self._shared.runtime.containers() if by_uid else ():
+            worker = by_uid.get(container.labels.get(recipe.POD_UID, ""))
+            if worker is not None:
+                with contextlib.suppress(RuntimeRefused):
+                    found[worker][container.name] = found[worker].get(container.name, 0) + await measure(container)
+        return found
 
 
-def _low(name: str, threshold: str, left: int) -> str:
-    return f"The node was low on resource: {name}. Threshold quantity: {threshold}, available: {left // 1024}Ki."
+async def _freed(workers: Iterable[PodWorker]) -> None:
+    """At most as long as upstream waits."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FREED_S):
+            for each in workers:
+                await each.freed.wait()
 
 
-def farthest_beyond(candidates: list[PodWorker], used: Mapping[str, int], name: str) -> PodWorker | None:
-    """Those first that use more than they requested, of them the least important, of them who uses most beyond. Who uses nothing helps nobody."""
+def farthest_beyond(used: Mapping[PodWorker, int], name: str) -> PodWorker | None:
+    """Those first that use more than they requested, of them the least important, of them who uses most beyond."""
 
     def rank(worker: PodWorker) -> tuple[bool, int, int]:
-        over = used[worker.uid] - pods.requested(worker.pod, name).value
+        over = used[worker] - pods.requested(worker.pod, name).value
         return (over <= 0, int(worker.pod["spec"].get("priority") or 0), -over)
 
-    return min((each for each in candidates if used.get(each.uid)), key=rank, default=None)
+    return min(used, key=rank, default=None)

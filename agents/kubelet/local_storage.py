@@ -37,7 +37,7 @@ def why_evicted(pod: Object, used: Used) -> str | None:
         if limit and used.volumes.get(volume["name"], 0) > parse(limit).value:
             return f'Usage of EmptyDir volume "{volume["name"]}" exceeds the limit "{limit}". '
     whole = pods.peak(pod, "limits", RESOURCE)
-    if whole and on_disk(pod, used) > whole.value:
+    if whole and together(pod, used) > whole.value:
         return f"Pod ephemeral local storage usage exceeds the total limit of containers {whole}. "
     for container in pods.every_container(pod):
         own = pods.quantities(container, "limits").get(RESOURCE)
@@ -46,8 +46,8 @@ def why_evicted(pod: Object, used: Used) -> str | None:
     return None
 
 
-def on_disk(pod: Object, used: Used) -> int:
-    """All of it together, in bytes."""
+def together(pod: Object, used: Used) -> int:
+    """All of it, in bytes, but for volumes in memory."""
     return sum(used.containers.values()) + sum(size for name, size in used.volumes.items() if name not in in_memory(pod))
 
 

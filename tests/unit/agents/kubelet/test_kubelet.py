@@ -425,6 +425,48 @@ def test_on_a_full_disk_goes_who_has_most_of_it(tmp_path: Path, monkeypatch: Any
     play(tmp_path, body, Thresholds(disk=Threshold("10%")))
 
 
+def test_on_a_full_disk_goes_first_what_pods_that_are_done_have_left(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("agents.kubelet.eviction.STORAGE_S", 0.01)
+    monkeypatch.setattr("agents.kubelet.eviction.disk_bytes", lambda _: (10 << 30, 1 << 30))
+
+    async def body(world: World, kubelet: Kubelet) -> None:
+        def of_done() -> bool:
+            return any(each.name == "done" for each in world.runtime.known.values())
+
+        world.make({"containers": [{"name": "done", "image": IMAGE}], "restartPolicy": "Never"}, "done")
+        world.make()
+        await until(lambda: is_phase(world, "Running")() and is_phase(world, "Running", "done")())
+        world.runtime.written["main"] = 50 << 20
+        world.runtime.end("done", 0)
+        await until(is_phase(world, "Succeeded", "done"))
+        before = world.status("done")
+        monkeypatch.setattr("agents.kubelet.eviction.disk_bytes", lambda _: (10 << 30, 0 if of_done() else 1 << 30))
+        worker = next(each for each in kubelet.workers.values() if each.pod["metadata"]["name"] == "done")
+        await until(worker.freed.is_set)
+        assert not of_done() and world.status("done") == before
+
+    assert play(tmp_path, body, Thresholds(disk=Threshold("10%"))).status()["phase"] == "Running"
+
+
+def test_without_memory_goes_who_has_most_of_it_though_a_container_goes_meanwhile(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("agents.kubelet.eviction.MEMORY_S", 0.01)
+    left = [1 << 30]
+    monkeypatch.setattr("agents.kubelet.eviction.memory_bytes", lambda: (10 << 30, left[0]))
+
+    async def body(world: World, kubelet: Kubelet) -> None:
+        for name in ("gone", "small", "large"):
+            world.make({"containers": [{"name": name, "image": IMAGE, "resources": {"requests": {"memory": "1Mi"}}}]}, name)
+        await until(lambda: all(is_phase(world, "Running", name)() for name in ("gone", "small", "large")))
+        world.runtime.working = {"small": 2 << 20, "large": 50 << 20}
+        left[0] = 1 << 20
+        await until(is_phase(world, "Failed", "large"))
+        left[0] = 1 << 30
+        low = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 1024Ki. "
+        assert world.status("large")["message"] == f"{low}Container large was using 51200Ki, request is 1Mi, has larger consumption of memory. "
+
+    play(tmp_path, body, Thresholds(memory=Threshold("100Mi")))
+
+
 def test_a_node_without_memory_or_disk_says_so(tmp_path: Path) -> None:
     async def body(world: World, kubelet: Kubelet) -> None:
         await until(lambda: bool(world.api.all(LEASES)))
