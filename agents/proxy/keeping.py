@@ -147,8 +147,10 @@ class Keeping:
     def _is_lost(self) -> bool:
         if self._connection is None:
             return True
-        # It says nothing unasked: if there is something to read, it is its end.
-        return bool(select.select([self._connection], [], [], 0)[0])
+        # It says nothing unasked: if there is something to read, it is its end. (poll: a busy proxy has descriptors that select does not take.)
+        look = select.poll()
+        look.register(self._connection, select.POLLIN)
+        return bool(look.poll(0))
 
     def _close(self) -> None:
         if self._connection is not None:
