@@ -3,6 +3,7 @@
 rules       services and endpoint slices to what shall be answered where: pure
 table       the rules of all services, kept up to date from the informers' caches
 userspace   answers in this process: addresses on an interface of its own, listeners, spliced connections, datagram flows (the default)
+dials       the first of a service's endpoints that takes a connection, with hedges within a budget; choice: in which order they are tried
 nftables    answers in the kernel: the difference between two sets of rules, as one transaction of `nft`
 host_ports  ports of the node that lead to its pods, as the kubelet tells them
 conntrack   makes the kernel forget flows of datagrams to endpoints that are gone

@@ -27,6 +27,7 @@ from agents.proxy.nftables import Nftables
 from agents.proxy.rules import Listener, Rule
 from agents.proxy.table import Table
 from agents.proxy.userspace import Userspace
+from keelson.cogs import descriptors
 from keelson.cogs.logs import fields
 from keelson.cogs.tasks import Tasks
 
@@ -87,7 +88,8 @@ async def work(running: Running) -> None:
     table = Table(running.informers, node, servers, tuple(arguments.cluster_cidr))
     link = Link()
     keeping = Keeping()
-    userspace = Userspace(link, arguments.nodeport_addresses, arguments.cluster_cidr, keeping=keeping)
+    allowed = descriptors.raise_limit()
+    userspace = Userspace(link, arguments.nodeport_addresses, arguments.cluster_cidr, keeping=keeping, descriptors=allowed)
     mode: Mode = userspace if arguments.proxy_mode == "userspace" else Nftables(arguments.nodeport_addresses, arguments.cluster_cidr)
     proxy = Syncing(table, mode, arguments.nodeport_addresses, running.broadcaster.recorder("kube-proxy"))
     running.pages.health["sync"] = proxy.trouble
@@ -213,7 +215,7 @@ def _metrics(proxy: Syncing, userspace: Userspace) -> list[Any]:
         made.add_metric([], float(value))
         return made
 
-    counters = userspace.counters
+    counters, dials = userspace.counters, userspace.counters.dials
     return [
         one(CounterMetricFamily, "kubeproxy_sync_proxy_rules", "How often the rules were made.", proxy.syncs),
         one(GaugeMetricFamily, "kubeproxy_rules", "Addresses and ports that are answered for.", proxy.rules),
@@ -222,7 +224,11 @@ def _metrics(proxy: Syncing, userspace: Userspace) -> list[Any]:
         one(GaugeMetricFamily, "kubeproxy_connections_open", "Connections that it carries.", counters.open),
         one(CounterMetricFamily, "kubeproxy_connections", "Connections that it has taken.", counters.connections),
         one(CounterMetricFamily, "kubeproxy_connections_refused", "Connections for which no endpoint answered.", counters.refused),
-        one(CounterMetricFamily, "kubeproxy_dials_failed", "Endpoints that did not answer.", counters.failed_dials),
+        one(CounterMetricFamily, "kubeproxy_connections_over_limit", "Connections that were reset because there were too many.", counters.over_limit),
+        one(GaugeMetricFamily, "kubeproxy_dials_under_way", "Endpoints that are being connected to.", dials.under_way),
+        one(CounterMetricFamily, "kubeproxy_dials_failed", "Endpoints that did not answer.", dials.failed),
+        one(CounterMetricFamily, "kubeproxy_dials_hedged", "Second dials beside one that was slow.", dials.hedges),
+        one(CounterMetricFamily, "kubeproxy_dials_hedges_withheld", "Times that the budget had none; it is asked again.", dials.withheld),
     ]
 
 

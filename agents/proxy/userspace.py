@@ -1,7 +1,8 @@
 """The proxy in this process: a listener for each rule, connections spliced, datagrams carried in flows.
 
 Listeners come and go with the rules; connections that stand live on to their own end, whatever becomes of rule and endpoint. A connection is made to
-one endpoint after the other until one answers, before a byte of the client has been read; an endpoint that did not answer is tried last for a while.
+one endpoint after the other until one answers (see dials), before a byte of the client has been read; an endpoint that did not answer is tried last
+for a while.
 """
 
 import asyncio
@@ -12,8 +13,10 @@ import struct
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from agents.proxy import dials
 from agents.proxy.choice import Choice
 from agents.proxy.datagrams import Flows
+from agents.proxy.dials import Dials
 from agents.proxy.keeping import Keeping
 from agents.proxy.rules import Kind, Listener, Rule, Target, may_use, targets_for
 from keelson.cogs.logs import fields
@@ -21,12 +24,12 @@ from keelson.cogs.tasks import TaskSet
 
 log = logging.getLogger(__name__)
 
-HEDGE_S = 0.25
-"""An endpoint that has not answered for so long gets company: the next one is tried beside it."""
-CONNECT_S = 5.0
-"""After so long without any answer the client is told that there is none."""
 CONNECTIONS_MAX = 8192
 """At once, over all services; more are reset, for file descriptors are the process's all."""
+DESCRIPTORS_RESERVED = 256
+"""For everything but connections and listeners."""
+TELL_S = 10.0
+"""Not more often is it told that there are too many."""
 BACKLOG = 1024
 DRAIN_S = 2.0
 """What a proxy that stops leaves to connections that are there."""
@@ -47,8 +50,9 @@ class Counters:
     def __init__(self) -> None:
         self.connections = 0
         self.refused = 0
-        self.failed_dials = 0
+        self.over_limit = 0
         self.open = 0
+        self.dials = dials.Counters()
 
 
 class Userspace:
@@ -61,17 +65,21 @@ class Userspace:
         cluster: Iterable[str] = (),
         chance: random.Random | None = None,
         keeping: Keeping | None = None,
+        descriptors: int = 2 * (CONNECTIONS_MAX + DESCRIPTORS_RESERVED),
     ) -> None:
-        """`keeping` holds the sockets while there is no proxy; without it a restart refuses connections for a moment."""
+        """`keeping` holds the sockets while there is no proxy; without it a restart refuses connections for a moment. `descriptors`: how many this
+        process may have."""
         self._addresses = addresses
         self._keeping = keeping
         self._inherited: dict[Listener, socket.socket] = {}
         self.node_addresses = tuple(node_addresses)
         self._cluster = tuple(cluster)
         self._chance = chance or random.Random()
+        self._descriptors = descriptors
         self._served: dict[Listener, Service] = {}
-        self._choices: dict[str, Choice] = {}
+        self._dials: dict[str, Dials[Half]] = {}
         self.counters = Counters()
+        self._told_s = -TELL_S
         self._tasks = TaskSet("proxy")
 
     @property
@@ -102,8 +110,8 @@ class Userspace:
             bound.close()
         self._inherited.clear()
         used = {rule.service for rule in wanted.values()}
-        for name in [each for each in self._choices if each not in used]:
-            del self._choices[name]
+        for name in [each for each in self._dials if each not in used]:
+            del self._dials[name]
         return faults
 
     async def _serve(self, served: Mapping[Listener, Rule]) -> list[str]:
@@ -113,7 +121,7 @@ class Userspace:
             if (service := self._served.get(listener)) is not None:
                 service.change(rule)
                 continue
-            service = Service(self, listener, rule, self._choice(rule.service))
+            service = Service(self, listener, rule, self._dials_of(rule.service))
             try:
                 if (bound := self._inherited.pop(listener, None)) is None:
                     if self._keeping is not None:
@@ -168,11 +176,22 @@ class Userspace:
                     found.setdefault(Listener(address, listener.port, listener.protocol), rule)
         return found
 
-    def _choice(self, service: str) -> Choice:
+    def _dials_of(self, service: str) -> "Dials[Half]":
         """One for all addresses of a service: affinity is to the service."""
-        if service not in self._choices:
-            self._choices[service] = Choice(asyncio.get_running_loop().time, self._chance)
-        return self._choices[service]
+        if service not in self._dials:
+            clock = asyncio.get_running_loop().time
+            self._dials[service] = Dials(connect, Choice(clock, self._chance), self.counters.dials, clock())
+        return self._dials[service]
+
+    def is_full(self) -> bool:
+        """Whether there are more connections than there may be, the newest included; each has two sockets."""
+        return self.counters.open > min(CONNECTIONS_MAX, (self._descriptors - DESCRIPTORS_RESERVED - self.listening) // 2)
+
+    def tell_full(self, rule: Rule) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._told_s >= TELL_S:
+            self._told_s = now_s
+            log.warning("too many connections: new ones are reset", extra=fields(open=self.counters.open - 1, service=rule.service))
 
     def targets(self, listener: Listener, rule: Rule, source: str) -> Sequence[Target]:
         """The node itself is inside as well: it comes from its own address, or from the service's, which is on it."""
@@ -187,8 +206,8 @@ class Userspace:
 class Service:
     """One listener."""
 
-    def __init__(self, proxy: Userspace, listener: Listener, rule: Rule, choice: Choice) -> None:
-        self.proxy, self.listener, self.rule, self.choice = proxy, listener, rule, choice
+    def __init__(self, proxy: Userspace, listener: Listener, rule: Rule, dials: "Dials[Half]") -> None:
+        self.proxy, self.listener, self.rule, self.dials, self.choice = proxy, listener, rule, dials, dials.choice
         self._server: asyncio.Server | None = None
         self._flows: Flows | None = None
 
@@ -260,6 +279,9 @@ class Half(asyncio.Protocol):
         if not self.transport.is_closing():
             self.transport.write(data)
 
+    def abort(self) -> None:
+        self.transport.abort()
+
     def finish(self) -> None:
         """No more will be sent here."""
         if not self.transport.is_closing() and self.transport.can_write_eof():
@@ -311,8 +333,10 @@ class Client(Half):
         counters = self._service.proxy.counters
         counters.connections += 1
         counters.open += 1
-        if counters.open > CONNECTIONS_MAX:
-            self._refuse()
+        if self._service.proxy.is_full():
+            counters.over_limit += 1
+            self._service.proxy.tell_full(self._service.rule)
+            reset(self.transport)
         else:
             self._service.proxy.start("dial", self._dial())
 
@@ -323,9 +347,10 @@ class Client(Half):
     async def _dial(self) -> None:
         service, peer = self._service, self.transport.get_extra_info("peername")
         source = peer[0] if peer else ""
-        found = await first_to_answer(service.order(source), service.choice, service.proxy.counters)
+        found = await service.dials.first_to_answer(service.order(source))
         if found is None:
-            self._refuse()
+            service.proxy.counters.refused += 1
+            reset(self.transport)
             return
         target, endpoint = found
         service.choice.answered(service.rule, target, source)
@@ -335,46 +360,10 @@ class Client(Half):
         else:
             self.join(endpoint)
 
-    def _refuse(self) -> None:
-        self._service.proxy.counters.refused += 1
-        reset(self.transport)
 
-
-async def first_to_answer(targets: Sequence[Target], choice: Choice, counters: Counters) -> tuple[Target, Half] | None:
-    """The first target that takes a connection; each gets HEDGE_S before the next is tried beside it. None if none does within CONNECT_S."""
-    loop = asyncio.get_running_loop()
-    began_s = loop.time()
-
-    async def dial(target: Target) -> Half | OSError:
-        try:
-            return (await loop.create_connection(Half, target.address, target.port))[1]
-        except OSError as error:
-            return error
-
-    waiting, winner = list(targets), None
-    dialling: dict[asyncio.Task[Half | OSError], tuple[Target, float]] = {}
-    async with asyncio.TaskGroup() as group:
-        while winner is None and (waiting or dialling) and (left_s := began_s + CONNECT_S - loop.time()) > 0:
-            if waiting:
-                target = waiting.pop(0)
-                dialling[group.create_task(dial(target))] = (target, loop.time())
-            done, _ = await asyncio.wait(dialling, timeout=min(HEDGE_S, left_s) if waiting else left_s, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                target, _ = dialling.pop(task)
-                answer = task.result()
-                if isinstance(answer, OSError):
-                    counters.failed_dials += 1
-                    choice.silent(target)
-                    log.debug("an endpoint does not answer", extra=fields(endpoint=f"{target.address}:{target.port}", error=str(answer)))
-                elif winner is None:
-                    winner = (target, answer)
-                else:
-                    answer.transport.abort()
-        for task, (target, since_s) in dialling.items():
-            task.cancel()
-            if loop.time() - since_s >= HEDGE_S:
-                choice.silent(target)
-    return winner
+async def connect(target: Target) -> Half:
+    """Raises OSError."""
+    return (await asyncio.get_running_loop().create_connection(Half, target.address, target.port))[1]
 
 
 def reset(transport: asyncio.Transport) -> None:

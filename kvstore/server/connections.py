@@ -1,6 +1,6 @@
 """How many connections this process may have."""
 
-import resource
+from keelson.cogs import descriptors
 
 RESERVED = 1024
 """Descriptors that clients must leave for files, peers, threads and the rest."""
@@ -8,14 +8,6 @@ CONNECTIONS_MAX = 20_000
 
 
 def raise_limit() -> int:
-    """Allow as many descriptors as the system lets us have, as Go's programs do; returns how many connections clients may have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-        except (OSError, ValueError):
-            pass
-    if soft == resource.RLIM_INFINITY:
-        return CONNECTIONS_MAX
-    return min(CONNECTIONS_MAX, max(soft - RESERVED, soft // 2))
+    """How many connections clients may have, with all the descriptors that the system lets us have."""
+    allowed = descriptors.raise_limit()
+    return min(CONNECTIONS_MAX, max(allowed - RESERVED, allowed // 2))
