@@ -30,6 +30,7 @@ add map ip {TABLE} node-ports {{ type inet_proto . inet_service : verdict ; }}
 add map ip {TABLE} silent-services {{ type ipv4_addr . inet_proto . inet_service : verdict ; }}
 add map ip {TABLE} silent-node-ports {{ type inet_proto . inet_service : verdict ; }}
 add set ip {TABLE} node-addresses {{ type ipv4_addr ; }}
+add set ip {TABLE} cluster-ips {{ type ipv4_addr ; }}
 add set ip {TABLE} cluster {{ type ipv4_addr ; flags interval ; auto-merge ; }}
 add chain ip {TABLE} mark-for-masquerade
 add rule ip {TABLE} mark-for-masquerade meta mark set meta mark or {MARK}
@@ -42,6 +43,8 @@ add rule ip {TABLE} dispatch ip daddr @node-addresses meta l4proto . th dport vm
 add chain ip {TABLE} check
 add rule ip {TABLE} check ip daddr . meta l4proto . th dport vmap @silent-services
 add rule ip {TABLE} check ip daddr @node-addresses meta l4proto . th dport vmap @silent-node-ports
+add chain ip {TABLE} check-ports
+add rule ip {TABLE} check-ports ip daddr @cluster-ips goto refuse
 add chain ip {TABLE} nat-prerouting {{ type nat hook prerouting priority -100 ; }}
 add rule ip {TABLE} nat-prerouting jump dispatch
 add chain ip {TABLE} nat-output {{ type nat hook output priority -100 ; }}
@@ -53,9 +56,16 @@ add chain ip {TABLE} filter-input {{ type filter hook input priority -110 ; }}
 add rule ip {TABLE} filter-input ct state new jump check
 add chain ip {TABLE} filter-forward {{ type filter hook forward priority -110 ; }}
 add rule ip {TABLE} filter-forward ct state new jump check
+add rule ip {TABLE} filter-forward ct state new jump check-ports
 add chain ip {TABLE} filter-output {{ type filter hook output priority -110 ; }}
 add rule ip {TABLE} filter-output ct state new jump check
+add chain ip {TABLE} filter-output-translated {{ type filter hook output priority -90 ; }}
+add rule ip {TABLE} filter-output-translated ct state new jump check-ports
 """.strip().splitlines()
+
+
+MAPS = ("services", "node-ports", "silent-services", "silent-node-ports", "node-addresses", "cluster-ips", "cluster")
+"""Those of BASE that have elements."""
 
 
 class Ruleset(Struct, frozen=True):
@@ -69,13 +79,16 @@ class Ruleset(Struct, frozen=True):
 def ruleset(wanted: Mapping[Listener, Rule], node_addresses: Iterable[str] = (), cluster: Iterable[str] = ()) -> Ruleset:
     """What the kernel shall do."""
     networks = [each for each in cluster if ":" not in each]
-    made = Ruleset(elements={name: {} for name in ("services", "node-ports", "silent-services", "silent-node-ports", "node-addresses", "cluster")})
+    made = Ruleset(elements={name: {} for name in MAPS})
     made.elements["node-addresses"].update({each: "" for each in node_addresses if ":" not in each})
     made.elements["cluster"].update(dict.fromkeys(networks, ""))
     for listener, rule in sorted(wanted.items()):
         if ":" in listener.address:
             continue
         protocol = listener.protocol.lower()
+        if rule.kind is Kind.CLUSTER_IP:
+            # What passes the translation unchanged is for a port that the service does not have.
+            made.elements["cluster-ips"][listener.address] = ""
         key = f"{listener.address} . {protocol} . {listener.port}" if listener.address else f"{protocol} . {listener.port}"
         which = "services" if listener.address else "node-ports"
         if not rule.targets and not rule.inside:
@@ -182,11 +195,16 @@ class Nftables:
         self._led: conntrack.Led = {}
 
     async def sync(self, wanted: Mapping[Listener, Rule]) -> list[str]:
-        """Raises OSError if there is no `nft`, or it refuses; the next sync then makes everything anew."""
+        """Raises OSError if there is no `nft`, or it refuses."""
         after = ruleset(wanted, self.node_addresses, self._cluster)
-        lines, self._there = difference(self._there, after), None
-        if lines:
-            await run("\n".join(lines) + "\n")
+        there, self._there = self._there, None
+        try:
+            await _do(difference(there, after))
+        except OSError:
+            if there is None:
+                raise
+            # Somebody has been at our table, or (before Linux 6.2) the kernel still counts a chain as used whose last element has just gone.
+            await _do(difference(None, after))
         self._there = after
         before, now = self._led, conntrack.led(wanted, self.node_addresses)
         if before != now:
@@ -201,6 +219,11 @@ class Nftables:
         """Nothing of ours is left."""
         self._there = None
         await run(f"add table ip {TABLE}\ndelete table ip {TABLE}\n")
+
+
+async def _do(lines: list[str]) -> None:
+    if lines:
+        await run("\n".join(lines) + "\n")
 
 
 async def run(text: str) -> None:

@@ -111,6 +111,15 @@ def test_no_endpoint_is_a_refusal_and_not_a_silence(scene):
         network.pod.ask(VIP, 80)
 
 
+def test_a_port_that_the_service_does_not_have_is_refused(scene):
+    proxy, network = scene
+    proxy.told(service(), slices=(slice_of(network.a),))
+    for client in (network.pod, network.node, network.outside):
+        assert asked(client, VIP, 80) == {"a"}
+        with pytest.raises(ConnectionRefusedError):
+            client.ask(VIP, 81)
+
+
 def test_new_connections_go_to_who_is_there_and_old_ones_live_on(scene):
     proxy, network = scene
     proxy.told(service(), slices=(slice_of(network.a),))

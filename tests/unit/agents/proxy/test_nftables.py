@@ -1,10 +1,13 @@
 """The difference between two rulesets is a transaction that leads from one to the other, whatever they are."""
 
+import asyncio
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.proxy import nftables
 from agents.proxy.nftables import BASE, TABLE, Ruleset, difference, ruleset
 from agents.proxy.rules import Kind, Listener, Rule, Target
 
@@ -92,3 +95,28 @@ def test_a_service_without_endpoints_refuses():
     made = ruleset({Listener("10.96.0.1", 80, "TCP"): Rule("d/s", Kind.CLUSTER_IP, ())})
     assert made.elements["silent-services"] == {"10.96.0.1 . tcp . 80": "goto refuse"}
     assert made.chains == {}
+    assert made.elements["cluster-ips"] == {"10.96.0.1": ""}
+
+
+def test_a_kernel_that_does_not_agree_is_told_everything_anew(monkeypatch):
+    told = []
+
+    async def run(text):
+        told.append(text)
+        if len(told) in (2, 4, 5):
+            raise OSError("nft: Device or resource busy")
+
+    monkeypatch.setattr(nftables, "run", run)
+    listener, target = Listener("10.96.0.1", 80, "TCP"), Target("10.244.1.2", 8080)
+    rules = {number: {listener: Rule("d/s", Kind.CLUSTER_IP, (target,) * number)} for number in (0, 1)}
+
+    async def play():
+        kernel = nftables.Nftables()
+        for number in (1, 0):
+            assert await kernel.sync(rules[number]) == []
+        with pytest.raises(OSError, match="busy"):
+            await kernel.sync(rules[1])
+        assert await kernel.sync(rules[1]) == []
+
+    asyncio.run(play())
+    assert [f"delete table ip {TABLE}" in text for text in told] == [True, False, True, False, True, True]
