@@ -32,6 +32,8 @@ PORTS = 32
 LEADER_LEASE_S, LEADER_LEASE_S_MIN, LEADER_LEASE_S_MAX = 15, 3, 300
 """Upstream's default, and what may be chosen: a holder stops by itself after two thirds without an answer, so a short lease makes every pause of the
 machine or the store that is as long an end of the active one."""
+PROXY_MODES = ("userspace", "nftables")
+"""How nodes answer for services: in a process, or in the kernel, which needs the program `nft`."""
 POD_PIDS_MAX = 1024
 """Processes and threads of one pod. The nodes share a machine, and its numbers for processes (32,768 by default)."""
 EVICTION_HARD = "memory.available<100Mi,nodefs.available<1Gi"
@@ -55,6 +57,7 @@ class ControlPlane(Struct, frozen=True):
     nodes: int = 3
     leader_lease_s: int = LEADER_LEASE_S
     """How long the standby of an elected program waits for one that is silent."""
+    proxy_mode: str = PROXY_MODES[0]
 
     @property
     def network(self) -> Network:
@@ -236,6 +239,7 @@ def _node(folder: Path, files: Files, plan: ControlPlane, number: int) -> list[P
         "agents.proxy.main",
         f"--hostname-override={name}",
         f"--cluster-cidr={network.pods}",
+        f"--proxy-mode={plan.proxy_mode}",
         host_ports,
         namespace=namespace,
     )

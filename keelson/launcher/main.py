@@ -55,14 +55,20 @@ def tell(text: str) -> None:
     default=None,
     help="How long a standby scheduler or controller manager waits for one that is silent.  [default: 15s, as upstream]",
 )
+@click.option(
+    "--proxy-mode",
+    type=click.Choice(control_plane.PROXY_MODES),
+    default=None,
+    help=f"How nodes answer for services: in a process, or in the kernel (needs nft).  [default: {control_plane.PROXY_MODES[0]}]",
+)
 @click.option("--foreground", is_flag=True, help="Stay attached; Ctrl-C stops everything.")
 @click.option("--wait", "wait_s", type=Duration(), default=DEFAULT_WAIT_S, show_default="60s", help="How long to wait until every member is healthy.")
 def up_command(
     folder: Path, members: int | None, client_ports: str | None, peer_ports: str | None, insecure: bool | None, store_only: bool,
-    api_port: int | None, nodes: int | None, leader_lease_s: float | None, foreground: bool, wait_s: float,
+    api_port: int | None, nodes: int | None, leader_lease_s: float | None, proxy_mode: str | None, foreground: bool, wait_s: float,
 ) -> None:  # fmt: skip
     """Start a cluster in the background and return once it is healthy. Harmless if it runs already."""
-    wanted = up.Wanted(members, client_ports, peer_ports, insecure, store_only, api_port, nodes, leader_lease_s)
+    wanted = up.Wanted(members, client_ports, peer_ports, insecure, store_only, api_port, nodes, leader_lease_s, proxy_mode)
     with _one_line_errors():
         if foreground:
             _stay(folder, wanted, wait_s)

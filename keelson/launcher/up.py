@@ -7,6 +7,7 @@ killed, runs on.
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -49,6 +50,7 @@ class Wanted(Struct, frozen=True):
     """The balancer's; the API servers' follow it."""
     nodes: int | None = None
     leader_lease_s: float | None = None
+    proxy_mode: str | None = None
 
 
 class NotHealthy(Exception):
@@ -67,6 +69,7 @@ def up(folder: Path, wanted: Wanted, wait_s: float, tell: Tell, attached: bool =
             wait_control_plane(cluster, wait_s, tell, before)
             return cluster, None
         check_ports(cluster)
+        check_proxy_mode(cluster.control_plane)
         clusters.member_program()
         cluster = with_number(cluster)
         if not cluster.spec.insecure:
@@ -122,6 +125,8 @@ def choose(folder: Path, wanted: Wanted) -> Cluster:
             differences.append(f"{have.control_plane.nodes} nodes")
         if wanted.leader_lease_s not in (None, have.control_plane.leader_lease_s):
             differences.append(f"leases of {have.control_plane.leader_lease_s} s")
+        if wanted.proxy_mode not in (None, have.control_plane.proxy_mode):
+            differences.append(f"{have.control_plane.proxy_mode} proxies")
     if wanted.insecure not in (None, have.insecure):
         differences.append("no TLS" if have.insecure else "TLS")
     if differences:
@@ -147,7 +152,26 @@ def plan_control_plane(wanted: Wanted) -> ControlPlane:
     lease_s = control_plane.LEADER_LEASE_S if wanted.leader_lease_s is None else wanted.leader_lease_s
     if lease_s != int(lease_s) or not control_plane.LEADER_LEASE_S_MIN <= lease_s <= control_plane.LEADER_LEASE_S_MAX:
         raise Refused(f"a lease is {control_plane.LEADER_LEASE_S_MIN} to {control_plane.LEADER_LEASE_S_MAX} whole seconds, not {lease_s:g}")
-    return ControlPlane(0, port, nodes=nodes, leader_lease_s=int(lease_s))
+    mode = wanted.proxy_mode or control_plane.PROXY_MODES[0]
+    if mode not in control_plane.PROXY_MODES:
+        raise Refused(f"there is no proxy mode {mode!r}: {' or '.join(control_plane.PROXY_MODES)}")
+    if wanted.proxy_mode and not nodes:
+        raise Refused("--proxy-mode is for nodes, and there are none: they need root, and --nodes")
+    plan = ControlPlane(0, port, nodes=nodes, leader_lease_s=int(lease_s), proxy_mode=mode)
+    check_proxy_mode(plan)
+    return plan
+
+
+def check_proxy_mode(plan: ControlPlane | None) -> None:
+    """Raises Refused if the nodes' proxies could not do what they are to do."""
+    if plan is None or not plan.nodes or plan.proxy_mode != "nftables":
+        return
+    if shutil.which("nft") is None:
+        raise Refused("proxies with nftables need the program nft on the PATH: install the package nftables, or take --proxy-mode userspace")
+    # Without a rule: whether the kernel has nftables at all, and lets us.
+    tried = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if tried.returncode:
+        raise Refused(f"nft does not work here, take --proxy-mode userspace: {tried.stderr.strip()[:500]}")
 
 
 def with_number(cluster: Cluster) -> Cluster:

@@ -139,6 +139,41 @@ def test_the_lease_of_elected_programs_is_chosen_within_what_is_sound(tmp_path: 
         up.choose(tmp_path, Wanted(leader_lease_s=15))
 
 
+def test_how_nodes_answer_for_services_is_chosen_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up.network, "may_be_made", lambda: True)
+    monkeypatch.setattr(up, "check_proxy_mode", lambda plan: None)
+    for mode, nodes in (("userspace", None), ("nftables", 2)):
+        plan = up.plan_control_plane(Wanted(nodes=nodes, proxy_mode=mode))
+        programs = {program.name: program.command for program in Cluster(tmp_path, msgspec.structs.replace(SPEC, control_plane=plan)).programs()}
+        assert f"--proxy-mode={mode}" in programs["proxy-node2"]
+    assert up.plan_control_plane(Wanted()).proxy_mode == "userspace"
+    clusters.save(Cluster(tmp_path, msgspec.structs.replace(SPEC, control_plane=plan)))
+    found = up.choose(tmp_path, Wanted()).control_plane
+    assert found is not None
+    assert found.proxy_mode == "nftables"
+    with pytest.raises(Refused, match="nftables proxies"):
+        up.choose(tmp_path, Wanted(proxy_mode="userspace"))
+    with pytest.raises(Refused, match="no proxy mode 'ipvs'"):
+        up.plan_control_plane(Wanted(proxy_mode="ipvs"))
+    with pytest.raises(Refused, match="there are none"):
+        up.plan_control_plane(Wanted(nodes=0, proxy_mode="nftables"))
+
+
+def test_without_a_working_nft_its_mode_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up.network, "may_be_made", lambda: True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Refused, match="install the package nftables"):
+        up.plan_control_plane(Wanted(proxy_mode="nftables"))
+    up.plan_control_plane(Wanted(proxy_mode="userspace"))
+    (tmp_path / "nft").write_text("#!/bin/sh\necho 'Protocol not supported' >&2\nexit 1\n")
+    (tmp_path / "nft").chmod(0o755)
+    with pytest.raises(Refused, match=r"does not work here.*Protocol not supported"):
+        up.plan_control_plane(Wanted(proxy_mode="nftables"))
+    monkeypatch.setattr(up.network, "may_be_made", lambda: False)
+    with pytest.raises(Refused, match="need root"):
+        up.plan_control_plane(Wanted(proxy_mode="nftables"))
+
+
 def test_only_deaths_of_this_start_count(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, SPEC)
     (tmp_path / "run").mkdir()
