@@ -95,7 +95,8 @@ class InstallState(Struct, frozen=True):
 class DefragmentState(Struct, frozen=True):
     """Rewrite the state compactly and reopen it, then call `Member.state_defragmented(self, machine, error or None)`."""
 
-    token: Token
+    tokens: list[Token]
+    """Of all who asked before it began."""
 
 
 StateWork = CommitState | ExportState | HashState | InspectState | StoreChunk | InstallState | DefragmentState

@@ -115,6 +115,9 @@ CompactionStep = Callable[[Machine, int], bool]
 HAND_OVERS_MAX = 3
 """How often a leader that is to be removed tries to hand over first."""
 
+HASHES_MAX = 4
+"""Hashes being computed or waiting for it: each takes seconds of a large state, and no commit is made meanwhile. More are refused."""
+
 LEASE_TTL_MAX_S = 9_000_000_000
 PUBLISH_RETRY_TICKS = 10
 DAMAGE_TEXT_MAX = 500
@@ -187,7 +190,8 @@ class Member:
         self._ticks_since_commit = 0
         self._durable = SnapshotMeta(machine.applied_index, machine.applied_term, conf)
         self._committing = self._durable
-        self._exports_out = 0
+        self._readings_out = 0
+        """Copies and hashes of the last commit that the state thread is at, or has before it."""
         self._log_cut_out = False
         self._install: SnapshotMeta | None = None
 
@@ -391,14 +395,25 @@ class Member:
         self.read_serializable(HashAt(revision), token)
 
     def hash_everything(self, token: Token) -> None:
-        self.want(HashState(Revision(-1), Revision(0), token))
+        self._want_hash(Revision(-1), Revision(0), token)
+
+    def _want_hash(self, revision: Revision, compacted: Revision, token: Token) -> None:
+        if sum(isinstance(work, HashState) for work in self.state_works()) >= HASHES_MAX:
+            self.reply(token, TooManyRequests())
+        else:
+            self.want(HashState(revision, compacted, token))
 
     def export_state(self, token: Token) -> None:
         """A consistent copy of the whole state, for a backup; the answer is an `Export`."""
         self.want(ExportState(self._durable, NOBODY, token))
 
     def defragment(self, token: Token) -> None:
-        self.want(DefragmentState(token))
+        """Nobody is served meanwhile: who asks while another's is still to begin shares it."""
+        waiting = next((work for work in self._state_wanted if isinstance(work, DefragmentState)), None)
+        if waiting is None:
+            self.want(DefragmentState([token]))
+        else:
+            waiting.tokens.append(token)
 
     def identify(self, who: Who) -> Caller:
         """Whom a write is proposed for. Raises InvalidAuthToken; a name that comes of it need not be allowed anything."""
@@ -486,7 +501,7 @@ class Member:
 
     def state_exported(self, export: ExportState, result: Any) -> None:
         """`result`: an Export (with `meta` set to export.meta for a follower's) or an exception."""
-        self._exports_out -= 1
+        self._readings_out -= 1
         self._state_out.remove(export)
         if export.receiver == NOBODY:
             self.reply(export.token, _told(result))
@@ -498,6 +513,7 @@ class Member:
             self.raft.snapshot_ready(export.receiver, source)
 
     def state_hashed(self, work: HashState, result: int | Exception) -> None:
+        self._readings_out -= 1
         self._state_out.remove(work)
         if isinstance(result, Exception) or work.revision == -1:
             self.reply(work.token, _told(result))
@@ -538,7 +554,8 @@ class Member:
         if machine is not self.machine:
             self.machine = machine
             self.delivery.on_state_replaced(machine)
-        self.reply(work.token, _told(error))
+        for token in work.tokens:
+            self.reply(token, _told(error))
 
     def report_connected(self, peer: MemberId) -> None:
         """There is a connection to `peer`, on which it is welcome to answer."""
@@ -565,9 +582,8 @@ class Member:
         tokens += self._leases.drain() + self._corruption.drain()
         tokens += [token for _, _, token in self._physical_compactions]
         # Work for a follower's snapshot has no token.
-        tokens += [
-            work.token for work in self.state_works() if isinstance(work, ExportState | HashState | DefragmentState) and work.token is not None
-        ]
+        tokens += [work.token for work in self.state_works() if isinstance(work, ExportState | HashState) and work.token is not None]
+        tokens += [token for work in self.state_works() if isinstance(work, DefragmentState) for token in work.tokens]
         if self._transfer is not None:
             tokens.append(self._transfer[1])
         for token in tokens:
@@ -866,8 +882,9 @@ class Member:
             or (self._ticks_since_commit >= self.config.commit_ticks and not clean)
             or (self._commit_forced and not clean)
         )
-        # An export reads the last commit by its meta; a commit in the middle of it is fine for LMDB, but must not come before it began.
-        if due and not self._exports_out:
+        # An export reads the last commit by its meta, which no commit must get ahead of. And one that waited behind copies or hashes in the thread
+        # would keep everybody from the machine as long as they take: so it is the commit that waits, and applying goes on.
+        if due and not self._readings_out:
             self._begin_commit()
         elif clean:
             self._commit_forced = False
@@ -892,7 +909,9 @@ class Member:
             return
         if isinstance(work, ExportState):
             work = ExportState(self._durable, work.receiver, work.token)
-            self._exports_out += 1
+            self._readings_out += 1
+        elif isinstance(work, HashState):
+            self._readings_out += 1
         elif isinstance(work, DefragmentState):
             self._state_busy = work
         self._state_out.append(work)
@@ -958,7 +977,7 @@ class Member:
             self.reply(token, LeaseTimeToLive(LeaseId(request.id), request.ttl_s, request.granted_ttl_s, keys))
         elif isinstance(request, HashAt):
             revision = self.machine.check_hash_revision(request.revision)
-            self.want(HashState(revision, self.machine.compacted_revision, token))
+            self._want_hash(revision, self.machine.compacted_revision, token)
         elif isinstance(request, ListLeases):
             self.reply(token, sorted(self.machine.leases))
         elif type(request) in self.machine.account_answers:

@@ -12,12 +12,13 @@ from kvstore.errors import (
     Stopped,
     StoreError,
     TooManyLearners,
+    TooManyRequests,
     Unhealthy,
 )
-from kvstore.ids import ClusterId, Index, MemberId, RequestId, Term
+from kvstore.ids import ClusterId, Index, MemberId, RequestId, Revision, Term
 from kvstore.member.config import MemberConfig
-from kvstore.member.effects import CommitState, ExportState, HashState, Persist
-from kvstore.member.member import Member, encode_conf
+from kvstore.member.effects import CommitState, DefragmentState, ExportState, HashState, Persist
+from kvstore.member.member import HASHES_MAX, Member, encode_conf
 from kvstore.member.messages import ChangeAnswer, ChangeQuestion
 from kvstore.model import Member as MemberRecord
 from kvstore.model import Put, Range, Txn
@@ -120,6 +121,55 @@ def test_who_wants_the_committed_state_gets_it_under_a_steady_load() -> None:
     assert alone.answers.get("hash") == 1
     assert alone.answers.get("export") == "the export"
     assert [turn for turn in range(6) if f"put {turn}" not in alone.answers] == []
+
+
+def test_writes_go_on_while_hashes_are_computed_and_only_so_many_wait() -> None:
+    """A commit behind them in the disk's thread would keep the machine from everybody: with thirty of them clients were told of time-outs."""
+    alone = Alone().lead()
+    alone.do_state_work()
+    for asked in range(HASHES_MAX + 1):
+        alone.member.hash_kv(Revision(0), f"hash {asked}")
+    alone.pump()
+    alone.do_commits()
+    alone.pump()
+    assert isinstance(alone.answers[f"hash {HASHES_MAX}"], TooManyRequests)
+    alone.member.propose(Put(b"key", b"value"), "put")
+    alone.tick(2 * alone.member.config.commit_ticks)
+    assert "put" in alone.answers
+    alone.member.read(Range(b"key"), "read")
+    alone.pump()
+    assert "read" in alone.answers
+    assert [type(work) for work in alone.work] == [HashState] * HASHES_MAX
+    alone.do_state_work()
+    alone.pump()
+    assert [type(work) for work in alone.work] == [CommitState], "now it may"
+    alone.member.hash_everything("one more")
+    alone.do_state_work()
+    alone.pump()
+    assert [type(work) for work in alone.do_state_work()] == [HashState]
+
+
+def test_who_asks_for_a_defragmentation_while_another_waits_for_one_shares_it() -> None:
+    alone = Alone().lead()
+    member = alone.member
+    member.propose(Put(b"key", b"value"), "put")
+    alone.pump()
+    for asked in range(30):
+        member.defragment(f"defragment {asked}")
+    alone.do_state_work()
+    alone.pump()
+    alone.do_commits()
+    alone.pump()
+    [work] = alone.work
+    assert isinstance(work, DefragmentState)
+    member.defragment("too late for it")
+    alone.pump()
+    alone.work.clear()
+    member.state_defragmented(work, member.machine, None)
+    alone.pump()
+    assert all(alone.answers[f"defragment {asked}"] is None for asked in range(30))
+    assert "too late for it" not in alone.answers
+    assert [type(work) for work in alone.work] == [DefragmentState]
 
 
 def test_a_proposal_that_was_given_up_is_not_sent_when_a_leader_is_found_at_last() -> None:
