@@ -127,6 +127,7 @@ class World(ABC):
             self.add(member, ConfState(voters))
         self.nemesis = Nemesis(self.timeline, self.options, self.network, self)
         self.healed = False
+        self._healed_members: set[MemberId] = set()
 
     # --- what a flavour does
 
@@ -277,6 +278,9 @@ class World(ABC):
             if timeline.now_s >= deadline_s:
                 raise Violation("progress", f"{promise}: not within {within_s:.0f} s; {self.describe()}")
             timeline.run(timeline.now_s + 0.5)
+            if not all(self._suffices(self._healed_members, member) for member in self.running()):
+                # A change that waited for the one before it, or was on its way, when the quorum was drawn: it is none any more, and needs the others.
+                self.heal_all()
 
     def describe(self) -> str:
         lines = []
@@ -291,7 +295,7 @@ class World(ABC):
         self.healed = True
         for process in self.running():
             process.resume()
-        healed = self._draw_quorum()
+        healed = self._healed_members = self._draw_quorum()
         self.timeline.say(f"healed quorum: {sorted(healed)}")
         self.network.heal()
         for process in self.processes():
@@ -324,6 +328,7 @@ class World(ABC):
 
     def heal_all(self) -> None:
         self.timeline.say("everything healed")
+        self._healed_members = set(self.members)
         self.network.heal()
         for process in self.processes():
             process.start()
