@@ -3,11 +3,15 @@
 from collections.abc import Callable, Iterator
 
 from kvstore.encoding import KeyValue, decode_key_value, read_varint
+from kvstore.errors import Compacted
 from kvstore.ids import Revision
 from kvstore.model import EncodedKeyValue, Range, RangeResult, SortOrder, SortTarget
 from kvstore.mvcc.record import table_key
 from kvstore.mvcc.scan import steps
 from kvstore.mvcc.store import Store
+
+BEGINNINGS_MAX = 10
+"""Somebody who compacts all the time must not keep us at it for ever."""
 
 _VALUE_TAG = b"\x2a"
 
@@ -29,8 +33,20 @@ def read_range(store: Store, request: Range) -> RangeResult:
 
 
 def range_in_steps(store: Store, request: Range) -> Iterator[RangeResult | None]:
-    """None after each step that leaves more to read; the answer last. Other requests may be applied between steps."""
+    """None after each step that leaves more to read; the answer last. Other requests may be applied between steps, compactions among them: one that
+    gets ahead of the newest revision that the range began at has it begin anew at the one that is newest then, because who names no revision
+    is never told that it was compacted."""
     store.check_revision(request.revision)
+    for _ in range(BEGINNINGS_MAX if request.revision <= 0 else 1):
+        try:
+            yield from _from_here(store, request)
+        except Compacted:
+            continue
+        return
+    raise Compacted
+
+
+def _from_here(store: Store, request: Range) -> Iterator[RangeResult | None]:
     current = store.current()
     everything = _is_filtered(request) or request.sort_order != SortOrder.NONE
     wanted = 0 if request.count_only else (request.limit + 1 if request.limit > 0 and not everything else -1)

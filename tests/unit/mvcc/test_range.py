@@ -137,14 +137,37 @@ def test_what_did_not_change_since_is_read_as_the_newest(seed: int, monkeypatch:
     assert set(looked_up) <= set(changed)
 
 
-def test_a_compaction_that_overtakes_a_range_ends_it() -> None:
+def test_a_compaction_that_overtakes_a_range_at_a_revision_ends_it() -> None:
     state = State()
     for key in KEYS:
         state.apply(Put(key))
-    steps = steps_of(state, Range(b"\x00", b"\x00"))
+    steps = steps_of(state, Range(b"\x00", b"\x00", revision=state.machine.revision))
     assert next(steps) is None
     state.apply(Put(b"a", b"later"))
     state.apply(Compact(state.machine.revision))
+    with pytest.raises(Compacted):
+        next(steps)
+
+
+def test_a_compaction_that_overtakes_a_range_of_the_newest_has_it_begin_anew() -> None:
+    """etcd never tells somebody who named no revision that it was compacted."""
+    state = State()
+    for key in KEYS:
+        state.apply(Put(key))
+    request = Range(b"\x00", b"\x00")
+    steps = steps_of(state, request)
+    assert next(steps) is None
+    state.apply(DeleteRange(KEYS[0]))
+    state.apply(Compact(state.machine.revision))
+    while state.machine.compaction_step(1000):
+        pass
+    *_, answer = steps
+    assert answer == state.machine.range(request)
+    steps = steps_of(state, request)
+    for turn in range(ranges.BEGINNINGS_MAX):
+        assert next(steps) is None
+        state.apply(Put(b"a", b"%d" % turn))
+        state.apply(Compact(state.machine.revision))
     with pytest.raises(Compacted):
         next(steps)
 
