@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 from pathlib import Path
@@ -115,6 +116,26 @@ def test_what_came_with_a_request_that_is_refused_is_closed(opened: Opened, tmp_
             await until(lambda: descriptors(shims.running_pid(folder)) <= before)  # its ends of the connections go a moment after ours
 
     run(opened, body)
+
+
+def test_the_end_of_a_container_on_a_full_disk_is_its_own_alone(opened: Opened, tmp_path: Path) -> None:
+    """It cannot be written down, but it is told, and the others of the pod run on."""
+
+    async def body(runtime: Runtime) -> None:
+        async with pod(runtime, tmp_path) as sandbox:
+            folder = tmp_path / "runtime" / "sandboxes" / sandbox
+            one = await started(runtime, sandbox, shell("sleep 60", "one"))
+            other = await started(runtime, sandbox, shell("sleep 60", "other"))
+            (folder / "containers" / one / "exit.json.new").mkdir()
+            os.kill(pid_of(folder, one), signal.SIGKILL)
+            assert (await ended(runtime, one)).exit_code == 137
+            assert (await seen(runtime, other)).state == base.RUNNING
+
+    run(opened, body)
+
+
+def pid_of(sandbox: Path, container: str) -> int:
+    return int(json.loads((sandbox / "containers" / container / "state.json").read_text())["pid"])
 
 
 def descriptors(process: int) -> int:

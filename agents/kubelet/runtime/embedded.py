@@ -206,7 +206,7 @@ class EmbeddedRuntime:
 
         def told(answer: dict[str, Any]) -> None:
             if "exited" in answer:
-                self._note_exit(answer["exited"])
+                self._note_exit(answer["exited"], answer)
             else:  # watching has begun: what began or ended before is on disk
                 for each in self._of_sandbox(sandbox_id):
                     if (folder / "containers" / each.id / "exit.json").exists():
@@ -217,12 +217,13 @@ class EmbeddedRuntime:
         await shims.watch(folder, told)
         self._note_gone(sandbox_id)
 
-    def _note_exit(self, container_id: str) -> None:
+    def _note_exit(self, container_id: str, told: dict[str, Any] | None = None) -> None:
+        """`told`: how, for a container whose end could not be written down."""
         known = self._containers.get(container_id)
         if known is None or known.state == base.EXITED:
             return
         folder = self._sandbox_folder(known.sandbox_id) / "containers" / container_id
-        self._containers[container_id] = _read_container(known.sandbox_id, folder, True) or known
+        self._containers[container_id] = _read_container(known.sandbox_id, folder, True, told) or known
         self._ended[container_id].set()
         self._changed(known.sandbox_id)
 
@@ -420,10 +421,7 @@ class EmbeddedRuntime:
         if container is None or container.state == base.EXITED:
             return
         if container.state == base.CREATED and not await self._began_unseen(container):
-            end = self._container_folder(container) / "exit.json"
-            if not end.exists():
-                write_file(str(end), {"code": 137, "finished_ns": time.time_ns(), "reason": "Error", "message": ""})
-            self._note_exit(container_id)
+            self._note_exit(container_id, _killed(self._container_folder(container), ""))
             return
         folder = self._sandbox_folder(container.sandbox_id)
         number = _signal(json.loads((self._container_folder(container) / "config.json").read_text())["stop_signal"])
@@ -658,18 +656,26 @@ def _described(image: StoredImage) -> base.Image:
     return base.Image(image.id, image.names, digests, image.size_bytes, None, user)
 
 
-def _read_container(sandbox_id: str, folder: Path, alive: bool) -> base.Container | None:
-    """A container as its folder tells of it; one that ran when its shim died has ended, nobody knows how."""
+def _killed(folder: Path, message: str) -> dict[str, Any]:
+    """The record of an end that nobody saw, written down if there is none and the disk has room for it."""
+    end = {"code": 137, "finished_ns": time.time_ns(), "reason": "Error", "message": message}
+    if not (folder / "exit.json").exists():
+        with contextlib.suppress(OSError):
+            write_file(f"{folder}/exit.json", end)
+    return end
+
+
+def _read_container(sandbox_id: str, folder: Path, alive: bool, told: dict[str, Any] | None = None) -> base.Container | None:
+    """A container as its folder tells of it, or of its end who saw it (`told`); one that ran when its shim died has ended, nobody knows how."""
     try:
         recorded = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError):
         return None
     started = _json(folder / "state.json")
-    ended = _json(folder / "exit.json")
+    ended = _json(folder / "exit.json") or told or {}
     state = base.EXITED if ended else base.RUNNING if started else base.CREATED
     if not alive and not ended:
-        ended = {"code": 137, "finished_ns": time.time_ns(), "reason": "Error", "message": "the pod's shim was gone"}
-        write_file(f"{folder}/exit.json", ended)
+        ended = _killed(folder, "the pod's shim was gone")
         state = base.EXITED
     return base.Container(
         folder.name,

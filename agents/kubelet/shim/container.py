@@ -43,6 +43,8 @@ class Container:
         self.stdin = -1
         """What is written here the container reads; for a terminal, the terminal's other side."""
         self.attached: list[tuple[str, int]] = []
+        self.unwritten: dict[str, Any] = {}
+        """The record of its end, where the disk was full."""
         self.log = LogFile(config["log_path"])
 
     def start(self, own_namespace: int, holder: int = 0) -> None:
@@ -157,7 +159,10 @@ class Container:
 
     def record_end(self, code: int, reason: str, message: str) -> dict[str, Any]:
         end = {"code": code, "finished_ns": time.time_ns(), "reason": reason, "message": message}
-        write_file(f"{self.folder}/exit.json", end)
+        try:
+            write_file(f"{self.folder}/exit.json", end)
+        except OSError:
+            self.unwritten = end
         return end
 
     def signal(self, number: int) -> None:

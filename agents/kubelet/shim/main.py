@@ -43,6 +43,8 @@ class Shim:
         self.watchers: list[socket.socket] = []
         self.connections: dict[int, socket.socket] = {}
         self.poll = select.poll()
+        self.stale = False
+        """Whether descriptors have come or gone since it was asked which are ready."""
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.stopping = False
         self.wake = -1
@@ -75,13 +77,14 @@ class Shim:
         os.close(directory)
         os.chmod(f"{self.folder}/shim.sock", 0o600)
         self.listener.listen(64)
-        self.poll.register(self.listener, select.POLLIN)
-        self.poll.register(self.wake, select.POLLIN)
+        self.watch(self.listener.fileno(), select.POLLIN)
+        self.watch(self.wake, select.POLLIN)
         write_file(f"{self.folder}/shim.json", {"pid": os.getpid(), "started": start_time(os.getpid())})
 
     def serve(self) -> None:
         while not self.stopping:
-            for fd, events in self.poll.poll():
+            self.stale = False
+            for fd, _ in self.poll.poll():
                 if fd == self.wake:
                     os.read(self.wake, 4096)
                     self.reap()
@@ -90,7 +93,18 @@ class Shim:
                 elif fd in self.connections:
                     self.answer(self.connections[fd])
                 else:
-                    self.stream(fd, events)
+                    self.stream(fd)
+                if self.stale or self.stopping:
+                    # The numbers that are left in the list may be closed by now, or somebody else's. Whatever is ready is told again.
+                    break
+
+    def watch(self, fd: int, events: int) -> None:
+        self.poll.register(fd, events)
+        self.stale = True
+
+    def unwatch(self, fd: int) -> None:
+        self.poll.unregister(fd)
+        self.stale = True
 
     # --- processes ----------------------------------------------------------------------------------------------------
 
@@ -112,31 +126,24 @@ class Shim:
                 self.pause, self.stopping = 0, True
             for identity, container in self.containers.items():
                 if container.pid == pid:
-                    self.unwatch_streams(container)
+                    for fd in container.outputs:
+                        self.unwatch(fd)
                     container.pid = 0
                     end = container.ended(status)
                     for watcher in list(self.watchers):
                         self.tell(watcher, {"exited": identity, **end})
 
-    def stream(self, fd: int, events: int) -> None:
-        for container in self.containers.values():
-            if fd in container.outputs:
-                if not container.read(fd):
-                    self.poll.unregister(fd)
-                return
-        self.poll.unregister(fd)
-
-    def unwatch_streams(self, container: Container) -> None:
-        for fd in container.outputs:
-            with contextlib.suppress(KeyError):
-                self.poll.unregister(fd)
+    def stream(self, fd: int) -> None:
+        container = next(each for each in self.containers.values() if fd in each.outputs)
+        if not container.read(fd):
+            self.unwatch(fd)
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
     def accept(self) -> None:
         connection, _ = self.listener.accept()
         self.connections[connection.fileno()] = connection
-        self.poll.register(connection, select.POLLIN)
+        self.watch(connection.fileno(), select.POLLIN)
 
     def answer(self, connection: socket.socket) -> None:
         try:
@@ -168,7 +175,7 @@ class Shim:
 
     def drop(self, connection: socket.socket) -> None:
         if self.connections.pop(connection.fileno(), None) is not None:
-            self.poll.unregister(connection)
+            self.unwatch(connection.fileno())
             connection.close()
         if connection in self.watchers:
             self.watchers.remove(connection)
@@ -192,7 +199,7 @@ class Shim:
         container.start(self.own_pids, holder)
         self.containers[request["id"]] = container
         for fd in container.outputs:
-            self.poll.register(fd, select.POLLIN | select.POLLHUP)
+            self.watch(fd, select.POLLIN | select.POLLHUP)
         self.tell(connection, {"pid": container.pid, "started_ns": container.started_ns})
         os.kill(os.getpid(), signal.SIGCHLD)  # it may have ended before it was known by its id
 
@@ -233,6 +240,9 @@ class Shim:
     def do_watch(self, connection: socket.socket, request: dict[str, Any], fds: list[int]) -> None:
         self.watchers.append(connection)
         self.tell(connection, {})
+        for identity, container in self.containers.items():
+            if container.unwritten:
+                self.tell(connection, {"exited": identity, **container.unwritten})
 
     def do_stop(self, connection: socket.socket, request: dict[str, Any], fds: list[int]) -> None:
         for container in self.containers.values():

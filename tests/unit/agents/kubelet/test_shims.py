@@ -1,9 +1,11 @@
 """What passes between the kubelet and a shim, and the small things that a shim does by itself."""
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,3 +70,34 @@ def test_one_that_has_ended_meanwhile_saves_nobody(tmp_path: Path) -> None:
             assert left.wait(20) == -9
         finally:
             left.kill()
+
+
+LATE = """
+import json, os, select, socket, subprocess, sys
+from agents.kubelet.shim.container import Container
+from agents.kubelet.shim.main import Shim
+
+folder = sys.argv[1]
+shim = Shim(folder, {})
+shim.listen()
+os.mkdir(f"{folder}/one")
+shim.containers["one"] = one = Container(f"{folder}/one", {"log_path": f"{folder}/one.log", "cgroups": [], "shared_pids": False})
+process = subprocess.Popen(["echo", "said"], stdout=subprocess.PIPE)
+one.pid = process.pid
+one.outputs[process.stdout.fileno()] = "stdout"
+shim.watch(process.stdout.fileno(), select.POLLIN | select.POLLHUP)
+with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
+    asking.connect(f"{folder}/shim.sock")
+    asking.send(json.dumps({"do": "stop"}).encode())
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    shim.serve()
+    print(asking.recv(100).decode(), one.pid, one.outputs)
+"""
+
+
+def test_the_end_of_a_container_and_of_its_streams_at_once(tmp_path: Path) -> None:
+    """On a busy machine the shim comes late and finds both: what it was told of a stream that it has closed meanwhile counts no more."""
+    run = subprocess.run([sys.executable, "-c", LATE, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert (run.stdout, run.returncode) == ("{} 0 {}\n", 0), run.stderr
+    assert json.loads((tmp_path / "one" / "exit.json").read_text())["code"] == 0
+    assert (tmp_path / "one.log").read_text().endswith("stdout F said\n")
