@@ -169,7 +169,7 @@ class Comparison:
             self._record.rate(case.operation, measured.per_second)
 
     def _rate(self, standing: Standing, case: Case) -> float:
-        """Requests a second of an open loop, at least one: the share of what the reference did in this run, or, without it, of what this peer does."""
+        """Requests a second of an open loop, at least one: a share of what the reference did in this run, or, without it, of what this peer does."""
         if case.operation not in self._record.run.rates:
             self._note_rate(closed_loop_of(case), self._measure(standing, closed_loop_of(case), None))
         return max(1, round(self._record.run.rates[case.operation] * case.percent / 100))
