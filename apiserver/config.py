@@ -9,6 +9,10 @@ from msgspec import Struct
 
 from apiserver.filters.deadline import duration_s
 from apiserver.machinery.status import ApiError
+from kvstore.client.endpoints import TlsFiles
+
+COMPONENTS = (("controller-manager", "https://127.0.0.1:10257/healthz"), ("scheduler", "https://127.0.0.1:10259/healthz"))
+"""Where upstream expects them, on the machine of the API server."""
 
 
 class ConfigurationError(Exception):
@@ -52,12 +56,18 @@ class Config(Struct, frozen=True):
     kubelet_certificate_authority: str
     kubelet_client_certificate: str
     kubelet_client_key: str
+    component_health: dict[str, tuple[str, ...]]
+    """Of the components that componentstatuses tell of, the health pages of their instances."""
     max_requests_inflight: int
     max_mutating_requests_inflight: int
     shutdown_delay_s: float
     request_timeout_s: float
     previews: bool
     log_level: str
+
+    @property
+    def store_tls(self) -> TlsFiles | None:
+        return TlsFiles(self.etcd_cafile, self.etcd_certfile, self.etcd_keyfile) if self.etcd_cafile or self.etcd_certfile else None
 
 
 def _listed(text: str) -> tuple[str, ...]:
@@ -76,6 +86,17 @@ def _ports(text: str) -> tuple[int, int]:
     if not (low.isdigit() and high.isdigit() and 0 < int(low) <= int(high) < 65536):
         raise argparse.ArgumentTypeError(f"{text!r} is no range of ports such as 30000-32767")
     return int(low), int(high)
+
+
+def _page(text: str) -> tuple[str, str]:
+    name, _, url = text.partition("=")
+    if not name or not url.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=URL such as {'='.join(COMPONENTS[0])}")
+    return name, url
+
+
+def _by_name(pages: Sequence[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(url for each, url in pages if each == name) for name, _ in pages}
 
 
 def _flag(text: str) -> bool:
@@ -123,6 +144,7 @@ def parser() -> argparse.ArgumentParser:
     add("--kubelet-certificate-authority", default="")
     add("--kubelet-client-certificate", default="")
     add("--kubelet-client-key", default="")
+    add("--component-health", action="append", type=_page, help="NAME=URL of a component's health page, for componentstatuses; one of each instance")
     add("--max-requests-inflight", type=int, default=400)
     add("--max-mutating-requests-inflight", type=int, default=200)
     add("--shutdown-delay-duration", type=_duration, default=0.0)
@@ -195,6 +217,7 @@ def load(arguments: Sequence[str]) -> Config:
         kubelet_certificate_authority=given.kubelet_certificate_authority,
         kubelet_client_certificate=given.kubelet_client_certificate,
         kubelet_client_key=given.kubelet_client_key,
+        component_health=_by_name(given.component_health or COMPONENTS),
         max_requests_inflight=given.max_requests_inflight,
         max_mutating_requests_inflight=given.max_mutating_requests_inflight,
         shutdown_delay_s=given.shutdown_delay_duration,

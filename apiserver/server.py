@@ -41,7 +41,7 @@ from certs import authority
 from certs.profiles import SERVING
 from keelson.cogs.logs import fields
 from keelson.cogs.tasks import TaskSet
-from kvstore.client.client import Client, TlsFiles
+from kvstore.client.client import Client
 from kvstore.errors import StoreError
 
 log = logging.getLogger(__name__)
@@ -69,8 +69,7 @@ class Server:
 
     def _connect(self) -> Client:
         config = self.config
-        tls = TlsFiles(config.etcd_cafile, config.etcd_certfile, config.etcd_keyfile) if config.etcd_cafile or config.etcd_certfile else None
-        return Client(config.etcd_servers, tls=tls, timeout_s=STORE_TIMEOUT_S, keepalive_time_s=STORE_KEEPALIVE_S)
+        return Client(config.etcd_servers, tls=config.store_tls, timeout_s=STORE_TIMEOUT_S, keepalive_time_s=STORE_KEEPALIVE_S)
 
     def _build(self) -> App:
         config = self.config

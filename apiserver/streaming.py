@@ -1,4 +1,5 @@
-"""What this server fetches from elsewhere: streams of pods (log, exec, attach, port-forward), whatever is proxied, and what nodes measure."""
+"""What this server fetches from elsewhere: streams of pods (log, exec, attach, port-forward), whatever is proxied, what nodes measure, and how
+components are."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ from aiohttp import web
 
 from apiserver.app import App
 from apiserver.config import Config, ConfigurationError
-from apiserver.handlers import get, refusals, respond, writing
+from apiserver.handlers import computed, get, refusals, writing
 from apiserver.handlers.call import Call
+from apiserver.handlers.component_status import ComponentStatuses, probes
 from apiserver.handlers.metrics_api import RESOURCES as METRICS
 from apiserver.handlers.metrics_api import MetricsApi
 from apiserver.handlers.proxy import Proxies
@@ -43,24 +45,13 @@ def install(app: App, config: Config, reloading: Reloading) -> Streams:
         app.subresources[("pods", name)] = _connect(stream)
     for resource in ("pods", "services", "nodes"):
         app.subresources[(resource, "proxy")] = _proxy(proxies)
-    _install_metrics(app, MetricsApi(kubelets, app.caches, time.monotonic))
+    metrics = MetricsApi(kubelets, app.caches, time.monotonic)
+    for each in METRICS:
+        app.registry.add(Served(resource=each, prefix="", storage_version=each.api_version, strategy=Strategy()))
+        app.sources[each.qualified] = computed.handlers(metrics.get, metrics.list)
+    components = ComponentStatuses(probes(config.component_health, config.etcd_servers, config.store_tls))
+    app.sources["componentstatuses"] = computed.handlers(components.get, components.list)
     return streams
-
-
-def _install_metrics(app: App, api: MetricsApi) -> None:
-    async def one(call: Call) -> web.StreamResponse:
-        return respond.one(call, await api.get(call.resource, call.namespace, call.name))
-
-    async def all_(call: Call) -> web.StreamResponse:
-        view = respond.negotiate(call.accept, many=True, tables=call.app.table is not None)
-        found = await api.list(call.resource, call.namespace, call.query.get("labelSelector"))
-        if view.kind == respond.TABLE:
-            return respond.json(respond.table(call, found["items"], found["metadata"], view))
-        return respond.json(found)
-
-    for resource in METRICS:
-        app.registry.add(Served(resource=resource, prefix="", storage_version=resource.api_version, strategy=Strategy()))
-        app.sources[resource.qualified] = {"get": one, "list": all_}
 
 
 def _proxy(proxies: Proxies) -> Callable[[Call], Awaitable[web.StreamResponse]]:

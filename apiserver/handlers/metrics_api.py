@@ -14,7 +14,6 @@ from msgspec import Struct
 
 from apiserver.machinery.objects import Object, labels_of, name_of, namespace_of
 from apiserver.machinery.resources import Resource
-from apiserver.machinery.selectors import labels_of_request
 from apiserver.machinery.status import ApiError, not_found
 from apiserver.request import Reader
 from apiserver.streams.kubelets import Kubelets
@@ -55,17 +54,14 @@ class MetricsApi:
             raise not_found(GROUP, resource.plural, f"{namespace}/{name}" if namespace else name)
         return _labelled(found, about)
 
-    async def list(self, resource: Resource, namespace: str = "", label_selector: str = "") -> Object:
-        """Raises ApiError (BadRequest) for a selector that is none."""
-        selector = labels_of_request(label_selector)
+    async def list(self, resource: Resource, namespace: str = "") -> list[Object]:
         figures = await self._fresh()
         items = []
         for about in self._reader.list(resource.plural, namespace):
             found = figures.nodes.get(name_of(about)) if resource is NODES else figures.pods.get((namespace_of(about), name_of(about)))
-            if found is not None and selector.matches(labels_of(about)):
+            if found is not None:
                 items.append(_labelled(found, about))
-        items.sort(key=lambda each: (namespace_of(each), name_of(each)))
-        return {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": {}, "items": items}
+        return sorted(items, key=lambda each: (namespace_of(each), name_of(each)))
 
     async def _fresh(self) -> Figures:
         async with self._gathering:  # who comes while somebody gathers waits for the same figures

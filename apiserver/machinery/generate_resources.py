@@ -13,6 +13,8 @@ import msgspec
 
 from apiserver.machinery.resources import TABLE, Resource, Subresource
 
+UNWATCHED = ("componentstatuses",)
+"""What the API description says of it is not so: there is no history of what is found out when somebody asks."""
 VERB_OF = {"post": "create", "put": "update", "global_list": "list", "global_watch": "watch"}
 
 
@@ -28,6 +30,8 @@ def from_package() -> tuple[Resource, ...]:
                 continue
             defined = info.resource
             verbs = tuple(dict.fromkeys(VERB_OF.get(verb, verb) for verb in info.verbs))
+            if info.plural in UNWATCHED:
+                verbs = tuple(verb for verb in verbs if verb != "watch")
             if info.action is not None:
                 parent = info.parent or defined
                 entry = Subresource(info.action, defined.group, defined.version, defined.kind, verbs)

@@ -185,7 +185,16 @@ _BINDING = columns("Name, Role, Age", "Users, Groups, ServiceAccounts")
 _WEBHOOKS = Printer(columns("Name, Webhooks:integer, Age"), _row(_count("webhooks")))
 _POLICY_BINDING = Printer(columns("Name, PolicyName, ParamRef, Age"), _row(_policy_binding))
 
+
+def _component(obj: Object, _: datetime) -> list[Any]:
+    healthy = next((each for each in at(obj, "conditions", ()) if each.get("type") == "Healthy"), None)
+    if healthy is None:
+        return [name_of(obj), "Unknown", "", ""]
+    return [name_of(obj), "Healthy" if healthy.get("status") == "True" else "Unhealthy", healthy.get("message", ""), healthy.get("error", "")]
+
+
 CONFIG: dict[str, Printer] = {
+    "componentstatuses": Printer(columns("Name, Status, Message, Error"), _component),
     "namespaces": Printer(columns("Name, Status, Age"), _row(_text("status.phase"))),
     "secrets": Printer(columns("Name, Type, Data, Age"), _row(lambda obj: [obj.get("type", ""), len(obj.get("data") or ())])),
     "configmaps": Printer(columns("Name, Data, Age"), _row(lambda obj: [len(obj.get("data") or ()) + len(obj.get("binaryData") or ())])),

@@ -120,11 +120,10 @@ def programs(folder: Path, plan: ControlPlane, store_urls: str, store_files: tup
     made += [_balancer(files, plan, number) for number in range(1, plan.balancers + 1)]
     servers = len(made)
     elected = (
-        ("scheduler", "agents.scheduler.main", plan.schedulers, ()),
+        ("scheduler", "agents.scheduler.main", ()),
         (
             "controllers",
             "agents.controllers.main",
-            plan.controller_managers,
             (
                 f"--root-ca-file={certificates.ca}",
                 f"--service-account-private-key-file={certificates.service_account_key}",
@@ -136,7 +135,6 @@ def programs(folder: Path, plan: ControlPlane, store_urls: str, store_files: tup
         (
             "cloud",
             "agents.cloud.main",
-            plan.cloud_controller_managers,
             (f"--load-balancer-range={plan.network.balancers}", *(["--load-balancer-routes"] if plan.nodes else [])),
         ),
     )
@@ -146,14 +144,23 @@ def programs(folder: Path, plan: ControlPlane, store_urls: str, store_files: tup
         f"--leader-elect-renew-deadline={plan.leader_lease_s * 1000 * 2 // 3}ms",
         f"--leader-elect-retry-period={plan.leader_lease_s * 1000 * 2 // 15}ms",
     ]
-    port = plan.port + 10
-    for kind, module, count, flags in elected:
-        for number in range(1, count + 1):
+    ports = health_ports(plan)
+    for kind, module, flags in elected:
+        for number, port in enumerate(ports[kind], 1):
             made.append(_agent(files, f"{kind}-{number}", module, *election, f"--bind-address={HOST}", f"--secure-port={port}", *flags))
-            port += 1
     for number in range(1, plan.nodes + 1):
         made += _node(folder, files, plan, number)
     return [replace(program, first_start_s=API_FIRST_START_S if number < servers else AGENTS_FIRST_START_S) for number, program in enumerate(made)]
+
+
+def health_ports(plan: ControlPlane) -> dict[str, range]:
+    """Of the programs of which one at a time is active: where their health pages are, on this machine."""
+    found, port = {}, plan.port + 10
+    counts = (("scheduler", plan.schedulers), ("controllers", plan.controller_managers), ("cloud", plan.cloud_controller_managers))
+    for kind, count in counts:
+        found[kind] = range(port, port + count)
+        port += count
+    return found
 
 
 def _api_server(files: Files, plan: ControlPlane, number: int, store_urls: str, store_files: tuple[Path, Path, Path]) -> Program:
@@ -178,6 +185,11 @@ def _api_server(files: Files, plan: ControlPlane, number: int, store_urls: str, 
         f"--kubelet-certificate-authority={certificates.ca}",
         f"--kubelet-client-certificate={kubelet_client[0]}",
         f"--kubelet-client-key={kubelet_client[1]}",
+        *(
+            f"--component-health={name}=https://{HOST}:{port}/healthz"
+            for kind, name in (("scheduler", "scheduler"), ("controllers", "controller-manager"))
+            for port in health_ports(plan)[kind]
+        ),
         f"--service-account-key-file={certificates.service_account_public_keys}",
         f"--service-account-signing-key-file={certificates.service_account_key}",
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",

@@ -94,6 +94,14 @@ def test_nodes_are_ready(kubectl: Tool) -> None:
     assert [line.split()[:2] for line in lines[1:]] == [["node1", "Ready"], ["node2", "Ready"], ["node3", "Ready"]]
 
 
+def test_components_tell_how_they_are(kubectl: Tool) -> None:
+    wanted = [[name, "Healthy", "ok"] for name in ("controller-manager", "etcd-0", "etcd-1", "etcd-2", "scheduler")]
+    deadline_s = time.monotonic() + 60
+    while (told := [line.split() for line in kubectl("get", "componentstatuses").splitlines()[1:]]) != wanted and time.monotonic() < deadline_s:
+        time.sleep(1)  # one of them may be starting again
+    assert told == wanted
+
+
 def test_pods_run_on_different_nodes(shop: Tool) -> None:
     items = shop.json("get", "pods", "-n", NAMESPACE, "-l", "app=web")["items"]
     assert len({item["spec"]["nodeName"] for item in items}) == 3

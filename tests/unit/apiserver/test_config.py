@@ -20,6 +20,12 @@ def test_several_addresses_and_the_one_to_be_found_at():
     assert (config.bind_addresses, config.advertise_address) == (("127.0.0.1", "172.30.0.1"), "172.30.0.1")
 
 
+def test_components_are_where_upstream_has_them_or_where_is_said():
+    assert load([STORE]).component_health["scheduler"] == ("https://127.0.0.1:10259/healthz",)
+    given = load([STORE, *(f"--component-health=scheduler=https://127.0.0.1:{port}/healthz" for port in (1, 2))]).component_health
+    assert given == {"scheduler": ("https://127.0.0.1:1/healthz", "https://127.0.0.1:2/healthz")}
+
+
 @pytest.mark.parametrize(
     "flag",
     [

@@ -57,11 +57,9 @@ def test_lists_know_what_is_there_and_ask_once_while_figures_are_good():
             kubelets = Kubelets(node, None)
             api = MetricsApi(kubelets, reader, lambda: clock[0])
             nodes, pods = await asyncio.gather(api.list(NODES), api.list(PODS, "d"))
-            assert [each["metadata"]["name"] for each in nodes["items"]] == ["node-1"]
-            assert pods["kind"] == "PodMetricsList"
-            assert [each["containers"] for each in pods["items"]] == [[{"name": "main", "usage": {"cpu": "1000000n", "memory": "2Ki"}}]]
+            assert [each["metadata"]["name"] for each in nodes] == ["node-1"]
+            assert [each["containers"] for each in pods] == [[{"name": "main", "usage": {"cpu": "1000000n", "memory": "2Ki"}}]]
             assert (await api.get(PODS, "d", "p"))["metadata"]["labels"] == {"app": "x"}
-            assert (await api.list(PODS, "d", "app=y"))["items"] == []
             with pytest.raises(ApiError, match=r'pods\.metrics\.k8s\.io "d/q" not found'):
                 await api.get(PODS, "d", "q")
             assert len(kubelet.asked) == 1
