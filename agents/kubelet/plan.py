@@ -160,14 +160,18 @@ def _start(found: Plan, name: str, seen: base.Container | None, observed: Observ
 def pause_left_s(crashes: Crashes | None, seen: base.Container | None, now_s: float) -> float:
     if crashes is None or seen is None or seen.state != base.EXITED:
         return 0.0
-    if seen.finished_ns / 1e9 - seen.started_ns / 1e9 >= BACKOFF_RESET_S:
+    if _ran_s(seen) >= BACKOFF_RESET_S:
         return 0.0
     return max(seen.finished_ns / 1e9 + crashes.pause_s - now_s, 0.0)
 
 
+def _ran_s(seen: base.Container) -> float:
+    """Of one that could not be started: nothing, for it has no start."""
+    return (seen.finished_ns - seen.started_ns) / 1e9 if seen.started_ns else 0.0
+
+
 def next_crash(crashes: Crashes | None, seen: base.Container) -> Crashes:
     """The pause that the restart after this one will have to keep: the first restart is free, then 10 s, 20 s, ..."""
-    ran_s = (seen.finished_ns - seen.started_ns) / 1e9
-    if crashes is None or ran_s >= BACKOFF_RESET_S:
+    if crashes is None or _ran_s(seen) >= BACKOFF_RESET_S:
         return Crashes(BACKOFF_FIRST_S, seen.finished_ns / 1e9)
     return Crashes(min(crashes.pause_s * 2, BACKOFF_MAX_S), seen.finished_ns / 1e9)

@@ -98,6 +98,12 @@ def test_a_container_that_keeps_failing_waits_longer_each_time() -> None:
     assert planned(pod(A), [ended], pauses={"a": Crashes(40.0)}, now_s=240.0).start == ["a"]
 
 
+def test_one_that_cannot_be_started_has_not_run_for_long() -> None:
+    ended = seen("a", EXITED, code=128, started=0, finished=1_000_000)
+    assert next_crash(Crashes(10.0), ended).pause_s == 20.0
+    assert planned(pod(A), [ended], pauses={"a": Crashes(20.0)}, now_s=1_000_005.0).waiting == {"a": 15.0}
+
+
 def test_a_long_run_is_forgiven() -> None:
     ended = seen("a", EXITED, code=1, started=100, finished=800)
     assert next_crash(Crashes(300.0), ended).pause_s == 10.0
