@@ -5,7 +5,6 @@ By netlink (pyroute2), in one thread of its own, because its calls block. The po
 """
 
 import asyncio
-import contextlib
 import errno
 import hashlib
 from collections.abc import Callable
@@ -79,8 +78,7 @@ class PodNetwork:
         netlink.link("add", ifname=name, kind="veth", peer={"ifname": POD_INTERFACE, "net_ns_pid": pid})
         index = netlink.link_lookup(ifname=name)[0]
         netlink.link("set", index=index, master=self._bridge_index, state="up")
-        with contextlib.suppress(OSError):  # a pod that reaches itself through its service comes back over the port it left by
-            Path(f"/sys/class/net/{name}/brport/hairpin_mode").write_text("1")
+        netlink.brport("set", index=index, mode=1)  # hairpin: a pod that reaches itself through its service comes back over the port it left by
 
     async def detach(self, sandbox_id: str) -> None:
         await self._run(self._remove, interface_name(sandbox_id))

@@ -12,20 +12,31 @@ from agents.kubelet.runtime.network import PodNetwork
 
 
 class Netlink:
-    def __init__(self, code: int) -> None:
+    def __init__(self, code: int = 0) -> None:
         self._code = code
+        self.ports: list[dict[str, object]] = []
 
     def link_lookup(self, ifname: str) -> list[int]:
         return [7]
 
     def link(self, verb: str, **_: object) -> None:
-        raise NetlinkError(self._code)
+        if self._code:
+            raise NetlinkError(self._code)
+
+    def brport(self, verb: str, **said: object) -> None:
+        self.ports.append(said)
 
 
-def network(code: int) -> PodNetwork:
+def network(code: int = 0) -> PodNetwork:
     made = PodNetwork("10.0.0.0/24", "10.0.0.1")
     made._netlink = Netlink(code)
     return made
+
+
+def test_a_pods_port_lets_through_what_the_pod_sends_to_itself() -> None:
+    made = network()
+    run(made.attach("s1", 1))
+    assert made._netlink.ports == [{"index": 7, "mode": 1}]
 
 
 def run(work: Awaitable[None]) -> None:
