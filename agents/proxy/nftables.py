@@ -139,9 +139,11 @@ def _choosing(made: Ruleset, listener: Listener, rule: Rule, networks: list[str]
             yield "ip saddr != @cluster jump mark-for-masquerade"
         yield from _among(made, listener, rule, rule.targets)
     elif rule.inside:
-        # A policy of Local is about those who come from outside; and all keep their address but the node, which may come by the service's.
+        # A policy of Local is about those who come from outside. Of the others this node's pods keep their address. The node may come by that of the
+        # service; and who comes from another node may be led to an endpoint there, whose answer would not pass here again.
         inside = f"service-{_hash(listener)}-inside"
-        made.chains[inside] = ("fib saddr type local jump mark-for-masquerade", *_among(made, listener, rule, rule.inside))
+        masqueraded = [f"{who} jump mark-for-masquerade" for who in ("fib saddr type local", f"iifname != {BRIDGE}")]
+        made.chains[inside] = (*masqueraded, *_among(made, listener, rule, rule.inside))
         yield f"ip saddr @cluster goto {inside}"
         yield f"fib saddr type local goto {inside}"
         yield from _among(made, listener, rule, rule.targets)

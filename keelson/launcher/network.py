@@ -223,7 +223,7 @@ def _connect(host: object, bridge: int | None, network: Network, node: int) -> N
             if other != node:
                 with _already():
                     inside.route("add", dst=network.pods_of(other), gateway=network.address(other))
-    _forward_inside(namespace)
+    _route_inside(namespace)
 
 
 def remove(mark: str, network: Network | None = None, prefix: str = PREFIX) -> None:
@@ -307,14 +307,19 @@ def enter(namespace: str) -> None:
         os.close(handle)
 
 
-def _forward_inside(namespace: str) -> None:
-    """Let packets for pods through. /proc/sys/net is that of the namespace of the thread that opens it: one goes there, and ends there."""
+def _route_inside(namespace: str) -> None:
+    """Let packets for pods through, and tell nobody of better ways: to the host it looks as if services had one, and the kernel, which sends only so
+    many messages, would then have none left to refuse a datagram. /proc/sys/net is that of the namespace of the thread that opens it: one goes there,
+    and ends there."""
     failed: list[OSError] = []
 
     def go() -> None:
         try:
             enter(namespace)
-            Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+            settings = Path("/proc/sys/net/ipv4")
+            (settings / "ip_forward").write_text("1")
+            for interface in ("all", "eth0"):
+                (settings / "conf" / interface / "send_redirects").write_text("0")
         except OSError as error:
             failed.append(error)
 

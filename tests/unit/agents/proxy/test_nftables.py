@@ -91,6 +91,16 @@ def test_sources_of_another_family_alone_are_nobody():
     assert [rules[0] for name, rules in made.chains.items() if name.startswith("service-")] == ["drop"]
 
 
+def test_inside_a_policy_of_local_only_the_nodes_own_pods_keep_their_address():
+    """A pod of another node may be led back to that node, to an endpoint that would answer it directly."""
+    listener, target = Listener("", 30080, "TCP"), Target("10.244.1.2", 8080)
+    made = ruleset({listener: Rule("d/s", Kind.NODE_PORT, (target,), inside=(target,))}, ["172.30.0.11"], ["10.244.0.0/16"])
+    (inside,) = (rules for name, rules in made.chains.items() if name.endswith("-inside"))
+    assert inside[:2] == ("fib saddr type local jump mark-for-masquerade", "iifname != cni0 jump mark-for-masquerade")
+    (service,) = (rules for name, rules in made.chains.items() if name.startswith("service-") and not name.endswith("-inside"))
+    assert not any("masquerade" in rule for rule in service)
+
+
 def test_a_service_without_endpoints_refuses():
     made = ruleset({Listener("10.96.0.1", 80, "TCP"): Rule("d/s", Kind.CLUSTER_IP, ())})
     assert made.elements["silent-services"] == {"10.96.0.1 . tcp . 80": "goto refuse"}
