@@ -456,7 +456,12 @@ class Runner:
                 if self._importer is not None:
                     self._importer.write(chunk.offset, chunk.data)
             except EngineError as error:
+                # What came so far goes now, not when the last piece is here: it would keep a full disk full, and the log has to be written, too.
                 self._import_error = error
+                importer, self._importer = self._importer, None
+                if importer is not None:
+                    with contextlib.suppress(EngineError):
+                        importer.abort()
 
         self.state_thread.submit(job, lambda _: None)
 

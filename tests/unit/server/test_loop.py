@@ -10,15 +10,17 @@ from typing import Any, cast
 import pytest
 
 from kvstore.ids import NOBODY, Index, Term
-from kvstore.member.effects import Effects, InstallState
+from kvstore.member.effects import Effects, InstallState, StoreChunk
 from kvstore.model import Put
 from kvstore.raft.log import LogLost
 from kvstore.raft.messages import ConfState, SnapshotMeta
+from kvstore.raft.ready import SnapshotChunk
 from kvstore.server.loop import Runner
 from kvstore.server.observed import Observed
 from kvstore.statemachine.machine import Machine
+from kvstore.storage.engine import DiskFull
 from kvstore.storage.engine_errors import EngineErrors
-from kvstore.storage.lmdb_engine import LmdbDisk
+from kvstore.storage.lmdb_engine import FileImporter, LmdbDisk
 
 
 class Failing:
@@ -173,6 +175,41 @@ def test_a_state_is_installed_only_when_the_checkpoint_before_it_is_done(tmp_pat
             go_on.set()
         await installed
         assert happened == ["checkpoint begins", "checkpoint ends", "reset"]
+        await runner.stop()
+        disk.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_received_state_that_meets_a_full_disk_gives_back_at_once_what_it_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def taken() -> list[Path]:
+        return list(tmp_path.glob("*.incoming*"))
+
+    async def scenario() -> None:
+        disk = LmdbDisk(tmp_path, 1 << 26)
+        state = disk.open_state()
+        machine = Machine(state)
+        loop = asyncio.get_running_loop()
+        runner = Runner(loop, disk, cast(Any, SimpleNamespace(close=lambda: None)), state, Observed(), pytest.fail, lambda: None)
+        await runner.state_thread.call(lambda: machine.begin(state.begin_write()))
+        runner.member = cast(Any, Receiving(machine, loop.create_future()))
+        meta = SnapshotMeta(Index(9), Term(2), ConfState())
+        runner._store_chunk(StoreChunk(SnapshotChunk(meta, 0, 3000, b"x" * 1000, False)))
+        await runner.state_thread.call(lambda: None)
+        assert taken()
+
+        def no_room(*_: Any) -> None:
+            raise DiskFull("no room to write")
+
+        monkeypatch.setattr(FileImporter, "write", no_room)
+        for offset in (1000, 2000):
+            runner._store_chunk(StoreChunk(SnapshotChunk(meta, offset, 3000, b"x" * 1000, offset == 2000)))
+        await runner.state_thread.call(lambda: None)
+        assert not taken()
+        refused = loop.create_future()
+        runner.member.state_refused = refused.set_result  # type: ignore[method-assign]
+        runner._install_state(InstallState(meta))
+        assert await refused == meta
         await runner.stop()
         disk.close()
 
