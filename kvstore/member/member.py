@@ -115,6 +115,10 @@ CompactionStep = Callable[[Machine, int], bool]
 HAND_OVERS_MAX = 3
 """How often a leader that is to be removed tries to hand over first."""
 
+UNCOMMITTED_BYTES_MAX = 256 << 20
+"""Of entries that are applied while no commit can be made because the state is copied or hashed: LMDB keeps in memory what is not committed. With
+more, applying waits, too."""
+
 HASHES_MAX = 4
 """Hashes being computed or waiting for it: each takes seconds of a large state, and no commit is made meanwhile. More are refused."""
 
@@ -279,7 +283,7 @@ class Member:
         if self._state_busy is not None:
             return False
         return bool(
-            self._committed
+            (self._committed and not self._holds_enough)
             or self._long_reads
             or self.reads.has_due(self.machine.applied_index)
             or self.machine.compaction_pending
@@ -734,7 +738,7 @@ class Member:
             self._start_state_work()
             if self._state_busy is not None:
                 return
-        if self._committed:
+        if self._committed and not self._holds_enough:
             self._apply_committed()
         applied = self.machine.applied_index
         if self.reads.has_due(applied):
@@ -754,6 +758,10 @@ class Member:
             self.delivery.catch_up()
         self._start_state_work()
         self._maybe_cut_log()
+
+    @property
+    def _holds_enough(self) -> bool:
+        return self._readings_out > 0 and self._dirty_bytes >= UNCOMMITTED_BYTES_MAX
 
     def _apply_committed(self) -> None:
         committed = self._committed

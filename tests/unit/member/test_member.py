@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from kvstore.errors import (
     LeaderTransferTimeout,
     LearnerNotReady,
@@ -16,6 +18,7 @@ from kvstore.errors import (
     Unhealthy,
 )
 from kvstore.ids import ClusterId, Index, MemberId, RequestId, Revision, Term
+from kvstore.member import member as member_module
 from kvstore.member.config import MemberConfig
 from kvstore.member.effects import CommitState, DefragmentState, ExportState, HashState, Persist
 from kvstore.member.member import HASHES_MAX, Member, encode_conf
@@ -147,6 +150,30 @@ def test_writes_go_on_while_hashes_are_computed_and_only_so_many_wait() -> None:
     alone.do_state_work()
     alone.pump()
     assert [type(work) for work in alone.do_state_work()] == [HashState]
+
+
+def test_what_is_applied_while_the_state_is_copied_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stays in memory until it is committed, and the commit waits for the copy, which may take minutes of a slow disk."""
+    monkeypatch.setattr(member_module, "UNCOMMITTED_BYTES_MAX", 10_000)
+    alone = Alone().lead()
+    alone.do_state_work()
+    alone.member.export_state("export")
+    alone.pump()
+    alone.do_commits()
+    alone.pump()
+    assert [type(work) for work in alone.work] == [ExportState]
+    for turn in range(20):
+        alone.member.propose(Put(b"key", b"v" * 1000), f"put {turn}")
+        alone.pump()
+    told = [turn for turn in range(20) if f"put {turn}" in alone.answers]
+    assert told == list(range(len(told)))
+    assert 5 < len(told) < 15
+    assert not alone.member.has_work, "nothing can be done until the copy is"
+    alone.do_state_work()
+    alone.pump()
+    alone.do_commits()
+    alone.pump()
+    assert not [turn for turn in range(20) if isinstance(alone.answers.get(f"put {turn}", StoreError()), StoreError)]
 
 
 def test_who_asks_for_a_defragmentation_while_another_waits_for_one_shares_it() -> None:
