@@ -35,7 +35,7 @@ from kvstore.model import AlarmAction, AlarmChange, AlarmType
 from kvstore.model import Member as MemberRecord
 from kvstore.mvcc.hash import hash_everything, hash_kv
 from kvstore.mvcc.inspection import Inspection
-from kvstore.raft.messages import SnapshotMeta
+from kvstore.raft.messages import InstallSnapshot, SnapshotMeta
 from kvstore.server import inspector
 from kvstore.server.disk import DiskThread
 from kvstore.server.observed import Applying, Compacting, Observed
@@ -47,6 +47,10 @@ from kvstore.storage.raftlog import RaftLog
 log = logging.getLogger("kvstore.server")
 
 STOP_TIMEOUT_S = 5.0
+UNSTORED_BYTES_MAX = 64 << 20
+"""Of a state that is being received: what came and the disk does not have yet. Pieces beyond it are as good as lost on the way: the sender repeats
+them when no answer comes, a second later, by when there is room again."""
+
 SLOW_APPLY_S = 0.1
 """etcd's --warning-apply-duration."""
 
@@ -91,6 +95,7 @@ class Runner:
         self._exports: dict[MemberId, FollowerExport] = {}
         self._importer: Importer | None = None
         self._import_error: Exception | None = None
+        self._unstored_bytes = 0
         self._tick_handle: asyncio.TimerHandle | None = None
         self.ready: asyncio.Future[None] = loop.create_future()
         """Done when the member has caught up with what it had acknowledged, and published itself."""
@@ -165,6 +170,8 @@ class Runner:
             self._disk_failed(ours)
 
     def receive(self, message: AnyPeerMessage) -> None:
+        if type(message) is InstallSnapshot and self._unstored_bytes >= UNSTORED_BYTES_MAX:
+            return
         if self._feed(self.member.step, message):
             self.wake()
 
@@ -463,7 +470,11 @@ class Runner:
                     with contextlib.suppress(EngineError):
                         importer.abort()
 
-        self.state_thread.submit(job, lambda _: None)
+        def done(_: None) -> None:
+            self._unstored_bytes -= len(chunk.data)
+
+        self._unstored_bytes += len(chunk.data)
+        self.state_thread.submit(job, done)
 
     def _install_state(self, work: InstallState) -> None:
         old = self.member.machine

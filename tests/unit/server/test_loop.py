@@ -9,12 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from kvstore.ids import NOBODY, Index, Term
+from kvstore.ids import NOBODY, Index, MemberId, Term
 from kvstore.member.effects import Effects, InstallState, StoreChunk
 from kvstore.model import Put
 from kvstore.raft.log import LogLost
-from kvstore.raft.messages import ConfState, SnapshotMeta
+from kvstore.raft.messages import ConfState, InstallSnapshot, SnapshotMeta
 from kvstore.raft.ready import SnapshotChunk
+from kvstore.server import loop as loop_module
 from kvstore.server.loop import Runner
 from kvstore.server.observed import Observed
 from kvstore.statemachine.machine import Machine
@@ -213,6 +214,51 @@ def test_a_received_state_that_meets_a_full_disk_gives_back_at_once_what_it_took
         await runner.stop()
         disk.close()
 
+    asyncio.run(scenario())
+
+
+def test_a_state_that_comes_faster_than_the_disk_takes_it_does_not_gather_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower acknowledges a piece before its disk has it, so the leader sends at the network's pace: the whole state once waited in memory."""
+    monkeypatch.setattr(loop_module, "UNSTORED_BYTES_MAX", 5000)
+    meta, own = SnapshotMeta(Index(9), Term(2), ConfState()), MemberId(1)
+    go_on = threading.Event()
+    taken: list[int] = []
+
+    class Slow:
+        def write(self, offset: int, _: bytes) -> None:
+            go_on.wait()
+
+        def abort(self) -> None: ...
+
+    class Member(Receiving):
+        def step(self, message: InstallSnapshot) -> None:
+            taken.append(message.offset)
+            runner._store_chunk(StoreChunk(SnapshotChunk(meta, message.offset, message.total_bytes, message.data, message.done)))
+
+    def piece(offset: int) -> InstallSnapshot:
+        return InstallSnapshot(MemberId(2), own, Term(2), meta, offset, 100_000, b"x" * 1000, False)
+
+    async def scenario() -> None:
+        nonlocal runner
+        loop = asyncio.get_running_loop()
+        disk = SimpleNamespace(import_state=lambda _: Slow())
+        machine = SimpleNamespace(members={})
+        runner = Runner(loop, cast(Any, disk), cast(Any, None), cast(Any, None), Observed(), pytest.fail, lambda: None)
+        runner.member = cast(Any, Member(cast(Any, machine), loop.create_future()))
+        try:
+            for offset in range(0, 20_000, 1000):
+                runner.receive(piece(offset))
+            assert taken == [0, 1000, 2000, 3000, 4000]
+            go_on.set()
+            await runner.state_thread.call(lambda: None)
+            runner.receive(piece(5000))
+            assert taken[-1] == 5000
+        finally:
+            go_on.set()
+            for thread in (runner.log_thread, runner.state_thread, runner.inspection_thread):
+                thread.stop()
+
+    runner: Runner
     asyncio.run(scenario())
 
 
