@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from kvstore.accounts import BY_THE_CLUSTER, AccountChange, Authenticate
+from kvstore.checks import TXN_DEPTH_MAX
 from kvstore.ids import RequestId
 from kvstore.model import AlarmChange, Compact, DeleteRange, LeaseGrant, LeaseRevoke, PublishMember, Put, Txn
 
@@ -47,7 +48,7 @@ def decode_command(data: bytes) -> Envelope:
     """Raises UnknownCommand. Strict: wrong types and unknown tags are refused, not guessed at."""
     try:
         envelope = _decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise UnknownCommand(f"log entry is not a command of version {COMMAND_VERSION} or older: {error}") from error
     if envelope.version > COMMAND_VERSION:
         raise UnknownCommand(f"log entry has command version {envelope.version}; this release reads up to {COMMAND_VERSION}: upgrade this member")
@@ -55,8 +56,14 @@ def decode_command(data: bytes) -> Envelope:
 
 
 def is_command(data: bytes) -> bool:
-    """Whether `decode_command` can read it. About 1 us."""
+    """Whether every member can read it, and apply it, however much of its stack it has used by then. About 1 us."""
     try:
-        return _decode(data).version <= COMMAND_VERSION
-    except msgspec.MsgspecError:
+        envelope = _decode(data)
+    except (msgspec.MsgspecError, RecursionError):
         return False
+    command = envelope.command
+    return envelope.version <= COMMAND_VERSION and (type(command) is not Txn or _is_within(command, TXN_DEPTH_MAX))
+
+
+def _is_within(txn: Txn, depth_max: int) -> bool:
+    return depth_max > 0 and all(type(operation) is not Txn or _is_within(operation, depth_max - 1) for operation in txn.success + txn.failure)

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
+from kvstore.checks import TXN_DEPTH_MAX
 from kvstore.errors import (
     LeaderTransferTimeout,
     LearnerNotReady,
@@ -197,6 +199,29 @@ def test_who_asks_for_a_defragmentation_while_another_waits_for_one_shares_it() 
     assert all(alone.answers[f"defragment {asked}"] is None for asked in range(30))
     assert "too late for it" not in alone.answers
     assert [type(work) for work in alone.work] == [DefragmentState]
+
+
+def test_a_forwarded_proposal_that_members_could_not_apply_is_not_taken() -> None:
+    """Committed, it would end every member, at every start again. One too deep to read once ended the leader there and then."""
+
+    def nested(depth: int) -> bytes:
+        inner, once = msgspec.msgpack.encode(Txn()), msgspec.msgpack.encode(Txn(success=(Txn(),)))
+        before, behind = once.split(inner)
+        return encode_command(RequestId(7), Txn()).replace(inner, before * (depth - 1) + inner + behind * (depth - 1))
+
+    alone = Alone().lead()
+    last = alone.member.raft.last_index
+    for bad in (b"no command", nested(TXN_DEPTH_MAX + 1), nested(700), nested(100_000)):
+        alone.member.step(ForwardProposals(MemberId(2), MemberId(1), alone.member.raft.term, (encode_command(RequestId(6), Put(b"key")), bad)))
+        alone.pump()
+        assert alone.member.raft.last_index == last
+    for good in (nested(1), nested(TXN_DEPTH_MAX)):
+        alone.member.step(ForwardProposals(MemberId(2), MemberId(1), alone.member.raft.term, (good,)))
+        alone.pump()
+    assert alone.member.raft.last_index == last + 2
+    alone.do_state_work()
+    alone.pump()
+    assert alone.member.machine.applied_index == last + 2
 
 
 def test_a_proposal_that_was_given_up_is_not_sent_when_a_leader_is_found_at_last() -> None:
