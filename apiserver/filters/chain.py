@@ -94,13 +94,16 @@ class Chain:
         user = await self._known(request, info)
         async with self._app.inflight.place(info.verb, info.subresource, user, info.path):
             await self._admitted(request, _attributes(user, info, query))
-            response = await (self._resource(request, info, query, user) if info.is_resource else self._page(request, info))
-            if isinstance(response, Large) and not response.prepared:
-                # It keeps its place until the client has it, and has a time of its own: a Status cannot follow half an answer.
-                deadline.reschedule(None)
-                self._mark(request, response)
-                await self._app.outgoing.send(request, response)
-            return response
+            try:
+                response = await (self._resource(request, info, query, user) if info.is_resource else self._page(request, info))
+                if isinstance(response, Large) and not response.prepared:
+                    # It keeps its place until the client has it, and has a time of its own: a Status cannot follow half an answer.
+                    deadline.reschedule(None)
+                    self._mark(request, response)
+                    await self._app.outgoing.send(request, response)
+                return response
+            finally:
+                self._app.outgoing.done(request)
 
     async def _resource(self, request: web.BaseRequest, info: RequestInfo, query: Query, user: User) -> web.StreamResponse:
         served = self._app.registry.find(info.group, info.version, info.resource)

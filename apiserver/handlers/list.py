@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from aiohttp import web
@@ -11,16 +11,22 @@ from msgspec import Struct
 
 from apiserver.handlers import respond
 from apiserver.handlers.call import Call
+from apiserver.handlers.respond import View
 from apiserver.handlers.selecting import Accepts, selection
 from apiserver.machinery.objects import Object
 from apiserver.machinery.status import expired
+from apiserver.registry.registry import Served
+from apiserver.sending import HUGE_BYTES
 from apiserver.storage import continuation, versions
-from apiserver.storage.items import Item
+from apiserver.storage.items import Item, batches
 from apiserver.storage.versions import Freshness
 from kvstore.errors import Compacted, FutureRevision
 
 CHUNK_MIN = 500
 """Objects read from the store at once when a selector may drop most of them."""
+BATCH_OBJECTS = 200
+BATCH_BYTES = 1 << 20
+"""What is turned into bytes at once: some milliseconds of the event loop."""
 
 
 class Listed(Struct):
@@ -45,22 +51,55 @@ async def list_(call: Call) -> web.StreamResponse:
     view = respond.negotiate(call.accept, many=True, tables=call.app.table is not None)
     found = await listed(call)
     await call.prepare(found.items)
-    served = call.served
-    kind = f"{call.resource.kind}List"
+    if view.kind or view.yaml:
+        await _turn(call, sum(item.size_bytes for item in found.items))
+    if view.kind and found.items:
+        parts = await _viewed(call, found, view)
+        return respond.joined(parts, made_bytes=sum(map(len, parts)))
     if view.kind == respond.TABLE:
-        return respond.json(respond.table(call, [item.form(served) for item in found.items], found.metadata(), view))
+        return respond.json(respond.table(call, [], found.metadata(), view))
     if view.kind:
-        return respond.json(respond.partial_list([item.form(served) for item in found.items], found.metadata(), view.version))
-    # Each item's bytes are made once and live as long as it does in the cache: a list is a join of them.
-    head = respond.encode({"kind": kind, "apiVersion": call.resource.api_version, "metadata": found.metadata(custom=served.custom)})
-    parts = [head[:-1], b',"items":[']
-    for item in found.items:
-        parts += (item.encoded(served), b",")
-    parts[-1 if found.items else len(parts) :] = [b"]}"]
+        return respond.json(respond.partial_list([], found.metadata(), view.version))
+    head = {"kind": f"{call.resource.kind}List", "apiVersion": call.resource.api_version, "metadata": found.metadata(custom=call.served.custom)}
     if view.yaml:
         # A millisecond for each object: beside the loop, which serves everybody else meanwhile.
-        return await asyncio.to_thread(respond.as_yaml, msgspec.json.decode(b"".join(parts)))
+        return await asyncio.to_thread(_yaml, head, call.served, found.items)
+    # Each item's bytes are made once and live as long as it does in the cache: a list is a join of them.
+    parts = await _document({**head, "items": []}, found.items, lambda batch: [item.encoded(call.served) for item in batch])
     return respond.joined(parts, made_bytes=0 if found.shared else sum(map(len, parts)))
+
+
+async def _turn(call: Call, size_bytes: int) -> None:
+    """Returns when there may be a list as large as that, made for one client alone."""
+    if size_bytes > HUGE_BYTES:
+        await call.app.outgoing.turn(call.request)
+
+
+async def _viewed(call: Call, found: Listed, view: View) -> list[bytes]:
+    if view.kind == respond.TABLE:
+        head = respond.table(call, [], found.metadata(), view)
+        return await _document(
+            head,
+            found.items,
+            lambda batch: map(respond.encode, respond.table(call, [item.form(call.served) for item in batch], {}, view, columns=False)["rows"]),
+        )
+    head = {**respond.partial_list([], found.metadata(), view.version), "items": []}
+    return await _document(head, found.items, lambda batch: [respond.encode(respond.partial(item.form(call.served), view.version)) for item in batch])
+
+
+async def _document(head: Object, items: Sequence[Item], encoded: Callable[[list[Item]], Iterable[bytes]]) -> list[bytes]:
+    """JSON of `head`, whose last field is an empty list, with the items in that. Others have their turn between batches."""
+    parts = [respond.encode(head)[: -len(b"]}")]]
+    for batch in batches(items, lambda each: each.size_bytes, BATCH_OBJECTS, BATCH_BYTES):
+        for each in encoded(batch):
+            parts += (each, b",")
+        await asyncio.sleep(0)
+    parts[-1 if items else len(parts) :] = [b"]}"]
+    return parts
+
+
+def _yaml(head: Object, served: Served, items: Sequence[Item]) -> web.Response:
+    return respond.as_yaml({**head, "items": [msgspec.json.decode(item.encoded(served)) for item in items]})
 
 
 async def listed(call: Call) -> Listed:
@@ -106,16 +145,18 @@ async def _from_cache(call: Call, accepts: Accepts | None, below: str, freshness
 async def _from_store(call: Call, accepts: Accepts | None, below: str, start: str, revision: int, limit: int) -> Listed:
     objects, prefix = call.app.objects, call.served.prefix
     inconsistent = revision == continuation.INCONSISTENT
+    continues = bool(start)
     at = 0 if inconsistent else revision
     if start and not start.startswith(below):
         start = ""  # a token of another namespace leads to nothing of this one
     items: list[Item] = []
+    size_bytes = 0
     while True:
         wanted = 0 if not limit else limit - len(items) if accepts is None else max(limit, CHUNK_MIN)
         try:
             page = await objects.page(prefix, below, start=start, revision=at, limit=wanted)
         except Compacted:
-            if not start:
+            if not continues:
                 raise expired("The resourceVersion for the provided list is too old.") from None
             newest = start.removeprefix(prefix).rstrip("\0")
             raise continuation.ListExpired(continuation.encode(continuation.INCONSISTENT, newest)) from None
@@ -129,6 +170,7 @@ async def _from_store(call: Call, accepts: Accepts | None, below: str, start: st
             if accepts is not None and not accepts(item):
                 continue
             items.append(item)
+            size_bytes += item.size_bytes
             if limit and len(items) == limit:
                 left = page.remaining + len(page.rows) - number - 1
                 if not left:
@@ -137,4 +179,5 @@ async def _from_store(call: Call, accepts: Accepts | None, below: str, start: st
                 return Listed(items, at, token, left if accepts is None else None)
         if not page.remaining:
             return Listed(items, at)
+        await _turn(call, size_bytes)
         start = page.last + "\0"

@@ -23,7 +23,6 @@ from kvstore.errors import StoreError
 
 log = logging.getLogger(__name__)
 
-PAGE_OBJECTS = 5000
 FRESH_TIMEOUT_S = 3.0
 """How long a reader waits for a revision before it is told 504 (upstream's blockTimeout)."""
 PROGRESS_PAUSE_S = 0.005
@@ -147,7 +146,7 @@ class Cache:
         found: dict[str, Item] = {}
         start, revision = "", 0
         while True:
-            page = await self._objects.page(self.prefix, self.prefix, start=start, revision=revision, limit=PAGE_OBJECTS)
+            page = await self._objects.page(self.prefix, self.prefix, start=start, revision=revision)
             revision = page.revision
             found.update((row.key, Item(row.key, row.obj, row.revision, row.size_bytes)) for row in page.rows)
             if not page.remaining:

@@ -272,6 +272,7 @@ def _overtaken_step(store: Store, key: bytes, range_end: bytes, since: _Since, w
     add, add_kv, apart = keys.append, cast(Callable[[bytes], None], kvs.append), store.version_apart
     border = REVISION.pack(since.revision + 1, 0)
     endless = range_end == FROM_KEY
+    most = KEYS_PER_STEP if wanted < 0 else wanted
     looked, go_on_at = 0, None
     cursor = store.txn.cursor(db=store.tables.newest)
     try:
@@ -282,7 +283,7 @@ def _overtaken_step(store: Store, key: bytes, range_end: bytes, since: _Since, w
                 break
             if row < border:  # it begins with its revision
                 add(stored_key)
-                if wanted:
+                if len(kvs) < most:  # of the others the values, which may be large, are nobody's
                     add_kv(row[NEWEST_SIZE:] or apart(row))
             looked += 1
             if looked == KEYS_PER_STEP:
@@ -293,7 +294,7 @@ def _overtaken_step(store: Store, key: bytes, range_end: bytes, since: _Since, w
     end = len(changed) if go_on_at is None and endless else bisect_left(changed, go_on_at or range_end)
     before = [(each, kv) for each in changed[bisect_left(changed, key) : end] if (kv := version_at(store, each, since.revision)) is not None]
     if before and wanted:
-        kvs = [kv for _, kv in sorted([*zip(keys, kvs, strict=True), *before])]
+        kvs = [kv for _, kv in sorted([*zip(keys, kvs, strict=False), *before])]
     return Step(kvs if wanted < 0 else kvs[:wanted], len(keys) + len(before), go_on_at)
 
 

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
-from apiserver.sending import BUFFERED_BYTES, PIECE_BYTES, Outgoing, pieces
+from apiserver.handlers import list as list_handler
+from apiserver.handlers import table
+from apiserver.sending import BUFFERED_BYTES, HUGE_AT_ONCE, PIECE_BYTES, Outgoing, pieces
 
 CM = "/api/v1/namespaces/default/configmaps"
 
@@ -50,7 +52,7 @@ def test_who_has_not_moved_for_longest_gives_way():
             await asyncio.sleep(0)
 
     async def test():
-        outgoing = Outgoing(3 * BUFFERED_BYTES)
+        outgoing = Outgoing(3 * BUFFERED_BYTES, stalled_s=0)
         requests = [Request() for _ in range(5)]
         async with asyncio.TaskGroup() as group:
             group.create_task(reader(outgoing, requests[0]))
@@ -100,5 +102,125 @@ def test_a_large_list_arrives_whole_and_a_reader_of_it_that_stops_is_hung_up_on(
         with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
             await reader.readexactly(3_000_000)
         writer.close()
+
+    served(test)
+
+
+def test_who_reads_makes_nobody_give_way():
+    """A client that takes its answer is not hung up on because another's needs the room; that one waits."""
+
+    async def reader(outgoing, request, made_bytes=0):
+        async with outgoing.sending(request, made_bytes):
+            await request.transport.gone.wait()
+
+    async def test():
+        outgoing = Outgoing(2 * BUFFERED_BYTES, stalled_s=1000)
+        first, second = Request(), Request()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(reader(outgoing, first, BUFFERED_BYTES))
+            await asyncio.sleep(0)
+            group.create_task(reader(outgoing, second, 9 * BUFFERED_BYTES))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert (first.transport.gone.is_set(), outgoing.cut, outgoing.held_bytes) == (False, 0, 2 * BUFFERED_BYTES)
+            first.transport.abort()
+            await until(lambda: outgoing.held_bytes == 10 * BUFFERED_BYTES)
+            second.transport.abort()
+        assert (outgoing.held_bytes, outgoing.cut) == (0, 0)
+
+    asyncio.run(test())
+
+
+def test_huge_answers_take_turns():
+    async def answered(outgoing, request):
+        await outgoing.turn(request)
+        try:
+            async with outgoing.sending(request, 99 * BUFFERED_BYTES):
+                request.begun = True
+                await request.transport.gone.wait()
+        finally:
+            outgoing.done(request)
+
+    def begun(requests):
+        return [getattr(each, "begun", False) for each in requests]
+
+    async def test():
+        outgoing = Outgoing(HUGE_AT_ONCE * 2 * BUFFERED_BYTES, stalled_s=1000)
+        requests = [Request() for _ in range(HUGE_AT_ONCE + 1)]
+        async with asyncio.TaskGroup() as group:
+            for each in requests:
+                group.create_task(answered(outgoing, each))
+            await until(lambda: all(begun(requests[:HUGE_AT_ONCE])))
+            assert not requests[-1].transport.gone.is_set() and not begun(requests)[-1]
+            assert outgoing.held_bytes == HUGE_AT_ONCE * BUFFERED_BYTES, "they leave the others their room"
+            requests[0].transport.abort()
+            await until(lambda: begun(requests)[-1])
+            assert outgoing.cut == 0
+            for each in requests:
+                each.transport.abort()
+        requests = [Request() for _ in range(HUGE_AT_ONCE + 1)]
+        outgoing = Outgoing(HUGE_AT_ONCE * 2 * BUFFERED_BYTES, stalled_s=0)
+        async with asyncio.TaskGroup() as group:
+            for each in requests:
+                group.create_task(answered(outgoing, each))
+            await until(lambda: begun(requests)[-1])
+            assert outgoing.cut >= 1, "who does not read lets the next one have its turn"
+            for each in requests:
+                each.transport.abort()
+
+    asyncio.run(test())
+
+
+def test_others_have_their_turn_while_a_list_is_made(served, monkeypatch):
+    monkeypatch.setattr("apiserver.handlers.list.BATCH_OBJECTS", 2)
+    turns = 0
+
+    async def other(done):
+        nonlocal turns
+        while not done.is_set():
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def test(api):
+        nonlocal turns
+        api.app.table = lambda call, objects, metadata, view, columns: table.table(
+            call, objects, metadata, view.version, columns=columns, now=api.app.clock()
+        )
+        for number in range(60):
+            await api.post(CM, {"metadata": {"name": f"a{number:02}"}, "data": {"x": "y"}})
+        cache = api.app.caches.of(api.app.registry.by_qualified("configmaps"))
+        await until(lambda: len(cache.items()) >= 60)
+        items = cache.items()
+        done = asyncio.Event()
+        counting = asyncio.get_running_loop().create_task(other(done))
+        await list_handler._document({"items": []}, items, lambda batch: [b"{}" for _ in batch])
+        assert turns >= len(items) // 2
+        done.set()
+        await counting
+        for accept in ("application/json;as=Table;v=v1;g=meta.k8s.io", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"):
+            code, told = await api.get(CM, Accept=accept)
+            rows = told.get("rows") or told.get("items")
+            names = [(each.get("object") or each)["metadata"]["name"] for each in rows]
+            assert (code, names) == (200, [f"a{number:02}" for number in range(60)])
+            assert told["metadata"]["resourceVersion"].isdigit()
+
+    served(test)
+
+
+def test_a_huge_list_of_one_revision_is_whole(served, monkeypatch):
+    monkeypatch.setattr("apiserver.handlers.list.HUGE_BYTES", 1000)
+
+    async def test(api):
+        for number in range(40):
+            await api.post(CM, {"metadata": {"name": f"a{number:02}"}, "data": {"x": str(number) * 50_000}})
+        _, cached = await api.get(CM)
+        query = f"?resourceVersion={cached['metadata']['resourceVersion']}&resourceVersionMatch=Exact"
+        found = await asyncio.gather(*(api.get(CM + query) for _ in range(5)))
+        assert all(code == 200 and told["items"] == cached["items"] for code, told in found)
+        assert (api.app.outgoing.held_bytes, api.app.outgoing.cut) == (0, 0)
+        _, first = await api.get(f"{CM}{query}&limit=25")
+        assert [len(first["items"]), first["metadata"]["remainingItemCount"]] == [25, 15]
+        _, rest = await api.get(f"{CM}?limit=25&continue={first['metadata']['continue']}")
+        assert first["items"] + rest["items"] == cached["items"]
 
     served(test)

@@ -2,12 +2,15 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from apiserver.machinery.status import ApiError
 from apiserver.storage import objects as objects_module
 from apiserver.storage.errors import Unanswered, translate
-from apiserver.storage.objects import OBJECT_BYTES_MAX, Objects, Removed, Row
+from apiserver.storage.objects import OBJECT_BYTES_MAX, PAGE_BYTES, Objects, Removed, Row
+from kvstore.client.errors import NotConnected
+from kvstore.wire.status import Code
 from tests.support.fake_store import FakeStore
 
 PREFIX, KEY = "/registry/configmaps/", "/registry/configmaps/default/a"
@@ -171,5 +174,64 @@ def test_a_store_that_never_answers_is_given_up(monkeypatch):
         with pytest.raises(Unanswered) as failed:
             await objects.create(PREFIX, KEY, thing("1"))
         assert translate(failed.value).code == 504
+
+    run(test)
+
+
+async def fill(store, count, size):
+    for number in range(count):
+        value = thing("x" * size)
+        value["metadata"]["name"] = f"{number:03}"
+        await store.put(f"{PREFIX}default/{number:03}".encode(), msgspec.json.encode(value))
+
+
+async def pages(objects):
+    """Counts of objects of each page of all of them, and all their names."""
+    counts, names = [], []
+    start, revision = "", 0
+    while True:
+        page = await objects.page(PREFIX, PREFIX, start=start, revision=revision)
+        counts.append(len(page.rows))
+        names += [row.obj["metadata"]["name"] for row in page.rows]
+        if not page.remaining:
+            return counts, names
+        start, revision = page.last + "\0", page.revision
+
+
+def test_what_is_read_at_once_is_bounded_by_bytes():
+    """200 objects of 1 MiB in one answer stood still for eight seconds and never came in time: their cache could not be filled at all."""
+
+    async def test(store, objects):
+        await fill(store, 60, PAGE_BYTES // 4)
+        for _ in range(2):
+            counts, names = await pages(objects)
+            assert names == [f"{number:03}" for number in range(60)]
+            assert max(counts[1:]) <= 4
+        assert counts[0] <= 4, "a list that begins later knows"
+        await fill(store, 400, 10)
+        counts, _ = await pages(objects)
+        assert max(counts) > 100 and len(counts) < 10, "small objects come many at once"
+
+    run(test)
+
+
+def test_a_page_that_does_not_come_in_time_is_asked_for_smaller(monkeypatch):
+    monkeypatch.setattr(objects_module, "PAUSE_S", 0)
+    asked = []
+
+    async def test(store, objects):
+        await fill(store, 30, 10)
+        get = store.get
+
+        async def seldom(key, end, *, revision, limit):
+            asked.append(limit)
+            if limit > 1:
+                raise NotConnected(Code.UNAVAILABLE, "it would take too long")
+            return await get(key, end, revision=revision, limit=limit)
+
+        store.get = seldom
+        page = await objects.page(PREFIX, PREFIX, limit=20)
+        assert (len(page.rows), page.remaining) == (1, 29)
+        assert asked == [16, 2, 1]
 
     run(test)
