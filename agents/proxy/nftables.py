@@ -2,19 +2,23 @@
 
 `ruleset` says what shall be there, `difference` how to come there from what is; both are pure. Per listener there is a chain that chooses, per
 endpoint of a listener a chain that translates the address; maps lead from address, protocol and port to the chain. What the first transaction finds
-of a proxy before it is thrown away in the same transaction, so that nothing is ever half there.
+of a proxy before it is thrown away in the same transaction, so that nothing is ever half there; but for the clients that have an endpoint of theirs.
 
 IPv4 alone. Connections that stand live on in the kernel's table of connections; flows of datagrams to endpoints that are gone do not.
 """
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, field
 
-from agents.proxy import conntrack
+from agents.proxy import conntrack, remembered
 from agents.proxy.rules import Kind, Listener, Rule, Target
+from keelson.cogs.logs import fields
+
+log = logging.getLogger(__name__)
 
 TABLE = "keelson-proxy"
 MARK = "0x4000"
@@ -201,12 +205,15 @@ class Nftables:
         after = ruleset(wanted, self.node_addresses, self._cluster)
         there, self._there = self._there, None
         try:
-            await _do(difference(there, after))
+            if there is None:
+                await _anew(after)
+            elif lines := difference(there, after):
+                await run("\n".join(lines) + "\n")
         except OSError:
             if there is None:
                 raise
             # Somebody has been at our table, or (before Linux 6.2) the kernel still counts a chain as used whose last element has just gone.
-            await _do(difference(None, after))
+            await _anew(after)
         self._there = after
         before, now = self._led, conntrack.led(wanted, self.node_addresses)
         if before != now:
@@ -223,8 +230,15 @@ class Nftables:
         await run(f"add table ip {TABLE}\ndelete table ip {TABLE}\n")
 
 
-async def _do(lines: list[str]) -> None:
-    if lines:
+async def _anew(after: Ruleset) -> None:
+    """Everything, whatever there is; but clients that have an endpoint keep it. Raises OSError."""
+    lines = difference(None, after)
+    try:
+        kept = await remembered.ask(TABLE)
+        had = [f"add element ip {TABLE} {name} {{ {', '.join(clients)} }}" for name, clients in kept.items() if name in after.sets]
+        await run("\n".join(lines + had) + "\n")
+    except (OSError, ValueError) as error:
+        log.warning("the clients' endpoints are not known any more", extra=fields(error=str(error)))
         await run("\n".join(lines) + "\n")
 
 

@@ -319,6 +319,21 @@ def test_what_is_asked_while_the_proxy_is_away_waits_for_the_next_one(scene, req
         assert datagrams.recv(100) == b"a hello"
 
 
+def test_a_client_keeps_its_endpoint_when_the_proxy_is_killed(scene, request):
+    proxy, network = scene
+    if (mode := request.node.callspec.params["scene"]) != "nftables":
+        pytest.skip("only the kernel remembers whom a client had")
+    sticky = service(sessionAffinity="ClientIP")
+    proxy.told(sticky, slices=(slice_of(network.a, network.b),))
+    had = {client.label: asked(client, VIP, 80) for client in (network.pod, network.node, network.outside, network.a, network.b)}
+    proxy.process.kill()
+    proxy.process.wait()
+    proxy.again(mode)
+    proxy.told(sticky, slices=(slice_of(network.a, network.b),))
+    for client in (network.pod, network.node, network.outside, network.a, network.b):
+        assert asked(client, VIP, 80, 4) == had[client.label]
+
+
 def test_a_proxy_that_was_killed_is_taken_over_from_and_a_clean_stop_leaves_nothing(scene, request):
     proxy, network = scene
     proxy.told(service(), slices=(slice_of(network.a),))

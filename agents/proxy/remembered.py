@@ -1,0 +1,37 @@
+"""The clients of services with session affinity, as a proxy before has left them in the kernel. They outlive it there, as kube-proxy's do."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+TIMEOUT_S = 20.0
+
+
+def elements(listed: bytes, table: str) -> dict[str, list[str]]:
+    """By set, the clients and what is left of their time as `nft` takes them, out of what `nft -j list sets` says. Raises ValueError."""
+    said = msgspec.json.decode(listed, type=dict[str, list[dict[str, Any]]])
+    found: dict[str, list[str]] = {}
+    for each in said.get("nftables", ()):
+        one = each.get("set") or {}
+        if one.get("table") != table:
+            continue
+        clients = [client["elem"] for client in one.get("elem", ()) if isinstance(client, dict) and "elem" in client]
+        if kept := [f"{client['val']} expires {client['expires']}s" for client in clients if client.get("expires")]:
+            found[one["name"]] = kept
+    return found
+
+
+async def ask(table: str) -> dict[str, list[str]]:
+    """Nothing if there is no such table. Raises OSError, ValueError."""
+    program = await asyncio.create_subprocess_exec(
+        "nft", "-j", "list", "sets", "ip", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            listed, _ = await program.communicate()
+    except TimeoutError:
+        program.kill()
+        await program.wait()
+        raise OSError(f"nft has not answered for {TIMEOUT_S:g} s") from None
+    return elements(listed, table) if not program.returncode else {}
