@@ -63,7 +63,7 @@ unit: venv clients ## Every test without the checks. ARGS="tests/unit -k lease"
 
 ## Longer runs
 
-.PHONY: simulate oracle fuzz soak chaos revival bench bench-full upstream
+.PHONY: simulate oracle fuzz soak chaos revival services bench bench-full upstream
 simulate: venv ## Whole members under a seeded adversary. SEEDS=1:5000, or one number to replay a seed
 	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --jobs $(JOBS) $(ARGS)
 
@@ -88,6 +88,9 @@ chaos: venv ## Programs of a whole cluster killed at random under a workload, ro
 
 revival: venv clients ## A whole cluster down and up again with all that was in it, by down, kill -9 and power cut, as root. ROUNDS=10
 	$(BIN)/python -m tests.kubernetes.revival --rounds $(ROUNDS) $(ARGS)
+
+services: venv clients ## Services of every kind in whole clusters, one for each proxy mode, as root. ARGS="-k nftables"
+	$(BIN)/pytest tests/kubernetes/services.py $(ARGS)
 
 bench: venv ## Keelson and etcd with the same load, as ratios; a look of a few minutes. ARGS="--only put"
 	$(BIN)/python -m bench.compare --quick $(ARGS)
