@@ -23,15 +23,17 @@ def elements(listed: bytes, table: str) -> dict[str, list[str]]:
 
 
 async def ask(table: str) -> dict[str, list[str]]:
-    """Nothing if there is no such table. Raises OSError, ValueError."""
+    """Nothing if there is no such table. Raises OSError (an `nft` may know no JSON), ValueError."""
     program = await asyncio.create_subprocess_exec(
-        "nft", "-j", "list", "sets", "ip", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        "nft", "-j", "list", "sets", "ip", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            listed, _ = await program.communicate()
+            listed, said = await program.communicate()
     except TimeoutError:
         program.kill()
         await program.wait()
         raise OSError(f"nft has not answered for {TIMEOUT_S:g} s") from None
-    return elements(listed, table) if not program.returncode else {}
+    if program.returncode:
+        raise OSError(f"nft: {said.decode(errors='replace').strip()[:1000]}")
+    return elements(listed, table)
