@@ -106,12 +106,12 @@ class Evictions:
     async def _evict_beyond_limits(self) -> None:
         limited = [each for each in self._candidates() if local_storage.is_limited(each.pod)]
         found = [(worker, local_storage.why_evicted(worker.pod, used)) for worker, used in (await self._on_disk(limited)).items()]
-        await self._evict({worker: why for worker, why in found if why is not None})
+        await self._evict({worker: why for worker, why in found if why is not None}, disrupted=False)
 
-    async def _evict(self, whys: Mapping[PodWorker, str]) -> None:
+    async def _evict(self, whys: Mapping[PodWorker, str], *, disrupted: bool) -> None:
         """Returns when they take nothing of the node any more: what there is then is what decides whether others have to go, too."""
         for worker, why in whys.items():
-            worker.end(Ending(FAILED, EVICTED, why, grace_s=0.0))
+            worker.end(Ending(FAILED, EVICTED, why, grace_s=0.0, disrupted=disrupted))
         await _freed(whys)
 
     # --- pressure -----------------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ class Evictions:
         used = {worker: local_storage.together(worker.pod, each) for worker, each in found.items()}
         victim = farthest_beyond({worker: size for worker, size in used.items() if size >= scarce.worth_bytes}, scarce.name)
         if victim is not None:
-            await self._evict({victim: shortage + scarce.blamed(victim.pod, found[victim])})
+            await self._evict({victim: shortage + scarce.blamed(victim.pod, found[victim])}, disrupted=True)
 
     async def _released(self) -> bool:
         """What pods that are done have left on the disk goes before anybody who still runs; whether there was any."""

@@ -104,6 +104,8 @@ class Ending(Struct):
     message: str = ""
     grace_s: float | None = None
     refused: bool = False
+    disrupted: bool = False
+    """It did nothing wrong: the node was short of something (what a job's podFailurePolicy may not count)."""
 
     @property
     def frees(self) -> bool:
@@ -674,6 +676,7 @@ class PodWorker:
             seen.phase, seen.reason, seen.message = self._last_phase(latest)
         elif self.ending is not None:
             seen.phase, seen.reason, seen.message = self.ending.phase, self.ending.reason, self.ending.message
+        seen.disrupted = self.ending is not None and self.ending.disrupted
         target = self.pod if not pods.is_static(self.pod) else self.mirror
         if target is not None:
             basis = {**self.pod, "status": target.get("status"), "metadata": {**self.pod["metadata"], **_generation(target)}}

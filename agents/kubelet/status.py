@@ -39,6 +39,7 @@ class Seen(Struct):
     """Given where the kubelet has decided: a pod that was refused, evicted, or is over."""
     reason: str = ""
     message: str = ""
+    disrupted: bool = False
     terminating: bool = False
     """All has ended and nothing will start: what never ran is shown as terminated."""
     now_s: float = 0.0
@@ -182,6 +183,7 @@ def conditions(pod: Object, inits: Sequence[Object], mains: Sequence[Object], ph
         _initialized(pod, inits, mains, phase),
         *_ready(pod, mains, phase, old),
         _condition("PodScheduled", True),
+        *([_condition("DisruptionTarget", True, "TerminationByKubelet", seen.message)] if seen.disrupted else []),
     ]
     now = to_text(seen.now_s)
     found = []

@@ -399,6 +399,7 @@ def test_a_pod_that_fills_the_disk_is_evicted(tmp_path: Path, monkeypatch: Any) 
         world.runtime.written["main"] = 2 << 20
         await until(is_phase(world, "Failed"))
         assert world.status()["reason"] == "Evicted" and "exceeds the total limit of containers 1Mi" in world.status()["message"]
+        assert "DisruptionTarget" not in {each["type"] for each in world.status()["conditions"]}, "it has itself to blame"
         assert world.status("free")["phase"] == "Running"
 
     play(tmp_path, body)
@@ -463,6 +464,8 @@ def test_without_memory_goes_who_has_most_of_it_though_a_container_goes_meanwhil
         left[0] = 1 << 30
         low = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 1024Ki. "
         assert world.status("large")["message"] == f"{low}Container large was using 51200Ki, request is 1Mi, has larger consumption of memory. "
+        (told,) = (each for each in world.status("large")["conditions"] if each["type"] == "DisruptionTarget")
+        assert (told["status"], told["reason"], told["message"]) == ("True", "TerminationByKubelet", world.status("large")["message"])
 
     play(tmp_path, body, Thresholds(memory=Threshold("100Mi")))
 
