@@ -14,6 +14,7 @@ from pathlib import Path
 from apiserver import bootstrap, masters, pages, streaming
 from apiserver.app import App
 from apiserver.config import Config, ConfigurationError
+from apiserver.config_files import Unusable
 from apiserver.custom_resources import CustomResources
 from apiserver.filters.chain import Authenticate, Authorize, Chain
 from apiserver.filters.inflight import Inflight
@@ -27,7 +28,6 @@ from apiserver.machinery.objects import Object
 from apiserver.masters import Masters
 from apiserver.registry import built_in
 from apiserver.registry.registry import Registry
-from apiserver.reloading import Reloading, ServingTls
 from apiserver.repair import Repair
 from apiserver.security import Security, encryption_entries
 from apiserver.storage.addresses import Addresses
@@ -40,6 +40,7 @@ from apiserver.storage.transform import Transformer
 from certs import authority
 from certs.profiles import SERVING
 from keelson.cogs.logs import fields
+from keelson.cogs.reloading import Reloading, ServingTls
 from keelson.cogs.tasks import TaskSet
 from kvstore.client.client import Client
 from kvstore.errors import StoreError
@@ -60,7 +61,7 @@ class Server:
         self.config = config
         self._insecure = insecure
         self._tasks = TaskSet("apiserver")
-        self._reloading = Reloading()
+        self._reloading = Reloading(ConfigurationError, Unusable)
         self._listeners: list[asyncio.Server] = []
         self._http: HttpServer | None = None
         self.security: Security | None = None

@@ -21,8 +21,8 @@ from apiserver.handlers.streams import Streams
 from apiserver.machinery.objects import Object
 from apiserver.registry.registry import Served
 from apiserver.registry.strategy import Strategy
-from apiserver.reloading import KubeletTls, Reloading
 from apiserver.streams.kubelets import Kubelets
+from keelson.cogs.reloading import CallingTls, Reloading
 
 Stream = Callable[[web.BaseRequest, Object], Awaitable[web.StreamResponse]]
 
@@ -34,7 +34,7 @@ def install(app: App, config: Config, reloading: Reloading) -> Streams:
         return app.caches.get("nodes", "", name)
 
     try:
-        tls = KubeletTls(config.kubelet_certificate_authority or config.client_ca_file, config.kubelet_client_certificate, config.kubelet_client_key)
+        tls = CallingTls(config.kubelet_certificate_authority or config.client_ca_file, config.kubelet_client_certificate, config.kubelet_client_key)
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(f"--kubelet-client-certificate, --kubelet-certificate-authority: {error}") from None
     reloading.add("certificates towards nodes", tls.paths, tls.refresh)

@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from agents.kubelet.thresholds import Thresholds
 from agents.kubelet.volumes import Volumes
 from apiserver.machinery.objects import Object
 from apiserver.machinery.resources import resource
+from keelson.cogs.reloading import Reloading, ServingTls
 from keelson.cogs.tasks import Tasks
 
 PORT, HEALTH_PORT = 10250, 10248
@@ -181,9 +182,11 @@ async def serve(running: Running) -> None:
     manifests = Path(arguments.pod_manifest_path) if arguments.pod_manifest_path else None
     kubelet = Kubelet(shared, pods_informer, keeper, client, manifests)
     serving = server.Server(kubelet, client, Stats(runtime, identity.name), identity.name)
+    reloading = Reloading()
     try:
         await kubelet.note_what_runs()
-        async with Tasks("kubelet") as tasks, _listening(serving, arguments):
+        async with Tasks("kubelet") as tasks, listening(serving, arguments, reloading):
+            tasks.serve("reloading", reloading.run())
             registered = await keeper.register()
             node.allocatable, node.memory_bytes = keeper.allocatable, keeper.memory_bytes
             recorder.event(registered, "Normal", "Starting", "Starting kubelet.")
@@ -217,16 +220,18 @@ async def _follow_node(runtime: Runtime, nodes: Informer, keeper: NodeKeeper) ->
 
 
 @asynccontextmanager
-async def _listening(serving: server.Server, arguments: object):  # type: ignore[no-untyped-def]
+async def listening(serving: server.Server, arguments: Namespace, reloading: Reloading) -> AsyncIterator[None]:
+    """Client certificates are welcome, and checked; who brings none has to bring a token."""
     given = vars(arguments)
     if not given["tls_cert_file"] or not given["port"]:
         yield
         return
-    context = server.tls(given["tls_cert_file"], given["tls_private_key_file"], given["client_ca_file"])
+    tls = ServingTls(given["tls_cert_file"], given["tls_private_key_file"], given["client_ca_file"])
+    reloading.add("serving certificate and client authority", tls.paths, tls.refresh)
     runner = web.AppRunner(serving.application(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, given["address"], given["port"], ssl_context=context, reuse_address=True).start()
+        await web.TCPSite(runner, given["address"], given["port"], ssl_context=tls.listen, reuse_address=True).start()
         yield
     finally:
         await runner.cleanup()

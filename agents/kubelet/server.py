@@ -5,7 +5,6 @@ others if the API server says so (SubjectAccessReview on nodes/log, nodes/proxy,
 """
 
 import asyncio
-import ssl
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -298,14 +297,3 @@ def _since(query: Any) -> float:
     if seconds := _count(query.get("sinceSeconds")):
         return time.time() - seconds
     return to_seconds(query.get("sinceTime")) if query.get("sinceTime") else 0.0
-
-
-def tls(certificate: str, key: str, authority: str) -> ssl.SSLContext:
-    """Client certificates are welcome, and checked; who brings none has to bring a token."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key or None)
-    if authority:
-        context.load_verify_locations(authority)
-        context.verify_mode = ssl.CERT_OPTIONAL
-    return context

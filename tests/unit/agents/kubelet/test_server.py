@@ -4,6 +4,7 @@ import asyncio
 import base64
 import os
 import random
+from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,11 +12,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, ClientSSLError, web
 
+from agents.kubelet import main
 from agents.kubelet.runtime import base
 from agents.kubelet.server import MASTERS, Server, User
+from keelson.cogs.reloading import Reloading
+from tests.support.authorities import SERVERS, World
 from tests.support.pods import pod
+from tests.support.ports import free_port
 
 ROUTES = (
     *("/healthz", "/containerLogs/default/web/main", "/exec/default/web/main", "/attach/default/web/main", "/portForward/default/web", "/pods"),
@@ -173,6 +178,36 @@ def test_the_log_of_a_container_that_was_removed(tmp_path: Path) -> None:
         async with serving(tmp_path) as (_, port):
             status, answer = await asked(port, "/containerLogs/default/web/gone")
             assert status == 200 and answer.endswith(b"unable to retrieve container logs for fake://c0")
+
+    asyncio.run(body())
+
+
+def test_a_changed_certificate_and_a_changed_authority_are_taken(tmp_path: Path) -> None:
+    async def shown(port: int, world: World) -> Any:
+        """The names of the server's certificate, and of the client's as the server sees it."""
+        async with ClientSession() as session, session.get(f"https://127.0.0.1:{port}/", ssl=world.calling()) as answer:
+            return await answer.text()
+
+    async def who(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        return web.Response(text=str(request.transport.get_extra_info("peercert")["subject"]))
+
+    async def body() -> None:
+        old, new = World(tmp_path, "old"), World(tmp_path, "new")
+        old.copy_to(tmp_path, *SERVERS)
+        names = {"tls_cert_file": "server.crt", "tls_private_key_file": "server.key", "client_ca_file": "ca.crt"}
+        port = free_port()
+        given = Namespace(address="127.0.0.1", port=port, **{flag: str(tmp_path / name) for flag, name in names.items()})
+        app = web.Application()
+        app.router.add_get("/", who)
+        reloading = Reloading()
+        async with main.listening(SimpleNamespace(application=lambda: app), given, reloading):  # type: ignore[arg-type]
+            assert "client-of-old" in await shown(port, old)
+            new.copy_to(tmp_path, *SERVERS)
+            assert reloading.refresh()
+            assert "client-of-new" in await shown(port, new)
+            with pytest.raises(ClientSSLError):
+                await shown(port, old)
 
     asyncio.run(body())
 

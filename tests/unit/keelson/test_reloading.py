@@ -3,55 +3,15 @@
 import asyncio
 import contextlib
 import ssl
-from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
 
 from apiserver.config import ConfigurationError
 from apiserver.machinery.status import ApiError
-from apiserver.reloading import KubeletTls, Reloading, ServingTls
 from apiserver.streams.kubelets import Kubelets
-from certs import authority
-from certs.profiles import CLIENT, SERVING
-
-NOW = datetime.now(UTC)
-
-
-class World:
-    """An authority with a server's and a client's certificate in `folder`."""
-
-    def __init__(self, folder, name):
-        self.folder = folder / name
-        self.folder.mkdir()
-        self.ca = authority.create(name, NOW)
-        (self.folder / "ca.crt").write_bytes(self.ca.certificate_pem())
-        self._leaf("server", authority.issue(self.ca, SERVING, "server", ["127.0.0.1"], NOW))
-        self._leaf("client", authority.issue(self.ca, CLIENT, f"client-of-{name}", [], NOW))
-
-    def _leaf(self, name, pair):
-        (self.folder / f"{name}.crt").write_bytes(pair.certificate_pem())
-        (self.folder / f"{name}.key").write_bytes(pair.key_pem())
-
-    def copy_to(self, folder, *names):
-        for name in names:
-            (folder / name).write_bytes((self.folder / name).read_bytes())
-
-    def serving(self):
-        """As a kubelet of this authority: who calls has to be of it, too."""
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(self.folder / "ca.crt"))
-        context.load_cert_chain(self.folder / "server.crt", self.folder / "server.key")
-        context.verify_mode = ssl.CERT_REQUIRED
-        return context
-
-    def calling(self):
-        context = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
-        context.load_cert_chain(self.folder / "client.crt", self.folder / "client.key")
-        return context
-
-
-CLIENTS = ("ca.crt", "client.crt", "client.key")
-SERVERS = ("ca.crt", "server.crt", "server.key")
+from keelson.cogs.reloading import CallingTls, Reloading, ServingTls
+from tests.support.authorities import CLIENTS, SERVERS, World
 
 
 async def who(port, context):
@@ -118,7 +78,7 @@ def test_what_is_refused_is_asked_for_again(tmp_path):
         if path.read_text() == "bad":
             raise ConfigurationError("it is bad")
 
-    reloading = Reloading()
+    reloading = Reloading(ConfigurationError)
     reloading.add("file", ("", str(path)), take)
     path.write_text("bad")
     assert (reloading.refresh(), reloading.refresh()) == ([], [])
@@ -162,7 +122,7 @@ def test_a_node_with_a_certificate_of_a_new_authority_is_believed_and_shown_the_
 
     old, new = World(tmp_path, "old"), World(tmp_path, "new")
     old.copy_to(tmp_path, *CLIENTS)
-    tls, reloading, port_of = KubeletTls(*(str(tmp_path / name) for name in CLIENTS)), Reloading(), {}
+    tls, reloading, port_of = CallingTls(*(str(tmp_path / name) for name in CLIENTS)), Reloading(), {}
     reloading.add("nodes", tls.paths, tls.refresh)
     kubelets = Kubelets(node, lambda: tls.newest)
     asyncio.run(test())

@@ -1,6 +1,5 @@
-"""Files that change under a running server: the serving certificate, the authority of clients, what is shown to nodes and asked of them, the
-encryption of secrets (apiserver/pkg/server/dynamiccertificates). They are looked at every second; what cannot be used is logged, and what was
-read before stays.
+"""Files that change under a running server: certificates, authorities, and what else a server reads (apiserver/pkg/server/dynamiccertificates). They
+are looked at every second; what cannot be used is logged, and what was read before stays.
 """
 
 from __future__ import annotations
@@ -12,8 +11,6 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from apiserver.config import ConfigurationError
-from apiserver.config_files import Unusable
 from keelson.cogs.files import Signature, signature
 from keelson.cogs.logs import fields
 
@@ -23,7 +20,7 @@ LOOK_S = 1.0
 
 
 class Watched(Struct):
-    """Files and what is to be done when one of them has changed. `take` raises ConfigurationError, Unusable, OSError or SSLError to refuse."""
+    """Files and what is to be done when one of them has changed."""
 
     what: str
     paths: tuple[str, ...]
@@ -32,7 +29,10 @@ class Watched(Struct):
 
 
 class Reloading:
-    def __init__(self) -> None:
+    """`refusals`: what `take` may raise, beside OSError (SSLError is one), for files that cannot be used."""
+
+    def __init__(self, *refusals: type[Exception]) -> None:
+        self._refusals: tuple[type[Exception], ...] = (OSError, *refusals)
         self._watched: list[Watched] = []
 
     def add(self, what: str, paths: Sequence[str], take: Callable[[], None]) -> None:
@@ -51,7 +51,7 @@ class Reloading:
             each.seen = now
             try:
                 each.take()
-            except (ConfigurationError, Unusable, OSError, ssl.SSLError) as error:
+            except self._refusals as error:
                 # A pair of files is written one after the other: the next look may find both.
                 log.error("changed files cannot be used, staying with what they held before", extra=fields(what=each.what, error=str(error)))
                 each.seen = ()
@@ -97,7 +97,7 @@ class ServingTls:
         # A resumed session would bring a certificate past an authority that is trusted no more.
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
-        context.load_cert_chain(cert, key)
+        context.load_cert_chain(cert, key or None)
         if client_ca:
             # Optional: who shows none may have a token, or be anonymous.
             context.verify_mode = ssl.CERT_OPTIONAL
@@ -105,8 +105,8 @@ class ServingTls:
         return context
 
 
-class KubeletTls:
-    """What this server shows to nodes, and whom it believes to be one. `newest` is for the next connection."""
+class CallingTls:
+    """What a program shows to those it calls, and whom it believes. `newest` is for the next connection."""
 
     def __init__(self, authority: str, cert: str, key: str) -> None:
         """Raises OSError, SSLError."""
