@@ -127,9 +127,9 @@ class PodWorker:
         """It has been looked at once, by this kubelet."""
         self.gone = asyncio.Event()
         self.freed = asyncio.Event()
-        """It has ended and takes nothing of the node any more; its status is told for good."""
+        """It has ended and takes nothing of the node any more."""
         self.pod_ip = ""
-        self._told: Object | None = None
+        self._seen: Object | None = None
         self._unwanted = False
         self._wake = asyncio.Event()
         self._deleted = asyncio.Event()
@@ -150,8 +150,8 @@ class PodWorker:
 
     @property
     def status(self) -> Object:
-        """As this kubelet told it last, or another one before it."""
-        return self._told or (self.mirror or self.pod).get("status") or {}
+        """As this kubelet saw it last, or another one before it."""
+        return self._seen or (self.mirror or self.pod).get("status") or {}
 
     def _recall(self, pod: Object) -> None:
         """What the kubelet before us knew of containers that run on: a restart of the kubelet alone makes no container unready."""
@@ -553,15 +553,16 @@ class PodWorker:
             await asyncio.to_thread(shared.volumes.empty, self.uid)
             self.over = True
         if not self.removed:
+            history = await self._history()
             if not self.freed.is_set():
-                history = await self._history()
-                await self._tell(history, terminating=True)
-                await self._collect(history)
-            if pods.is_static(self.pod):
-                return RESYNC_S  # a kubelet that starts anew knows by its containers alone that it is done
-            if not is_terminating(self.pod):
-                if self._unwanted or (self.ending is not None and self.ending.frees):
-                    await self._free()
+                await self._see(history, terminating=True)
+            try:
+                if self._gives_way:
+                    await self._free()  # before it is told: the room is wanted also while no API server answers
+            finally:
+                await self._send_seen()
+            await self._collect(history)
+            if not is_terminating(self.pod) or pods.is_static(self.pod):
                 return RESYNC_S  # done: of each name one dead container stays, for its log
             try:
                 await shared.client.delete(PODS, name_of(self.pod), namespace_of(self.pod), grace_s=0, uid=self.uid)
@@ -570,6 +571,12 @@ class PodWorker:
                     raise
         await self._clean()
         return 0.0
+
+    @property
+    def _gives_way(self) -> bool:
+        """Whether what it has left is to go. Not a static pod's: a kubelet that starts anew knows by its containers alone that it is done."""
+        wanted = self._unwanted or (self.ending is not None and self.ending.frees)
+        return wanted and not self.freed.is_set() and not pods.is_static(self.pod)
 
     def _event_ends(self) -> None:
         if self.ending is not None and self.ending.frees:
@@ -652,7 +659,12 @@ class PodWorker:
 
     # --- telling ------------------------------------------------------------------------------------------------------
 
-    async def _tell(self, history: Mapping[str, list[base.Container]], *, terminating: bool = False) -> None:
+    async def _tell(self, history: Mapping[str, list[base.Container]]) -> None:
+        await self._see(history)
+        await self._send_seen()
+
+    async def _see(self, history: Mapping[str, list[base.Container]], *, terminating: bool = False) -> None:
+        """Its status as it is now."""
         shared = self.shared
         sandbox = await self._sandbox()
         latest = {name: each[-1] for name, each in history.items()}
@@ -677,11 +689,20 @@ class PodWorker:
         elif self.ending is not None:
             seen.phase, seen.reason, seen.message = self.ending.phase, self.ending.reason, self.ending.message
         seen.disrupted = self.ending is not None and self.ending.disrupted
-        target = self.pod if not pods.is_static(self.pod) else self.mirror
-        if target is not None:
+        if (target := self._target_of_status) is not None:
             basis = {**self.pod, "status": target.get("status"), "metadata": {**self.pod["metadata"], **_generation(target)}}
-            self._told = pod_status(basis, seen)
-            await self._patch(target, self._told)
+            self._seen = pod_status(basis, seen)
+
+    @property
+    def _target_of_status(self) -> Object | None:
+        return self.pod if not pods.is_static(self.pod) else self.mirror
+
+    async def _send_seen(self) -> None:
+        target = self._target_of_status
+        if target is None or self._seen is None:
+            return
+        if not self.freed.is_set() or (target.get("status") or {}).get("phase") != self._seen["phase"]:  # what is over for good is told once
+            await self._patch(target, self._seen)
 
     def _still_waits(self, name: str, latest: base.Container | None) -> bool:
         """A reason to wait belongs to a container that does not run."""

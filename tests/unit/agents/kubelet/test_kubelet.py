@@ -22,6 +22,7 @@ from agents.kubelet.references import Remembered
 from agents.kubelet.runtime.base import CREATED, SandboxConfig
 from agents.kubelet.thresholds import Threshold, Thresholds
 from agents.kubelet.volumes import Volumes
+from apiserver.client.errors import Unreachable
 from apiserver.machinery.objects import Object
 from apiserver.machinery.resources import resource
 from keelson.cogs.tasks import Tasks
@@ -568,6 +569,28 @@ def test_of_a_pod_that_was_evicted_stays_its_status_alone(tmp_path: Path) -> Non
             await until(lambda: not world.api.all(PODS))
 
     asyncio.run(again())
+
+
+def test_a_pod_that_was_evicted_gives_its_room_also_while_no_api_server_answers(tmp_path: Path, monkeypatch: Any) -> None:
+    async def silent(*_: Any, **__: Any) -> Object:
+        raise Unreachable("nobody answers")
+
+    async def body(world: World, kubelet: Kubelet) -> None:
+        monkeypatch.setattr("agents.kubelet.pod_worker.RETRY_FIRST_S", 0.005)
+        world.make()
+        await until(is_ready(world))
+        answering = world.api.patch
+        monkeypatch.setattr(world.api, "patch", silent)
+        worker = next(iter(kubelet.workers.values()))
+        worker.end(Ending("Failed", "Evicted", "too much", grace_s=0.0))
+        await until(worker.freed.is_set)
+        assert world.status()["phase"] == "Running" and not world.runtime.known
+        monkeypatch.setattr(world.api, "patch", answering)
+        worker.wake()
+        await until(is_phase(world, "Failed"))
+        assert world.status()["containerStatuses"][0]["state"]["terminated"]["containerID"] == "fake://main-0"
+
+    play(tmp_path, body)
 
 
 def runs(world: World, attempt: int) -> Callable[[], bool]:
