@@ -105,6 +105,7 @@ class App:
                 api_version=call.resource.api_version,
                 node=call.served.node,
                 subresource=call.info.subresource,
+                ignored=("status",) if call.served.strategy.has_status and not call.info.subresource else (),
             )
         if old is not None:
             fieldmanager.settle(new, old)

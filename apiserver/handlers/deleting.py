@@ -113,6 +113,9 @@ def _finalizers(served: Served, meta: Object, asked: Options) -> list[str]:
     before = list(meta.get("finalizers") or ())
     orphan, foreground = _wanted(served, before, asked)
     found = [each for each in before if each not in (ORPHAN, FOREGROUND)]
+    cleanup = served.strategy.cleanup_finalizer
+    if cleanup and cleanup not in found and not meta.get("deletionTimestamp"):
+        found.append(cleanup)
     if orphan:
         found.append(ORPHAN)
     if foreground:

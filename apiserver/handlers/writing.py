@@ -120,7 +120,7 @@ def raise_faults(resource: Resource, name: str, causes: list[Cause]) -> None:
 
 
 def missing(served: Served, obj: Object) -> list[Cause]:
-    return served.checker.required(obj) if served.checker is not None else []
+    return served.checker.required(obj) if served.checker is not None and served.strategy.requires_by_schema else []
 
 
 def check_preconditions(call: Call, obj: Object, uid: str | None, resource_version: str | None, *, word: str = "Precondition failed") -> None:

@@ -80,8 +80,19 @@ def check_manager(name: str) -> list[Cause]:
     ]
 
 
-def update(live: Object | None, new: Object, *, manager: str, now: str, api_version: str, node: Node | None, subresource: str = "") -> None:
-    """Notes in `new` (which is ours to change) who owns what a create or an update changed. `live` None: it is new.
+def update(
+    live: Object | None,
+    new: Object,
+    *,
+    manager: str,
+    now: str,
+    api_version: str,
+    node: Node | None,
+    subresource: str = "",
+    ignored: Iterable[str] = (),
+) -> None:
+    """Notes in `new` (which is ours to change) who owns what a create or an update changed. `live` None: it is new. `ignored`: top-level fields that
+    this endpoint does not write: whatever the server puts there, nobody owns it for that.
 
     managedFields given by the client count, so that it can clear or rewrite them; for a subresource they do not.
     """
@@ -108,7 +119,9 @@ def update(live: Object | None, new: Object, *, manager: str, now: str, api_vers
     if compared.is_same and given == stored and stored is not None:
         new["metadata"]["managedFields"] = stored
         return
+    skipped = {f"f:{name}" for name in ignored}
     mine = fieldset.difference(fieldset.union(compared.modified, compared.added), NEVER_OWNED)
+    mine = {step: below for step, below in mine.items() if step not in skipped}
     taken = fieldset.union(fieldset.union(compared.modified, compared.added), compared.removed)
     entry = Entry(manager, UPDATE, api_version, now, subresource, mine)
     others = []

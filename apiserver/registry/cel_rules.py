@@ -17,8 +17,10 @@ from apiserver.registry.cel import TYPED_FORMATS, CelError, compile_expression, 
 
 RULES = "x-kubernetes-validations"
 VARIABLES = ("self", "oldSelf")
+_FIELD_STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_-]*)|\['((?:[^'\\]|\\.)+)'\]")
+_FIELD_PATH = re.compile(r"(?:\.[A-Za-z_][A-Za-z0-9_-]*|\['(?:[^'\\]|\\.)+'\])+")
 _OLD_SELF = re.compile(r"\boldSelf\b")
-_REASONS = ("FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate")
+_REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
 _TEXTS = {"FieldValueForbidden": "Forbidden: ", "FieldValueRequired": "Required value: "}
 MISSING = custom_values.MISSING
 
@@ -70,27 +72,64 @@ def faults_of(raw: dict[str, Any], path: str) -> Iterator[Cause]:
         if not text.strip():
             yield Cause("FieldValueRequired", "Required value: rule is not specified", f"{where}.rule")
             continue
+        if each.get("optionalOldSelf") and _OLD_SELF.search(text) is None:
+            yield invalid_value(f"{where}.optionalOldSelf", True, "may not be set if oldSelf is not used in rule")
+            continue
         if each.get("optionalOldSelf"):
             yield Cause("FieldValueForbidden", "Forbidden: optionalOldSelf is not supported by this server", f"{where}.optionalOldSelf")
             continue
         try:
             kind = compile_expression(text, VARIABLES).kind
         except CelError as wrong:
-            yield invalid_value(f"{where}.rule", text, f"compilation failed: {wrong}")
+            yield invalid_value(f"{where}.rule", _internal(each), f"compilation failed: {wrong}")
             continue
         if kind not in ("BOOL", "DYN"):
-            yield invalid_value(f"{where}.rule", text, "cel expression must evaluate to a bool")
+            yield invalid_value(f"{where}.rule", _internal(each), "cel expression must evaluate to a bool")
+        yield from _message_faults(each, text, where)
         if each.get("reason") and each["reason"] not in _REASONS:
             supported = ", ".join(f'"{one}"' for one in _REASONS)
             yield Cause("FieldValueNotSupported", f'Unsupported value: "{each["reason"]}": supported values: {supported}', f"{where}.reason")
-        if each.get("messageExpression"):
+        if each.get("fieldPath") and not _leads_somewhere(raw, each["fieldPath"]):
+            yield invalid_value(f"{where}.fieldPath", each["fieldPath"], "must be a valid path")
+        if each.get("messageExpression") and not each["messageExpression"].strip():
+            yield Cause("FieldValueRequired", "Required value: messageExpression must be non-empty if specified", f"{where}.messageExpression")
+        elif each.get("messageExpression"):
             try:
                 kind = compile_expression(each["messageExpression"], VARIABLES).kind
             except CelError as wrong:
-                yield invalid_value(f"{where}.messageExpression", each["messageExpression"], f"messageExpression compilation failed: {wrong}")
+                yield invalid_value(f"{where}.messageExpression", _internal(each), f"messageExpression compilation failed: {wrong}")
                 continue
             if kind not in ("STRING", "DYN"):
-                yield invalid_value(f"{where}.messageExpression", each["messageExpression"], "messageExpression must evaluate to a string")
+                yield invalid_value(f"{where}.messageExpression", _internal(each), "messageExpression must evaluate to a string")
+
+
+def _leads_somewhere(raw: dict[str, Any], path: str) -> bool:
+    """Whether a field's path, `.a.b` or `.a['b']`, is one of the schema's."""
+    place: Any = raw
+    if not path or _FIELD_PATH.fullmatch(path) is None:
+        return False
+    for step in _FIELD_STEP.finditer(path):
+        name = step[1] or step[2]
+        place = (place.get("properties") or {}).get(name) or (place.get("additionalProperties") if place.get("type") == "object" else None)
+        if not isinstance(place, dict):
+            return False
+    return True
+
+
+def _internal(rule: dict[str, Any]) -> dict[str, Any]:
+    """A rule as messages show it: the struct that upstream keeps it in."""
+    texts = {name[0].upper() + name[1:]: rule.get(name) or "" for name in ("rule", "message", "messageExpression")}
+    return texts | {"Reason": rule.get("reason"), "FieldPath": rule.get("fieldPath") or "", "OptionalOldSelf": rule.get("optionalOldSelf")}
+
+
+def _message_faults(rule: dict[str, Any], text: str, where: str) -> Iterator[Cause]:
+    message = rule.get("message") or ""
+    if message and not message.strip():
+        yield invalid_value(f"{where}.message", message, "must be non-empty if specified")
+    elif "\n" in message.strip():
+        yield invalid_value(f"{where}.message", message, "must not contain line breaks")
+    elif not message and "\n" in text.strip():
+        yield Cause("FieldValueRequired", "Required value: message must be specified if rule contains line breaks", f"{where}.message")
 
 
 def validate(place: Place, value: Any, old: Any = MISSING, path: str = "") -> Iterator[Cause]:

@@ -4,8 +4,9 @@
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -30,6 +31,14 @@ VERSIONS_MAX = 64
 COLUMNS_MAX = 100
 WARNING_MAX = 256
 SELECTABLE_MAX = 8
+INTERNAL = (
+    ("Name", "name", ""),
+    ("Served", "served", False),
+    ("Storage", "storage", False),
+    ("Deprecated", "deprecated", False),
+    ("DeprecationWarning", "deprecationWarning", None),
+)
+SHARED = ("schema", "subresources", "additionalPrinterColumns", "selectableFields")
 IMMUTABLE = "field is immutable"
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
@@ -44,6 +53,9 @@ def complete(crd: Object) -> None:
     if found.get("kind"):
         found["singular"] = found.get("singular") or found["kind"].lower()
         found["listKind"] = found.get("listKind") or found["kind"] + "List"
+    for each in versions_of(crd):
+        each.setdefault("served", False)
+        each.setdefault("storage", False)
     conversion = (crd.get("spec") or {}).get("conversion") or {}
     service = ((conversion.get("webhook") or {}).get("clientConfig") or {}).get("service")
     if service is not None and not service.get("port"):
@@ -52,12 +64,15 @@ def complete(crd: Object) -> None:
 
 def validate(crd: Object) -> list[Cause]:
     spec = crd.get("spec") or {}
-    return [*_identity_faults(crd, spec), *_name_faults(spec.get("names") or {}), *_version_faults(spec), *_conversion_faults(spec)]
+    found = [*_identity_faults(crd, spec), *_name_faults(spec.get("names") or {}), *_version_faults(spec), *_conversion_faults(spec)]
+    if not (crd.get("status") or {}).get("storedVersions"):
+        found.append(invalid_value("status.storedVersions", None, "must have at least one stored version"))
+    return found
 
 
 def _identity_faults(crd: Object, spec: Object) -> Iterator[Cause]:
     plural, group = (spec.get("names") or {}).get("plural") or "", spec.get("group") or ""
-    if name_of(crd) != f"{plural}.{group}":
+    if name_of(crd) and name_of(crd) != f"{plural}.{group}":
         yield invalid_value("metadata.name", name_of(crd), 'must be spec.names.plural+"."+spec.group')
     if not group:
         yield required("spec.group")
@@ -68,15 +83,32 @@ def _identity_faults(crd: Object, spec: Object) -> Iterator[Cause]:
     if spec.get("scope") not in ("Cluster", "Namespaced"):
         yield not_supported("spec.scope", spec.get("scope") or "", ("Cluster", "Namespaced")) if spec.get("scope") else required("spec.scope")
     protected = any(group == each or group.endswith(f".{each}") for each in ("k8s.io", "kubernetes.io"))
-    if protected and not annotations_of(crd).get(APPROVED):
-        told = f'protected groups must have approval annotation "{APPROVED}", see https://github.com/kubernetes/enhancements/pull/1111'
-        yield required(f"metadata.annotations[{APPROVED}]", told)
+    if protected:
+        yield from _approval_faults(annotations_of(crd).get(APPROVED) or "")
     if spec.get("preserveUnknownFields"):
         yield invalid_value(
             "spec.preserveUnknownFields",
             True,
             "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
         )
+
+
+def _approval_faults(given: str) -> Iterator[Cause]:
+    """(apihelpers.GetAPIApprovalState)"""
+    where, see = f"metadata.annotations[{APPROVED}]", "see https://github.com/kubernetes/enhancements/pull/1111"
+    if not given:
+        yield required(where, f'protected groups must have approval annotation "{APPROVED}", {see}')
+    elif not given.startswith("unapproved") and not _is_url(given):
+        told = f'protected groups must have approval annotation "{APPROVED}" with either a URL or a reason starting with "unapproved", {see}'
+        yield invalid_value(where, given, told)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return bool(parts.scheme and parts.netloc)
 
 
 def _name_faults(found: Object) -> Iterator[Cause]:
@@ -97,23 +129,28 @@ def _name_faults(found: Object) -> Iterator[Cause]:
 
 def _version_faults(spec: Object) -> Iterator[Cause]:
     found = list(spec.get("versions") or ())
-    if not found:
-        yield required("spec.versions", "must have at least one version")
-        return
     if len(found) > VERSIONS_MAX:
         yield Cause("FieldValueTooMany", f"Too many: {len(found)}: must have at most {VERSIONS_MAX} items", "spec.versions")
         return
     listed = [each.get("name") for each in found]
     if len(set(listed)) != len(listed):
         yield invalid_value("spec.versions", listed, "must contain unique version names")
+    # What is the same in all versions is told as the definition's own, and once: upstream keeps it there.
+    shared = {name for name in SHARED if all(each.get(name) == found[0].get(name) for each in found)}
     if sum(bool(each.get("storage")) for each in found) != 1:
-        yield invalid_value("spec.versions", listed, "must have exactly one version marked as storage version")
-    # One schema for all versions is told as the definition's own: upstream keeps it there.
-    schemas = [schema_of(each) for each in found]
-    shared = "spec.validation" if all(each == schemas[0] for each in schemas) else ""
+        given = spec.get("versions") and [_internal(each, shared) for each in found]
+        yield invalid_value("spec.versions", given, "must have exactly one version marked as storage version")
     for number, each in enumerate(found):
         path = f"spec.versions[{number}]"
-        yield from _one_version(each, path, shared or f"{path}.schema")
+        if faults := names.dns1035_label(each.get("name") or ""):
+            if not number and each.get("name"):
+                yield invalid_value("spec.version", each["name"], ",".join(faults))
+            yield invalid_value(f"{path}.name", each.get("name") or "", ",".join(faults))
+        if schema_given(each) is None:
+            yield required(f"{path}.schema.openAPIV3Schema")
+        yield from _parts_faults({name: each.get(name) for name in SHARED if name not in shared}, path, schema_of(each))
+    if found:
+        yield from _parts_faults({name: found[0].get(name) for name in shared}, "spec", schema_of(found[0]))
     for number, each in enumerate(found):
         yield from _deprecation_faults(each, f"spec.versions[{number}].deprecationWarning")
 
@@ -130,20 +167,23 @@ def _deprecation_faults(version: Object, path: str) -> Iterator[Cause]:
         yield invalid_value(path, warning, "must not be an empty string")
 
 
-def _one_version(version: Object, path: str, schema_path: str) -> Iterator[Cause]:
-    if faults := names.dns1035_label(version.get("name") or ""):
-        yield invalid_value(f"{path}.name", version.get("name") or "", ",".join(faults))
-    schema = (version.get("schema") or {}).get("openAPIV3Schema")
-    if schema is None:
-        yield required(f"{path}.schema.openAPIV3Schema")
-    else:
-        yield from structural.validate(schema, f"{schema_path}.openAPIV3Schema")
+def _internal(version: Object, shared: Collection[str]) -> Object:
+    """A version as messages show it: the fields of the struct that upstream keeps it in."""
+    found = {name: version.get(json) or zero for name, json, zero in INTERNAL}
+    return found | {name[0].upper() + name[1:]: None if name in shared else version.get(name) for name in SHARED}
+
+
+def _parts_faults(version: Object, path: str, whole: Object) -> Iterator[Cause]:
+    """Of the parts that versions may share."""
+    if (schema := schema_given(version)) is not None:
+        at = "spec.validation" if path == "spec" else f"{path}.schema"
+        yield from structural.validate(schema, f"{at}.openAPIV3Schema")
     columns = version.get("additionalPrinterColumns") or ()
     if len(columns) > COLUMNS_MAX:
         yield Cause("FieldValueTooMany", f"Too many: {len(columns)}: must have at most {COLUMNS_MAX} items", f"{path}.additionalPrinterColumns")
     for number, column in enumerate(columns):
         yield from _column_faults(column, f"{path}.additionalPrinterColumns[{number}]")
-    yield from _selectable_faults(version, path)
+    yield from _selectable_faults(version, path, whole)
     scale = (version.get("subresources") or {}).get("scale")
     if scale is not None:
         for name, root in (("specReplicasPath", ".spec."), ("statusReplicasPath", ".status."), ("labelSelectorPath", "")):
@@ -159,29 +199,24 @@ def _one_version(version: Object, path: str, schema_path: str) -> Iterator[Cause
 def _column_faults(column: Object, path: str) -> Iterator[Cause]:
     if not column.get("name"):
         yield required(f"{path}.name")
-    if column.get("type") not in COLUMN_TYPES:
-        yield not_supported(f"{path}.type", column.get("type") or "", COLUMN_TYPES)
+    if not column.get("type"):
+        yield required(f"{path}.type", f"must be one of {','.join(COLUMN_TYPES)}")
+    elif column["type"] not in COLUMN_TYPES:
+        yield invalid_value(f"{path}.type", column["type"], f"must be one of {','.join(COLUMN_TYPES)}")
     if column.get("format") and column["format"] not in COLUMN_FORMATS:
-        yield not_supported(f"{path}.format", column["format"], COLUMN_FORMATS)
-    yield from _path_faults(column.get("jsonPath") or "", f"{path}.jsonPath")
+        yield invalid_value(f"{path}.format", column["format"], f"must be one of {','.join(COLUMN_FORMATS)}")
+    yield from _path_faults(column.get("jsonPath") or "", f"{path}.JSONPath")
 
 
 def _path_faults(text: str, path: str) -> Iterator[Cause]:
     if not text:
         yield required(path)
-        return
-    try:
-        if not text.startswith("."):
-            raise ValueError("path must start with .")
-        jsonpath.parse(text)
-    except ValueError as wrong:
-        yield invalid_value(path, text, f"must be a simple json path starting with .: {wrong}")
+    elif not text.startswith("."):
+        yield invalid_value(path, text, "must be a simple json path starting with .")
 
 
-def _selectable_faults(version: Object, path: str) -> Iterator[Cause]:
+def _selectable_faults(version: Object, path: str, schema: Object) -> Iterator[Cause]:
     found = version.get("selectableFields") or ()
-    if len(found) > SELECTABLE_MAX:
-        yield Cause("FieldValueTooMany", f"Too many: {len(found)}: must have at most {SELECTABLE_MAX} items", f"{path}.selectableFields")
     seen: set[str] = set()
     for number, each in enumerate(found):
         text = each.get("jsonPath") or ""
@@ -190,32 +225,51 @@ def _selectable_faults(version: Object, path: str) -> Iterator[Cause]:
         if text in seen:
             yield duplicate(where, text)
         seen.add(text)
-        if text.startswith(".metadata."):
-            yield invalid_value(where, text, "must not point to fields in metadata")
+        if text.startswith(".") and schema:
+            yield from _selected_faults(schema, text, where)
+    if len(seen) > SELECTABLE_MAX:
+        yield Cause("FieldValueTooMany", f"Too many: {len(seen)}: must have at most {SELECTABLE_MAX} items", f"{path}.selectableFields")
+
+
+def _selected_faults(schema: Object, text: str, path: str) -> Iterator[Cause]:
+    place: Any = {} if text.startswith(".metadata") else schema
+    for name in text[1:].split("."):
+        place = (place.get("properties") or {}).get(name) if place else None
+    if not place:
+        yield invalid_value(path, text, "is an invalid path: does not refer to a valid field")
+    elif place.get("type") not in ("string", "boolean", "integer"):
+        told = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed."
+        yield invalid_value(path, text, told)
 
 
 def _conversion_faults(spec: Object) -> Iterator[Cause]:
-    strategy = (spec.get("conversion") or {}).get("strategy") or "None"
+    given = spec.get("conversion")
+    strategy = (given or {}).get("strategy") or "None"
+    if given is not None and not given.get("strategy"):
+        yield required("spec.conversion.strategy")
     if strategy not in ("None", "Webhook"):
         yield not_supported("spec.conversion.strategy", strategy, ("None", "Webhook"))
         return
     webhook = (spec.get("conversion") or {}).get("webhook")
     if strategy == "None":
-        if webhook is not None:
-            yield forbidden_value("spec.conversion.webhook", "should not be set when strategy is not set to Webhook")
-    elif webhook is None or webhook.get("clientConfig") is None:
-        yield required("spec.conversion.webhook.clientConfig", "required when strategy is set to Webhook")
+        for name, field in (("clientConfig", "webhookClientConfig"), ("conversionReviewVersions", "conversionReviewVersions")):
+            if (webhook or {}).get(name):
+                yield forbidden_value(f"spec.conversion.{field}", "should not be set when strategy is not set to Webhook")
+        return
+    webhook = webhook or {}
+    if webhook.get("clientConfig") is None:
+        yield required("spec.conversion.webhookClientConfig", "required when strategy is set to Webhook")
     else:
-        yield from client_config(webhook["clientConfig"], "spec.conversion.webhook.clientConfig")
-        yield from _review_version_faults(webhook.get("conversionReviewVersions") or [])
+        yield from client_config(webhook["clientConfig"], "spec.conversion.webhookClientConfig")
+    yield from _review_version_faults(webhook.get("conversionReviewVersions") or [])
 
 
 def _review_version_faults(versions: list[str]) -> Iterator[Cause]:
-    path = "spec.conversion.webhook.conversionReviewVersions"
+    path = "spec.conversion.conversionReviewVersions"
     if not versions:
         yield required(path)
-    elif "v1" not in versions:
-        yield invalid_value(path, versions, "must include at least one of v1")
+    elif not {"v1", "v1beta1"} & set(versions):
+        yield invalid_value(path, versions, "must include at least one of v1, v1beta1")
     for number, each in enumerate(versions):
         if faults := names.dns1035_label(each):
             yield invalid_value(f"{path}[{number}]", each, ",".join(faults))
@@ -319,6 +373,11 @@ def _set(conditions: list[Object], kind: str, told: tuple[str, str, str], now: s
 
 
 # --- what is served -----------------------------------------------------------------------------------------------------
+
+
+def schema_given(version: Object) -> Object | None:
+    found: Object | None = (version.get("schema") or {}).get("openAPIV3Schema")
+    return found
 
 
 def schema_of(version: Object) -> Object:

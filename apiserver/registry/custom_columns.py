@@ -13,14 +13,23 @@ AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
 
 
 def printer(additional: list[Object]) -> Printer:
-    """The table of one version; with Name and Age if it names no columns."""
-    named = additional or [{**AGE, "description": DESCRIPTIONS["Age"]}]
+    """The table of one version; with Name and Age if it names no columns, or one that cannot be read."""
+    named = (_readable(additional) and additional) or [{**AGE, "description": DESCRIPTIONS["Age"]}]
     found = tuple(Column(each["name"], each["type"], each.get("format", ""), _description(each), each.get("priority") or 0) for each in named)
 
     def cells(obj: Object, now: datetime) -> list[Any]:
         return [name_of(obj), *(cell(each["type"], each["jsonPath"], obj, now) for each in named)]
 
     return Printer(columns("Name") + found, cells)
+
+
+def _readable(additional: list[Object]) -> bool:
+    try:
+        for each in additional:
+            jsonpath.parse(each["jsonPath"])
+    except ValueError:
+        return False
+    return True
 
 
 def _description(column: Object) -> str:

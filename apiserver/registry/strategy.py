@@ -21,6 +21,10 @@ class Strategy:
     """Whether a PUT without resourceVersion is taken."""
     create_on_update = False
     """Whether a PUT to a name that does not exist creates (leases, endpoints, ...)."""
+    cleanup_finalizer = ""
+    """What holds an object from its first deletion on."""
+    requires_by_schema = True
+    """Whether what the schema requires is asked for; some judge all of it themselves, in upstream's words."""
     counts_generation = True
     """Whether metadata.generation counts changes of the spec."""
 

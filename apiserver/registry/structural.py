@@ -8,10 +8,15 @@ from typing import Any
 from apiserver.machinery.status import Cause, forbidden_value, invalid_value, not_supported, required
 from apiserver.registry import cel_rules, custom_values, patterns
 
+_ABSENT = {
+    **dict.fromkeys(("description", "type", "x-kubernetes-list-map-keys", "x-kubernetes-validations"), "empty"),
+    **dict.fromkeys(("nullable", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource", "x-kubernetes-int-or-string"), "false"),
+}
+"""How upstream calls what may not be there below a junctor; where it is not listed, undefined."""
 DEPTH_MAX = 100
 PLACES_MAX = 50_000
 TYPES = ("array", "boolean", "integer", "number", "object", "string")
-LIST_TYPES = ("atomic", "map", "set")
+LIST_TYPES = ("atomic", "set", "map")
 MAP_TYPES = ("atomic", "granular")
 FORBIDDEN = (
     "$ref",
@@ -58,8 +63,6 @@ def _place(raw: dict[str, Any], path: str, depth: int, budget: list[int]) -> Ite
             yield forbidden_value(f"{path}.{name}", f"{name} is not supported")
     if raw.get("uniqueItems"):
         yield forbidden_value(f"{path}.uniqueItems", "uniqueItems cannot be set to true since the runtime complexity becomes quadratic")
-    if raw.get("additionalProperties") is False:
-        yield forbidden_value(f"{path}.additionalProperties", "additionalProperties cannot be set to false")
     if raw.get("properties") and isinstance(raw.get("additionalProperties"), dict):
         yield forbidden_value(f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive")
     yield from _pattern(raw, path)
@@ -67,6 +70,8 @@ def _place(raw: dict[str, Any], path: str, depth: int, budget: list[int]) -> Ite
     yield from _junctors(raw, path, depth)
     yield from cel_rules.faults_of(raw, path)
     for name, below in (raw.get("properties") or {}).items():
+        if depth == 0 and name in ("apiVersion", "kind", "metadata"):
+            yield from _meta_faults(name, below, f"{path}.properties[{name}]")
         if depth == 0 and name == "metadata" and set(below.get("properties") or ()) - {"name", "generateName"}:
             yield forbidden_value(
                 f"{path}.properties[metadata]", "must not specify anything other than name and generateName, but metadata is implicitly specified"
@@ -82,6 +87,17 @@ def _place(raw: dict[str, Any], path: str, depth: int, budget: list[int]) -> Ite
         yield from _place(raw["additionalProperties"], f"{path}.additionalProperties", depth + 1, budget)
 
 
+def _meta_faults(name: str, raw: dict[str, Any], path: str) -> Iterator[Cause]:
+    """What every object has says nobody anew."""
+    wanted = "object" if name == "metadata" else "string"
+    if raw.get("type") and raw["type"] != wanted:
+        yield invalid_value(f"{path}.type", raw["type"], f"must be {wanted}")
+    if name == "metadata":
+        for field, below in (raw.get("properties") or {}).items():
+            if below.get("default") is not None:
+                yield forbidden_value(f"{path}.properties[{field}].default", "must not be set in top-level metadata")
+
+
 def _pattern(raw: dict[str, Any], path: str) -> Iterator[Cause]:
     if raw.get("pattern"):
         try:
@@ -95,24 +111,20 @@ def _type_faults(raw: dict[str, Any], kind: str, path: str, depth: int) -> Itera
     if not kind:
         if depth == 0:
             yield required(f"{path}.type", "must not be empty at the root")
-        elif not free:
+        elif not free and not raw.get("$ref"):
             parent = "items" if path.endswith(".items") else "additionalProperties" if path.endswith(".additionalProperties") else ""
             where = "for specified array items" if parent == "items" else "for specified object fields"
             yield required(f"{path}.type", f"must not be empty {where}")
     elif kind not in TYPES:
         yield not_supported(f"{path}.type", kind, TYPES)
-    elif raw.get("x-kubernetes-int-or-string"):
-        yield invalid_value(f"{path}.type", kind, "must be empty if x-kubernetes-int-or-string is true")
 
 
 def _extension_faults(raw: dict[str, Any], kind: str, path: str) -> Iterator[Cause]:
     if raw.get("x-kubernetes-preserve-unknown-fields") is False:
         yield invalid_value(f"{path}.x-kubernetes-preserve-unknown-fields", False, "must be true or undefined")
-    if raw.get("x-kubernetes-preserve-unknown-fields") and kind not in ("", "object"):
-        yield invalid_value(f"{path}.type", kind, "must be object if x-kubernetes-preserve-unknown-fields is true")
     if raw.get("x-kubernetes-embedded-resource"):
         if kind != "object":
-            yield required(f"{path}.type", "must be object if x-kubernetes-embedded-resource is true")
+            yield invalid_value(f"{path}.type", kind, "must be object if x-kubernetes-embedded-resource is true")
         if not raw.get("properties") and not raw.get("x-kubernetes-preserve-unknown-fields"):
             yield required(
                 f"{path}.properties", "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields"
@@ -125,11 +137,27 @@ def _extension_faults(raw: dict[str, Any], kind: str, path: str) -> Iterator[Cau
             yield not_supported(f"{path}.x-kubernetes-list-type", list_type, LIST_TYPES)
     if list_type == "map":
         yield from _map_keys(raw, keys, path)
+    elif keys and list_type is None:
+        yield required(f"{path}.x-kubernetes-list-type", "must be map if x-kubernetes-list-map-keys is non-empty")
     elif keys:
         yield invalid_value(f"{path}.x-kubernetes-list-type", list_type, "must be map if x-kubernetes-list-map-keys is non-empty")
+    if list_type == "set":
+        yield from _set_items(raw.get("items") or {}, f"{path}.items")
     map_type = raw.get("x-kubernetes-map-type")
     if map_type is not None and map_type not in MAP_TYPES:
         yield not_supported(f"{path}.x-kubernetes-map-type", map_type, MAP_TYPES)
+    elif map_type is not None and kind != "object":
+        yield invalid_value(f"{path}.type", kind, "must be object if x-kubernetes-map-type is specified")
+
+
+def _set_items(items: dict[str, Any], path: str) -> Iterator[Cause]:
+    """Elements of a set are compared as wholes."""
+    if items.get("nullable"):
+        yield forbidden_value(f"{path}.nullable", "cannot be nullable when x-kubernetes-list-type is set")
+    for kind, name in (("array", "x-kubernetes-list-type"), ("object", "x-kubernetes-map-type")):
+        if items.get("type") == kind and items.get(name) != "atomic":
+            told = "must be atomic as item of a list with x-kubernetes-list-type=set"
+            yield invalid_value(f"{path}.{name}", items.get(name), told)
 
 
 def _map_keys(raw: dict[str, Any], keys: Any, path: str) -> Iterator[Cause]:
@@ -138,11 +166,18 @@ def _map_keys(raw: dict[str, Any], keys: Any, path: str) -> Iterator[Cause]:
         return
     items = raw.get("items") if isinstance(raw.get("items"), dict) else {}
     properties = (items or {}).get("properties") or {}
-    for number, key in enumerate(keys):
-        where = f"{path}.x-kubernetes-list-map-keys[{number}]"
+    where = f"{path}.x-kubernetes-list-map-keys"
+    if (items or {}).get("type") != "object":
+        yield invalid_value(f"{path}.items.type", (items or {}).get("type") or "", "must be object if parent array's x-kubernetes-list-type is map")
+        return
+    if len(set(keys)) != len(keys):
+        yield invalid_value(where, keys, "must not contain duplicate entries")
+    if not set(keys) <= set(properties):
+        yield invalid_value(where, keys, "entries must all be names of item properties")
+    for key in dict.fromkeys(keys):
         if key not in properties:
-            yield invalid_value(where, key, "entries must all be names of item properties")
-        elif properties[key].get("type") in ("array", "object"):
+            continue
+        if properties[key].get("type") in ("array", "object"):
             yield invalid_value(
                 f"{path}.items.properties[{key}].type",
                 properties[key]["type"],
@@ -171,7 +206,7 @@ def _inside_junctor(raw: dict[str, Any], outer: dict[str, Any], path: str, depth
     int_or_string = bool(outer.get("x-kubernetes-int-or-string"))
     for name in IN_JUNCTORS:
         if raw.get(name) and not (name == "type" and int_or_string):
-            yield forbidden_value(f"{path}.{name}", "must be empty to be structural" if name == "type" else "must be undefined to be structural")
+            yield forbidden_value(f"{path}.{name}", f"must be {_ABSENT.get(name, 'undefined')} to be structural")
     properties = outer.get("properties") or {}
     for name, each in (raw.get("properties") or {}).items():
         if name not in properties and not outer.get("x-kubernetes-preserve-unknown-fields"):

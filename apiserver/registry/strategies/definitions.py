@@ -1,6 +1,6 @@
 """CustomResourceDefinitions as resources (apiextensions registry/customresourcedefinition/strategy.go)."""
 
-from apiserver.machinery.objects import Object, metadata
+from apiserver.machinery.objects import Object
 from apiserver.machinery.status import Cause
 from apiserver.registry import crd
 from apiserver.registry.strategy import Strategy
@@ -8,15 +8,15 @@ from apiserver.registry.strategy import Strategy
 
 class CustomResourceDefinitionStrategy(Strategy):
     unconditional_update = False
+    cleanup_finalizer = crd.FINALIZER  # whatever came of this name goes before the definition does
+    requires_by_schema = False
 
     def prepare_create(self, obj: Object) -> None:
         super().prepare_create(obj)
         crd.complete(obj)
+        # As Go writes what nobody has judged yet, but for the conditions: null, over which `kubectl wait` stumbles.
+        obj["status"] = {"conditions": [], "acceptedNames": {"plural": "", "kind": ""}}
         crd.store_version(obj)
-        # Whatever comes of this name goes before the definition does.
-        finalizers = metadata(obj).setdefault("finalizers", [])
-        if crd.FINALIZER not in finalizers:
-            finalizers.append(crd.FINALIZER)
 
     def prepare_update(self, new: Object, old: Object) -> None:
         super().prepare_update(new, old)

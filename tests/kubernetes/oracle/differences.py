@@ -68,6 +68,17 @@ def _scale_managers(request: Request, genuine: Plain, ours: Plain) -> None:
                 del meta["managedFields"]
 
 
+def _no_conditions(request: Request, genuine: Plain, ours: Plain) -> None:
+    for told, own in zip(_definitions(genuine), _definitions(ours), strict=False):
+        if told["status"].get("conditions", ...) is None and own["status"].get("conditions") == []:
+            own["status"]["conditions"] = None
+
+
+def _definitions(answer: Plain) -> list[Plain]:
+    body = answer["body"]
+    return [body] if isinstance(body, dict) and body.get("kind") == "CustomResourceDefinition" and isinstance(body.get("status"), dict) else []
+
+
 def _storage_words(request: Request, genuine: Plain, ours: Plain) -> None:
     for answer in (genuine, ours):
         head, found, rest = _message(answer).partition("StorageError: ")
@@ -80,6 +91,11 @@ TABLE = (
         "who scaled a custom resource",
         "upstream mostly cannot convert one to autoscaling/v1 and then notes nobody (its log: SHOULD NOT HAPPEN); ours notes the scale's manager",
         _scale_managers,
+    ),
+    Difference(
+        "conditions of a definition that nobody has judged",
+        "upstream tells null, which makes `kubectl wait` fail if it asks so early; ours tells none",
+        _no_conditions,
     ),
     Difference("the store's words", "a precondition that fails in an update is told by upstream with the key in etcd", _storage_words),
     Difference(

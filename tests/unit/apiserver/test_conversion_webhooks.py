@@ -262,7 +262,7 @@ def test_a_definition_says_whom_to_ask():
         asked = definition(webhook.server)
         asked["metadata"]["name"], asked["spec"]["names"] = "hats.example.com", {"plural": "hats", "kind": "Hat"}
         for change, field in (
-            ({"webhook": None}, "spec.conversion.webhook.clientConfig"),
+            ({"webhook": None}, "spec.conversion.webhookClientConfig"),
             ({"strategy": "None"}, "spec.conversion.webhook"),
             ({"webhook": {**asked["spec"]["conversion"]["webhook"], "conversionReviewVersions": ["v9"]}}, "conversionReviewVersions"),
         ):

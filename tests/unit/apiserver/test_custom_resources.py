@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from apiserver.custom_resources import CustomResources
+from apiserver.registry import custom_columns
 from apiserver.registry.custom_strategy import UNCHECKED
 from tests.support.api_server import ApiServer
 
@@ -221,9 +222,12 @@ def test_a_definition_ends_after_its_objects(served: Served) -> None:
         held["metadata"]["finalizers"] = ["example.com/hold"]
         await api.post(SHIRTS, shirt("free"))
         await api.post(SHIRTS, held)
+        _, found = await api.get(f"{DEFINITIONS}/shirts.example.com")
+        assert "finalizers" not in found["metadata"]
         await api.delete(f"{DEFINITIONS}/shirts.example.com")
         assert not await look(api, custom)
         _, found = await api.get(f"{DEFINITIONS}/shirts.example.com")
+        assert found["metadata"]["finalizers"] == ["customresourcecleanup.apiextensions.k8s.io"]
         assert [each["status"] for each in found["status"]["conditions"] if each["type"] == "Terminating"] == ["True"]
         assert (await api.post(SHIRTS, shirt("late")))[0] == 405
         _, left = await api.get(SHIRTS)
@@ -234,6 +238,12 @@ def test_a_definition_ends_after_its_objects(served: Served) -> None:
         assert (await api.get(SHIRTS))[0] == 404
 
     served(test)
+
+
+def test_columns_that_cannot_be_read_leave_the_usual_ones() -> None:
+    """Upstream takes such a definition, too."""
+    made = custom_columns.printer([{"name": "Size", "type": "string", "jsonPath": ".spec["}])
+    assert [each.name for each in made.columns] == ["Name", "Age"]
 
 
 @pytest.mark.parametrize(
@@ -254,8 +264,8 @@ def test_a_definition_ends_after_its_objects(served: Served) -> None:
         ({"storage": False}, "spec.versions", "must have exactly one version marked as storage version"),
         (
             {"additionalPrinterColumns": [{"name": "a", "type": "string", "jsonPath": "spec"}]},
-            "spec.versions[0].additionalPrinterColumns[0].jsonPath",
-            "",
+            "spec.versions[0].additionalPrinterColumns[0].JSONPath",
+            "must be a simple json path starting with .",
         ),
     ],
 )
