@@ -182,6 +182,24 @@ def test_a_state_is_installed_only_when_the_checkpoint_before_it_is_done(tmp_pat
     asyncio.run(scenario())
 
 
+def test_a_thread_that_ended_for_whatever_reason_does_not_keep_the_others_from_ending_in_good_order() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        closed: list[str] = []
+        ended = loop.create_future()
+        raft_log = SimpleNamespace(close=lambda: closed.append("log"))
+        nothing = cast(Any, None)
+        runner = Runner(loop, nothing, cast(Any, raft_log), nothing, Observed(), ended.set_result, lambda: None)
+        runner.member = cast(Any, Receiving(nothing, loop.create_future()))
+        runner.state_thread.submit(lambda: {}["a row that is not there"], lambda _: None)
+        await ended
+        await runner.stop()
+        assert closed == ["log"]
+        assert not any(thread._thread.is_alive() for thread in (runner.log_thread, runner.state_thread, runner.inspection_thread))
+
+    asyncio.run(scenario())
+
+
 def test_a_received_state_that_meets_a_full_disk_gives_back_at_once_what_it_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def taken() -> list[Path]:
         return list(tmp_path.glob("*.incoming*"))
