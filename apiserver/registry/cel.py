@@ -2,7 +2,7 @@
 
 Kubernetes' own functions are registered here as far as they are functions of texts, numbers and lists (apiserver/pkg/cel/library): quantities,
 URLs, IPs and CIDRs are kept as their text, so their methods are those of strings. Not there: format, semver, jsonpatch, authorizer.
-An evaluation cannot run away: the engine has a budget of iterations.
+An evaluation cannot run away: the engine has a budget of iterations, and what could make too much of what it is given is not begun (cel_growth.py).
 """
 
 import base64
@@ -16,10 +16,15 @@ from google.protobuf import duration_pb2, timestamp_pb2
 
 from apiserver.machinery import timestamps
 from apiserver.registry import cel_library
+from apiserver.registry.cel_growth import Growth, weight
 
 EXPRESSION_MAX = 16 * 1024
 KEPT = 2048
 """How many compiled expressions are kept."""
+MADE_BYTES_MAX = 1 << 28
+"""The largest value that an evaluation may make on its way."""
+GIVEN_BYTES_MAX = 1 << 26
+"""No object in memory, and none with what else admission shows, is larger."""
 
 _TYPES = {
     "string": cel.Type.STRING,
@@ -44,11 +49,24 @@ class CelError(ValueError):
 class Program:
     """One compiled expression."""
 
-    __slots__ = ("_expression", "text")
+    __slots__ = ("_expression", "_fitting_bytes", "_growth", "text")
 
     def __init__(self, text: str, expression: Any) -> None:
+        """Raises CelError for what makes too much of nothing."""
         self.text = text
         self._expression = expression
+        self._growth = Growth(expression.serialize())
+        self._fitting_bytes = -1
+        """As much may be given without another look."""
+        self._judge(0)
+        if self._growth.largest(GIVEN_BYTES_MAX) <= MADE_BYTES_MAX:
+            self._fitting_bytes = GIVEN_BYTES_MAX
+
+    def _judge(self, given_bytes: int) -> None:
+        if given_bytes > self._fitting_bytes:
+            if self._growth.largest(given_bytes) > MADE_BYTES_MAX:
+                raise CelError(f"the expression could make a value of more than {MADE_BYTES_MAX} bytes")
+            self._fitting_bytes = given_bytes
 
     @property
     def kind(self) -> str:
@@ -57,6 +75,8 @@ class Program:
 
     def evaluate(self, variables: dict[str, Any]) -> Any:
         """The result as JSON. Raises CelError."""
+        if self._fitting_bytes < GIVEN_BYTES_MAX:
+            self._judge(weight(variables))
         try:
             found = self._expression.eval(data=variables)
             if found.type().name() == "ERROR":
@@ -91,6 +111,8 @@ def compile_expression(text: str, variables: tuple[str, ...]) -> Program:
         raise CelError(f"an expression has at most {EXPRESSION_MAX} characters, this one has {len(text)}")
     try:
         return Program(text, _environment(variables).compile(text))
+    except RecursionError:
+        raise CelError("the expression is nested too deeply") from None
     except RuntimeError as failed:
         raise CelError(_short(str(failed))) from None
 
