@@ -108,10 +108,10 @@ async def listed(call: Call) -> Listed:
     limit = max(query.number("limit") or 0, 0)
     query.number("timeoutSeconds")  # nothing here takes that long, but what is no number is told
     token = query.get("continue")
+    accepts = selection(call)  # before the other options are judged: what cannot be read is told first
     freshness, revision = versions.list_freshness(
         query.get("resourceVersion"), query.get("resourceVersionMatch"), limited=limit > 0, continues=bool(token)
     )
-    accepts = selection(call)
     below = f"{call.served.prefix}{call.namespace}/" if call.namespace else call.served.prefix
     if token:
         revision, start = continuation.decode(token)

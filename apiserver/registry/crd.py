@@ -277,6 +277,11 @@ def _review_version_faults(versions: list[str]) -> Iterator[Cause]:
             yield invalid_value(f"{path}[{number}]", each, "duplicate version")
 
 
+def warnings(crd: Object) -> list[str]:
+    """What a valid definition says and nobody here asks for."""
+    return [told for each in versions_of(crd) for told in structural.warnings(schema_of(each))]
+
+
 def validate_update(new: Object, old: Object) -> list[Cause]:
     found: list[Cause] = []
     if is_established(old):

@@ -5,8 +5,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from apiserver.machinery.status import Cause, forbidden_value, invalid_value, not_supported, required
-from apiserver.registry import cel_rules, custom_values, patterns
+from apiserver.machinery.status import Cause, forbidden_value, invalid_value, not_supported, required, shown
+from apiserver.registry import cel_rules, custom_values, formats, patterns
 
 _ABSENT = {
     **dict.fromkeys(("description", "type", "x-kubernetes-list-map-keys", "x-kubernetes-validations"), "empty"),
@@ -48,6 +48,19 @@ def validate(raw: dict[str, Any], path: str) -> list[Cause]:
     if budget[0] < 0:
         found.append(forbidden_value(path, f"a schema has at most {PLACES_MAX} places"))
     return found or list(_defaults(raw, path))
+
+
+def warnings(raw: dict[str, Any]) -> Iterator[str]:
+    """Of a valid schema."""
+    if raw.get("type") == "string" and raw.get("format") and not formats.supported("string", raw["format"]):
+        yield f"unrecognized format {shown(raw['format'])}"
+    items = raw.get("items") or {}
+    if raw.get("x-kubernetes-list-type") == "set" and items.get("type") == "object":
+        yield 'x-kubernetes-list-type: set for items of type "object" is not supported by server-side apply or CEL validation rules'
+    for below in ((raw.get("properties") or {}).values(), (items, raw.get("additionalProperties"))):
+        for each in below:
+            if isinstance(each, dict) and each:
+                yield from warnings(each)
 
 
 def _place(raw: dict[str, Any], path: str, depth: int, budget: list[int]) -> Iterator[Cause]:

@@ -26,6 +26,9 @@ class CustomResourceDefinitionStrategy(Strategy):
     def validate(self, obj: Object) -> list[Cause]:
         return crd.validate(obj)
 
+    def warnings(self, obj: Object) -> list[str]:
+        return crd.warnings(obj)
+
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         return crd.validate_update(new, old)
 
