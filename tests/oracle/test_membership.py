@@ -26,6 +26,8 @@ UNKNOWN = "unknown"
 BAD_URLS = ["", "127.0.0.1:2380", "http://", "http://127.0.0.1", "http://127.0.0.1:2380/path", "ftp://127.0.0.1:2380", "http://127.0.0.1:port"]
 NOT_IN_COMMON = 12_345
 HEALTHY_TIMEOUT_S = 20
+ENTRIES = 200
+"""Who has nine tenths of the leader's log is in sync with it. In a log of ten entries whoever lacks the last one is not."""
 
 
 class Side:
@@ -99,6 +101,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
                 lambda side=side, add=add: side.wires[0].call("Cluster/MemberAdd", add).message, HEALTHY_TIMEOUT_S, "a healthy cluster"
             )
             side.wires[0].ask(pb.MemberRemoveRequest(ID=added.member.ID))
+            for _ in range(ENTRIES):
+                side.wires[0].ask(pb.PutRequest(key=b"k"))
         yield Pair(*sides)
         for side in sides:
             for wire in side.wires:

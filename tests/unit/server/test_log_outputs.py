@@ -16,8 +16,8 @@ LOG = logging.getLogger("tests.outputs")
 
 
 @pytest.fixture(autouse=True)
-def root() -> Iterator[None]:
-    """The loggers are as before afterwards, and what was opened is closed."""
+def root(tmp_path: Path) -> Iterator[None]:
+    """The loggers are as before afterwards, and what was opened is closed, before its folder goes."""
     logger = logging.getLogger()
     handlers, level = logger.handlers[:], logger.level
     yield
