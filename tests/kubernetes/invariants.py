@@ -53,13 +53,15 @@ def set_counts(world: World) -> list[str]:
 
 
 def jobs_are_done(world: World) -> list[str]:
-    """Every job has succeeded just as often as it asks for, by its own account and by its pods, and nothing of it runs on."""
+    """Every job has succeeded just as often as it asks for by its own account, no less by its pods, and nothing of it runs on. Kubernetes promises no
+    more: where a controller dies, what it had asked for may come after its successor has looked, and a pod may be there twice. It counts once."""
     wrong = []
     for job in world["jobs"]:
         wanted = job["spec"].get("completions", 1)
         status = job.get("status") or {}
         phases = [pod["status"]["phase"] for pod in world["pods"] if _owner_uid(pod) == uid_of(job)]
-        if (status.get("succeeded", 0), phases.count("Succeeded"), status.get("active", 0)) != (wanted, wanted, 0) or "Running" in phases:
+        done = (status.get("succeeded", 0), status.get("active", 0)) == (wanted, 0) and phases.count("Succeeded") >= wanted
+        if not done or "Running" in phases:
             wrong.append(f"{key_of(job)} wants {wanted} successes: status {status}, its pods are {phases}")
     return wrong
 
