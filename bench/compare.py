@@ -19,7 +19,6 @@ from msgspec.structs import replace
 
 from bench import lifecycle, results
 from bench.cases import FULL_SCALE, Scale, cases, closed_loop_of, common_cases
-from bench.load.dial import allow_many_connections
 from bench.load.http2 import ConnectionBroken
 from bench.load.requests import VALUE_BYTES
 from bench.load.tally import Measured
@@ -29,7 +28,7 @@ from bench.peers.base import Missing, Peer, Standing
 from bench.peers.servers import Server
 from bench.results import REFERENCE, Case, Fact, Figures, Plan, Results, Sample
 from bench.tables import facts_table, table
-from keelson.cogs import output
+from keelson.cogs import descriptors, output
 
 MEMBERS = 3
 DATA = Path(__file__).parent.parent / "build"
@@ -285,7 +284,7 @@ def opening_lines(run: Results) -> Iterator[str]:
 
 def main(arguments: list[str] | None = None) -> None:
     options = options_of(arguments)
-    allow_many_connections()
+    descriptors.raise_limit()
     DATA.mkdir(exist_ok=True)
     try:
         if options.go_on:

@@ -5,14 +5,13 @@ memory, or no disk left) one at a time, whoever is farthest beyond what it asked
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from pathlib import Path
 
 from msgspec import Struct
 
 from agents.kubelet import local_storage, pods, recipe
 from agents.kubelet.local_storage import Used
+from agents.kubelet.machine import disk_bytes, memory_bytes
 from agents.kubelet.pod_worker import EVICTED, Ending, PodWorker, Shared
 from agents.kubelet.runtime import base
 from agents.kubelet.runtime.base import RuntimeRefused
@@ -44,7 +43,7 @@ class Scarce(Struct, frozen=True):
     def shortage(self) -> str:
         """What is told to whom it hits; empty while there is enough."""
         whole, left = self.room()
-        if left >= self.threshold.bytes_of(whole):
+        if not self.threshold.is_passed(whole, left):
             return ""
         return f"The node was low on resource: {self.name}. Threshold quantity: {self.threshold.text(whole)}, available: {left // 1024}Ki. "
 
@@ -56,18 +55,6 @@ class Scarce(Struct, frozen=True):
             if size > requested.value:
                 told += f"Container {container['name']} was using {size // 1024}Ki, request is {requested}, has larger consumption of {self.name}. "
         return told
-
-
-def memory_bytes() -> tuple[int, int]:
-    """Of the machine: what is there, what is left."""
-    found = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    return int(found["MemTotal"].split()[0]) * 1024, int(found["MemAvailable"].split()[0]) * 1024
-
-
-def disk_bytes(folder: Path) -> tuple[int, int]:
-    """Of the file system: what is there, what is left."""
-    found = os.statvfs(folder)
-    return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
 
 
 class Evictions:

@@ -27,9 +27,26 @@ class Machine(Struct):
     info: dict[str, str]
 
 
+def meminfo() -> dict[str, int]:
+    """What the kernel tells of memory, in bytes (proc(5))."""
+    return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in Path("/proc/meminfo").read_text().splitlines() if "kB" in line}
+
+
+def memory_bytes() -> tuple[int, int]:
+    """Of the machine: what is there, what is left."""
+    found = meminfo()
+    return found["MemTotal"], found["MemAvailable"]
+
+
+def disk_bytes(folder: Path) -> tuple[int, int]:
+    """Of the file system: what is there, what is left."""
+    found = os.statvfs(folder)
+    return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+
+
 def read(folder: Path, runtime: str) -> Machine:
-    memory = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in Path("/proc/meminfo").read_text().splitlines() if "kB" in line}
-    disk = os.statvfs(folder)
+    memory, memory_left = memory_bytes()
+    disk, disk_left = disk_bytes(folder)
     info = {
         "machineID": _text("/etc/machine-id"),
         "systemUUID": _text("/sys/class/dmi/id/product_uuid") or _text("/etc/machine-id"),
@@ -43,7 +60,7 @@ def read(folder: Path, runtime: str) -> Machine:
         "architecture": ARCHITECTURE,
     }
     cpus = len(os.sched_getaffinity(0))
-    return Machine(cpus, memory["MemTotal"], disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize, memory["MemAvailable"], info)
+    return Machine(cpus, memory, disk, disk_left, memory_left, info)
 
 
 def _text(path: str) -> str:
@@ -126,8 +143,8 @@ def new_node(identity: Identity) -> Object:
 
 def status(identity: Identity, machine: Machine, images: list[Image], not_ready: str, old: Mapping[str, Object], now_s: float) -> Object:
     """`old`: the conditions as they are; `not_ready`: empty, or why no pod can run here."""
-    under_pressure = machine.memory_available_bytes < identity.eviction.memory.bytes_of(machine.memory_bytes)
-    full = machine.disk_available_bytes < identity.eviction.disk.bytes_of(machine.disk_bytes)
+    under_pressure = identity.eviction.memory.is_passed(machine.memory_bytes, machine.memory_available_bytes)
+    full = identity.eviction.disk.is_passed(machine.disk_bytes, machine.disk_available_bytes)
     wanted = (
         ("MemoryPressure", under_pressure, "KubeletHasInsufficientMemory" if under_pressure else "KubeletHasSufficientMemory"),
         ("DiskPressure", full, "KubeletHasDiskPressure" if full else "KubeletHasNoDiskPressure"),

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from agents.kubelet import recipe
+from agents.kubelet.machine import meminfo
 from agents.kubelet.runtime import base
 from agents.kubelet.runtime.base import Runtime, Usage
 from agents.kubelet.shim.log import timestamp
@@ -80,7 +81,7 @@ class Stats:
         # user, nice, system, irq, softirq, steal: everything but idle and waiting for disks
         cpu_ns = (sum(ticks[:8]) - ticks[3] - ticks[4]) * (1_000_000_000 // CLOCK_TICKS)
         uptime_ns = int(float(Path("/proc/uptime").read_text().split()[0]) * 1e9)
-        memory = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in Path("/proc/meminfo").read_text().splitlines() if "kB" in line}
+        memory = meminfo()
         used = memory["MemTotal"] - memory["MemAvailable"]
         usage = Usage(at_ns, cpu_ns, memory["MemTotal"] - memory["MemFree"], used)
         figures = _figures(usage, self._rate("", at_ns, cpu_ns, at_ns - uptime_ns))

@@ -22,6 +22,9 @@ class Threshold(Struct, frozen=True):
             return int(capacity_bytes * quantity.parse(self.at_least[:-1]).amount / 100)
         return quantity.parse(self.at_least).value
 
+    def is_passed(self, capacity_bytes: int, left_bytes: int) -> bool:
+        return left_bytes < self.bytes_of(capacity_bytes)
+
     def text(self, capacity_bytes: int) -> str:
         return str(self.bytes_of(capacity_bytes)) if self.at_least.endswith("%") else self.at_least
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct, field
 
 from agents.proxy import conntrack, remembered
+from agents.proxy.nft import nft
 from agents.proxy.rules import Kind, Listener, Rule, Target
 from keelson.cogs.logs import fields
 
@@ -25,7 +26,6 @@ MARK = "0x4000"
 """On packets whose answer must come back through this node."""
 BRIDGE = "cni0"
 """Where the node's pods are: an answer between two of them would not pass the translation, so it is made to."""
-TIMEOUT_S = 20.0
 
 BASE = f"""
 add table ip {TABLE}
@@ -244,15 +244,4 @@ async def _anew(after: Ruleset) -> None:
 
 async def run(text: str) -> None:
     """One transaction. Raises OSError."""
-    program = await asyncio.create_subprocess_exec(
-        "nft", "-f", "-", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        async with asyncio.timeout(TIMEOUT_S):
-            _, said = await program.communicate(text.encode())
-    except TimeoutError:
-        program.kill()
-        await program.wait()
-        raise OSError(f"nft has not answered for {TIMEOUT_S:g} s") from None
-    if program.returncode:
-        raise OSError(f"nft: {said.decode(errors='replace').strip()[:1000]}")
+    await nft("-f", "-", given=text.encode())

@@ -1,11 +1,10 @@
 """The clients of services with session affinity, as a proxy before has left them in the kernel. They outlive it there, as kube-proxy's do."""
 
-import asyncio
 from typing import Any
 
 import msgspec
 
-TIMEOUT_S = 20.0
+from agents.proxy.nft import nft
 
 
 def elements(listed: bytes, table: str) -> dict[str, list[str]]:
@@ -24,16 +23,4 @@ def elements(listed: bytes, table: str) -> dict[str, list[str]]:
 
 async def ask(table: str) -> dict[str, list[str]]:
     """Nothing if there is no such table. Raises OSError (an `nft` may know no JSON), ValueError."""
-    program = await asyncio.create_subprocess_exec(
-        "nft", "-j", "list", "sets", "ip", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        async with asyncio.timeout(TIMEOUT_S):
-            listed, said = await program.communicate()
-    except TimeoutError:
-        program.kill()
-        await program.wait()
-        raise OSError(f"nft has not answered for {TIMEOUT_S:g} s") from None
-    if program.returncode:
-        raise OSError(f"nft: {said.decode(errors='replace').strip()[:1000]}")
-    return elements(listed, table)
+    return elements(await nft("-j", "list", "sets", "ip"), table)

@@ -8,6 +8,8 @@ elements of a loop are together as large as what it goes over, everything else i
 from collections.abc import Iterator
 from typing import Any
 
+from apiserver.registry import protobuf
+
 ITERATIONS_MAX = 10_000
 """The engine's own bound, of all loops together."""
 ELEMENT_BYTES = 16
@@ -171,23 +173,4 @@ def _decoded(value: Any) -> str:
 
 def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
     """(number, value) of a protobuf message: integers, and bytes for everything that has a length."""
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
-        kind = tag & 7
-        if kind == 0:
-            value, at = _varint(data, at)
-            yield tag >> 3, value
-        else:
-            size, at = _varint(data, at) if kind == 2 else (8 if kind == 1 else 4, at)
-            yield tag >> 3, data[at : at + size]
-            at += size
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    found = shift = 0
-    while True:
-        byte = data[at]
-        found, at, shift = found | (byte & 127) << shift, at + 1, shift + 7
-        if byte < 128:
-            return found, at
+    return ((number, value) for number, _, value in protobuf.fields(data))

@@ -1,7 +1,6 @@
 """How every load connects: to HOST:PORT, in clear or with TLS, and it is an error if that takes long."""
 
 import asyncio
-import resource
 import ssl
 from collections.abc import Callable
 from typing import TypeVar
@@ -42,10 +41,3 @@ async def dial(endpoint: str, link: Callable[[], L], tls: ssl.SSLContext | None 
         protocol.close()
         raise
     return protocol
-
-
-def allow_many_connections() -> None:
-    """As many files open as this process may have: a thousand connections need more than the usual soft limit, here and in the servers
-    that inherit it."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

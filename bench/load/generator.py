@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 import uvloop
 from msgspec import to_builtins
 
-from bench.load.dial import Link, allow_many_connections, dial, scheme
+from bench.load.dial import Link, dial, scheme
 from bench.load.http2 import (
     FRAME_BYTES_MAX,
     GRPC_PREFIX_BYTES,
@@ -37,6 +37,7 @@ from bench.load.http2 import (
 )
 from bench.load.requests import OPERATIONS, Operation, Requests
 from bench.load.tally import Loop, Measured, Meter
+from keelson.cogs import descriptors
 
 PACE_S = 0.001
 UNANSWERED_MAX = 20_000
@@ -280,7 +281,7 @@ class _Pace:
 
 def run_load(endpoints: Sequence[str], operation: Operation, **options: object) -> Measured:
     """`generate` in an event loop of its own."""
-    allow_many_connections()
+    descriptors.raise_limit()
     return uvloop.run(generate(endpoints, operation, **options))  # type: ignore[arg-type]
 
 

@@ -6,7 +6,7 @@ UNLIMITED = 1 << 20
 
 
 def raise_limit() -> int:
-    """Allow as many as the system lets us have, as Go's programs do; returns how many that is."""
+    """Allow as many as the system lets us have, here and in what this process starts, as Go's programs do; returns how many that is."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:

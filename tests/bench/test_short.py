@@ -8,8 +8,8 @@ import pytest
 from bench import lifecycle, report, results
 from bench.cases import Scale, cases
 from bench.compare import begin, measured, options_of, turns
-from bench.load.dial import allow_many_connections
 from bench.results import Figures, Results
+from keelson.cogs import descriptors
 from tests.support import kinds
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -19,7 +19,7 @@ SMALL = Scale(watchers=40, leases=200)
 
 def short(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Results:
     kinds.find(kinds.ETCD)
-    allow_many_connections()
+    descriptors.raise_limit()
     monkeypatch.setattr(results, "FOLDER", folder)
     monkeypatch.setattr("bench.compare.DATA", folder)
     run, peers = begin(options_of(["--rounds", "1", "--seconds", "0.05", "--warm-up", "0", *arguments]))

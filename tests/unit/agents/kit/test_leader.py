@@ -130,19 +130,23 @@ def test_a_request_that_hangs_does_not_hold_the_leader_in_office():
     run(work())
 
 
+def create_is_told_late(api, late_s):
+    create = api.create
+
+    async def slow(*arguments, **options):
+        made = await create(*arguments, **options)
+        await asyncio.sleep(late_s)
+        return made
+
+    api.create = slow
+
+
 def test_a_lease_whose_taking_was_told_late_is_taken_anew():
     """The server wrote it long before we heard of it: by now another one may have begun."""
 
     async def work():
         api = FakeApi()
-        create = api.create
-
-        async def slow(*arguments, **options):
-            made = await create(*arguments, **options)
-            await asyncio.sleep(12)
-            return made
-
-        api.create = slow
+        create_is_told_late(api, 12)
         first = elector(api, "first")
         await first.acquire()
         began_s = asyncio.get_running_loop().time()
@@ -159,14 +163,7 @@ def test_what_passes_between_the_taking_of_a_lease_and_the_work_counts():
     async def work():
         api = FakeApi()
         first = elector(api, "first")
-        create = api.create
-
-        async def slow(*arguments, **options):
-            made = await create(*arguments, **options)
-            await asyncio.sleep(8)
-            return made
-
-        api.create = slow
+        create_is_told_late(api, 8)
         await first.acquire()
         api.fail("get", LEASES.qualified, *[Unreachable("no server")] * 100)
         with pytest.raises(LostLeadership):
