@@ -36,7 +36,7 @@ from kvstore.server.config import initial_cluster, urls
 from kvstore.statemachine.machine import Machine
 from kvstore.storage.engine import EngineError
 from kvstore.storage.engine_errors import EngineErrors
-from kvstore.storage.lmdb_engine import LmdbDisk, restoring
+from kvstore.storage.lmdb_engine import LmdbDisk, LmdbEngine, restoring
 from kvstore.storage.raftlog import RaftLog
 
 FIRST_INDEX, FIRST_TERM = Index(1), Term(1)
@@ -92,12 +92,14 @@ def restore(path: Path, data_dir: Path, cluster: NewCluster, *, skip_hash_check:
     with _building(data_dir) as disk:
         if snapshot.kind is Kind.ETCD:
             digest = _digest(snapshot, check=not skip_hash_check)
-            return _found(disk, adopt(snapshot, disk.open_state()), cluster, digest, bump)
+            with contextlib.closing(disk.open_state()) as state:
+                return _found(disk, adopt(snapshot, state), cluster, digest, bump)
         copy = disk.directory / "state.mdb"
         digest = _copy(snapshot, copy, check=not skip_hash_check)
         if skip_hash_check and (damage := inspector.run(copy, 0, thorough=True).damage):
             raise SnapshotRefused(f"{path}: damaged: {damage.removeprefix(f'{copy}: ').removeprefix('damaged, ')}")
-        return _found(disk, _open(disk), cluster, digest, bump)
+        with contextlib.closing(disk.open_state()) as state:
+            return _found(disk, _begun(state), cluster, digest, bump)
 
 
 @contextlib.contextmanager
@@ -162,9 +164,8 @@ def _copy(snapshot: SnapshotFile, target: Path, *, check: bool) -> bytes:
     return digest.digest()
 
 
-def _open(disk: LmdbDisk) -> Machine:
+def _begun(state: LmdbEngine) -> Machine:
     """The copied state with a write transaction."""
-    state = disk.open_state()
     machine = Machine(state)
     if not machine.conf:
         raise EngineError(f"{state.path}: the state never belonged to a member: not a snapshot")
@@ -187,12 +188,10 @@ def _found(disk: LmdbDisk, machine: Machine, cluster: NewCluster, digest: bytes,
     machine.seal()
     with EngineErrors(disk.directory / "state.mdb"):
         machine.transaction.commit()
-    machine.engine.close()
     identity = Identity(restored_cluster_id(list(ids.values()), digest, bump), ours)
-    log_engine = disk.open_log()
-    log = RaftLog(log_engine)
-    log.bootstrap(conf, msgspec.msgpack.encode(identity))
-    log.reset(SnapshotMeta(FIRST_INDEX, FIRST_TERM, conf))
-    log.append([], HardState(FIRST_TERM, commit=FIRST_INDEX))
-    log_engine.close()
+    with contextlib.closing(disk.open_log()) as log_engine:
+        log = RaftLog(log_engine)
+        log.bootstrap(conf, msgspec.msgpack.encode(identity))
+        log.reset(SnapshotMeta(FIRST_INDEX, FIRST_TERM, conf))
+        log.append([], HardState(FIRST_TERM, commit=FIRST_INDEX))
     return Restored(ClusterId(identity.cluster_id), ours, machine.revision, machine.compacted_revision)

@@ -8,6 +8,8 @@ to the log (`raftlog`). LMDB's options, and why:
 * `meminit=False`: pages need no zeroing, nobody else reads the file.
 * `max_spare_txns`: a few read transactions are kept for reuse; beginning one then costs under a microsecond.
 * `readahead=False`: look-ups are random; reading ahead only evicts what is needed.
+* A write transaction ends in the thread that began it, and before its environment goes: LMDB's lock stands in a list of that thread's, and one that
+  the garbage collector ends elsewhere leaves the list pointing at memory that is no longer there. The next transaction of the thread writes to it.
 * The map is address space, not memory or disk: it is opened large, and the file grows as it is written.
 """
 

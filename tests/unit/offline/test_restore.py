@@ -116,6 +116,7 @@ def test_a_bump_beyond_what_clients_can_read_is_refused(tmp_path: Path, snapshot
         with pytest.raises(ConfigurationError, match="revision above"):
             restore(snapshot, tmp_path / "m1", cluster("m1"), bump=bump)
         assert not (tmp_path / "m1").exists()
+        assert str(tmp_path / "m1") not in Path("/proc/self/maps").read_text(), "what was begun is ended, not left to the garbage collector"
     assert restore(snapshot, tmp_path / "m1", cluster("m1"), bump=REVISION_MAX - 205).revision == REVISION_MAX
 
 

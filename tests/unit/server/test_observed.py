@@ -69,8 +69,8 @@ def test_a_leader_that_stood_still_sent_its_heartbeats_late(leads: bool, late_s:
         runner.member = cast(Any, SimpleNamespace(id=MemberId(1), is_leader=leads, raft=SimpleNamespace(progress=progress)))
         runner._ticked_s -= late_s
         runner._observe_tick(0.1)
-        runner.log_thread.stop()
-        runner.state_thread.stop()
+        for thread in (runner.log_thread, runner.state_thread, runner.inspection_thread):
+            thread.stop()
         assert sum(runner.observed.loop_lag.counts) == 1
         return runner.observed.heartbeats_late
 
