@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -14,9 +13,9 @@ from apiserver.filters.audit import Auditor
 from apiserver.filters.inflight import Inflight
 from apiserver.handlers.call import Call
 from apiserver.handlers.deleting import TIME
-from apiserver.handlers.metadata import ALPHABET
 from apiserver.handlers.respond import Tables
 from apiserver.machinery import fieldmanager
+from apiserver.machinery.names import random_suffix
 from apiserver.machinery.objects import Object
 from apiserver.metrics import Metrics
 from apiserver.registry.registry import Registry, Served
@@ -25,8 +24,6 @@ from apiserver.sending import Outgoing
 from apiserver.storage.caches import Caches
 from apiserver.storage.claims import Allocator, Claims
 from apiserver.storage.objects import Objects
-
-SUFFIX_CHARACTERS = 5
 
 AUDIT_ID = web.RequestKey("audit-id", str)
 """What the audit log calls a request; the client may give it a name."""
@@ -81,7 +78,7 @@ class App:
 
     def suffix(self) -> str:
         """What generateName appends."""
-        return "".join(secrets.choice(ALPHABET) for _ in range(SUFFIX_CHARACTERS))
+        return random_suffix()
 
     # --- what writes need ---------------------------------------------------------------------------------------------
 

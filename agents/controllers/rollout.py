@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from agents.kit.times import created_s
+from apiserver.machinery.names import SUFFIX_ALPHABET
 from apiserver.machinery.objects import Object, annotations_of, name_of
 
 HASH_LABEL = "pod-template-hash"
@@ -18,15 +19,13 @@ DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAX = "deployment.kubernetes.io/max-replicas"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 NOT_COPIED = (LAST_APPLIED, REVISION, REVISION_HISTORY, DESIRED, MAX, "deprecated.deployment.rollback.to")
-SAFE = "bcdfghjklmnpqrstvwxz2456789"
-"""Characters of generated names: no vowels, no digits that look like letters (apimachinery/pkg/util/rand)."""
 HISTORY_BYTES_MAX = 2000
 
 
 def safe_hash(*parts: bytes) -> str:
     """A short text of name characters that is the same for the same parts."""
     digest = hashlib.sha256(b"\0".join(parts)).digest()
-    return "".join(SAFE[byte % len(SAFE)] for byte in digest[:10])
+    return "".join(SUFFIX_ALPHABET[byte % len(SUFFIX_ALPHABET)] for byte in digest[:10])
 
 
 def template_hash(template: Object, collisions: int | None) -> str:

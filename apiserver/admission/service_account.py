@@ -2,11 +2,11 @@
 (plugin/pkg/admission/serviceaccount)."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from apiserver.admission.plugin import MIRROR_POD, is_about, projections, refusal, secrets_of, spec_of
+from apiserver.machinery.names import random_suffix
 from apiserver.machinery.objects import Object, annotations_of
 from apiserver.request import Passive, Reader, Write
 
@@ -15,7 +15,6 @@ MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 VOLUME = "kube-api-access-"
 TOKEN_LIFETIME_S = 3607
 """An hour and upstream's seven seconds, by which others know that nobody asked for this lifetime in particular."""
-ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 TRIES, TRY_AGAIN_S = 10, 0.15
 """A namespace's default account comes from a controller, a moment after the namespace: whoever creates both at once is made to wait for it."""
 
@@ -26,7 +25,7 @@ class ServiceAccount(Passive):
     def __init__(self, reader: Reader, wait: Callable[[float], Awaitable[Any]] = asyncio.sleep, suffix: Callable[[], str] | None = None) -> None:
         self._reader = reader
         self._wait = wait
-        self._suffix = suffix or (lambda: "".join(random.choices(ALPHABET, k=5)))
+        self._suffix = suffix or random_suffix
 
     async def admit(self, write: Write) -> None:
         if not is_about(write, "pods", "CREATE"):

@@ -4,8 +4,8 @@
         pod = await client.get(resource("pods"), "web-1", "default")
 
 Answers of 400 and more are raised as `machinery.status.ApiError`. When no server takes the connection, or one closes it before it answered, the next
-is asked; a write that may have been carried out is asked again only where that is harmless (create answers AlreadyExists, an update with a
-resourceVersion answers Conflict), because every loop that writes here looks first.
+is asked, though the first may have carried out what it was asked for. That does no harm: a second create answers AlreadyExists (with generateName as
+well, because the name is drawn here), a second update with a resourceVersion answers Conflict, and every loop that writes here looks first.
 """
 
 import asyncio
@@ -24,8 +24,10 @@ from apiserver.client import kubeconfig, watch
 from apiserver.client.errors import Unreachable, from_answer
 from apiserver.client.kubeconfig import Access
 from apiserver.client.watch import WatchEvent
+from apiserver.machinery.names import GENERATE_TRIES_MAX, GENERATED_BASE_MAX, random_suffix
 from apiserver.machinery.objects import Object, name_of, namespace_of
 from apiserver.machinery.resources import Resource
+from apiserver.machinery.status import ApiError
 
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -40,6 +42,14 @@ SILENCE_S = 90.0
 PAUSE_S = 0.2
 """Between two rounds over all servers."""
 CHUNK_BYTES = 256 << 10
+
+
+class Course:
+    """What became of a request on its way."""
+
+    def __init__(self) -> None:
+        self.is_in_doubt = False
+        """It was asked more than once, and a server that gave no answer may have carried it out."""
 
 
 class Client:
@@ -111,8 +121,25 @@ class Client:
         self, resource: Resource, obj: Object, namespace: str = "", *, subresource: str = "", name: str = "", dry_run: bool = False
     ) -> Object:
         """`name` and `subresource` for pods/binding, pods/eviction, serviceaccounts/token."""
-        path = resource.path(namespace or namespace_of(obj), name, subresource)
-        return await self._json("POST", path, _query(dryRun="All" if dry_run else ""), obj)
+        where = namespace or namespace_of(obj)
+        path, query = resource.path(where, name, subresource), _query(dryRun="All" if dry_run else "")
+        meta = obj.get("metadata") or {}
+        prefix = meta.get("generateName")
+        if not prefix or meta.get("name"):
+            return await self._json("POST", path, query, obj)
+        for _ in range(GENERATE_TRIES_MAX):
+            # The server would draw another name for each try, and make another object.
+            drawn = prefix[:GENERATED_BASE_MAX] + random_suffix()
+            course = Course()
+            try:
+                return await self._json("POST", path, query, {**obj, "metadata": {**meta, "name": drawn}}, course=course)
+            except ApiError as error:
+                if error.reason != "AlreadyExists":
+                    raise
+                refused = error
+            if course.is_in_doubt:
+                return await self.get(resource, drawn, where)
+        raise refused
 
     async def update(self, resource: Resource, obj: Object, *, subresource: str = "") -> Object:
         return await self._json("PUT", resource.path(namespace_of(obj), name_of(obj), subresource), None, obj)
@@ -206,16 +233,19 @@ class Client:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
+        course: Course | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Any request: status, headers and body of the answer, whatever it is. Raises Unreachable."""
         timeouts = aiohttp.ClientTimeout(total=timeout_s or self.timeout_s, sock_connect=CONNECT_TIMEOUT_S)
         deadline_s = asyncio.get_running_loop().time() + (timeout_s or self.timeout_s)
         while True:
             try:
-                async with self.open(method, path, query=query, body=body, headers=headers, timeouts=timeouts) as answer:
+                async with self.open(method, path, query=query, body=body, headers=headers, timeouts=timeouts, course=course) as answer:
                     return answer.status, answer.headers, await answer.read()
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 # The answer broke off half-way.
+                if course is not None:
+                    course.is_in_doubt = True
                 if asyncio.get_running_loop().time() > deadline_s:
                     raise Unreachable(f"{method} {path}: {error!r}") from None
                 await asyncio.sleep(PAUSE_S)
@@ -230,6 +260,7 @@ class Client:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeouts: aiohttp.ClientTimeout | None = None,
+        course: Course | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer as it begins, from the first server that takes the request. Raises Unreachable."""
         sent = {"Accept": "application/json", **self._credentials(), **(headers or {})}
@@ -244,6 +275,8 @@ class Client:
                 )
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 attempt += 1
+                if course is not None and not isinstance(error, aiohttp.ClientConnectorError):
+                    course.is_in_doubt = True
                 if self._current == asked:
                     self._current = (asked + 1) % len(servers)
                 if asyncio.get_running_loop().time() > deadline_s:
@@ -255,14 +288,22 @@ class Client:
                 yield answer
                 return
 
-    async def _json(self, method: str, path: str, query: Mapping[str, str] | None = None, obj: Any = None, kind: str = "application/json") -> Object:
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        obj: Any = None,
+        kind: str = "application/json",
+        *,
+        course: Course | None = None,
+    ) -> Object:
         body = None if obj is None else msgspec.json.encode(obj)
-        code, headers, answer = await self.request(method, path, query=query, body=body, headers={"Content-Type": kind} if obj is not None else None)
+        sent = {"Content-Type": kind} if obj is not None else None
+        code, headers, answer = await self.request(method, path, query=query, body=body, headers=sent, course=course)
         if code == 429 and (pause := headers.get("Retry-After", "")).isdigit() and (method == "GET" or "eviction" not in path):
             await asyncio.sleep(min(int(pause), self.timeout_s))
-            code, headers, answer = await self.request(
-                method, path, query=query, body=body, headers={"Content-Type": kind} if obj is not None else None
-            )
+            code, headers, answer = await self.request(method, path, query=query, body=body, headers=sent, course=course)
         if code >= 400:
             raise from_answer(code, answer)
         found: Object = msgspec.json.decode(answer)

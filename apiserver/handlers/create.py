@@ -7,13 +7,11 @@ from aiohttp import web
 from apiserver.handlers import metadata as meta_rules
 from apiserver.handlers import options, refusals, respond, writing
 from apiserver.handlers.call import Call
+from apiserver.machinery.names import GENERATE_TRIES_MAX
 from apiserver.machinery.objects import Object, copied, is_terminating, metadata, name_of
 from apiserver.machinery.status import ApiError, already_exists
 from apiserver.storage.keys import key
 from apiserver.storage.objects import Row
-
-GENERATE_TRIES_MAX = 8
-"""Five characters out of 27 collide once in a thousand tries when there are ten thousand names already."""
 
 
 async def create(call: Call) -> web.StreamResponse:

@@ -8,9 +8,6 @@ from apiserver.machinery.resources import Resource
 from apiserver.machinery.status import Cause, bad_request, forbidden_value, invalid_value, required
 from apiserver.registry import object_meta
 
-ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-"""No vowels and nothing that looks like something else."""
-GENERATED_BASE_MAX = 58
 ELSEWHERE = ("apiextensions.k8s.io", "apiregistration.k8s.io")
 """Groups whose metadata upstream checks outside of pkg/apis/core/validation: their finalizers may be any qualified name."""
 STANDARD_FINALIZERS = ("kubernetes", object_meta.ORPHAN, object_meta.FOREGROUND)
@@ -48,7 +45,7 @@ def prepare_create(obj: Object, resource: Resource, namespace: str, now: str, ui
         meta.pop(name, None)
     base = meta.get("generateName") or ""
     if base and not meta.get("name"):
-        meta["name"] = base[:GENERATED_BASE_MAX] + suffix()
+        meta["name"] = base[: names.GENERATED_BASE_MAX] + suffix()
     meta["uid"] = uid
     meta["creationTimestamp"] = now
 

@@ -4,11 +4,19 @@ Each rule gives the list of faults; an empty list means the value is good.
 """
 
 import re
+import secrets
 from collections.abc import Callable, Mapping
 
 LABEL_MAX = 63
 SUBDOMAIN_MAX = 253
 PORT_NAME_MAX = 15
+GENERATED_BASE_MAX = 58
+GENERATE_TRIES_MAX = 8
+"""How often a generated name that is taken is drawn anew (registry/generic/registry): five characters out of 27 collide once in a thousand tries when
+there are ten thousand names already."""
+SUFFIX_CHARACTERS = 5
+SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+"""Of what is generated: no vowels, and nothing that looks like something else (apimachinery/pkg/util/rand)."""
 
 DNS1123_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 DNS1123_SUBDOMAIN = rf"{DNS1123_LABEL}(\.{DNS1123_LABEL})*"
@@ -182,6 +190,11 @@ def port_name(value: str) -> list[str]:
 
 def port_number(value: int) -> list[str]:
     return [] if 1 <= value <= 65535 else ["must be between 1 and 65535, inclusive"]
+
+
+def random_suffix() -> str:
+    """What makes a name of `metadata.generateName`."""
+    return "".join(secrets.choice(SUFFIX_ALPHABET) for _ in range(SUFFIX_CHARACTERS))
 
 
 def generated(rule: Callable[[str], list[str]], prefix: str) -> list[str]:

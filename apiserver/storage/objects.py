@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from apiserver.machinery.objects import Object
+from apiserver.machinery.objects import Object, uid_of
 from apiserver.machinery.status import ApiError
 from apiserver.storage.errors import Unanswered
 from apiserver.storage.leases import SharedLeases
@@ -184,12 +184,13 @@ class Objects:
         put = PutRequest(key=key.encode(), value=self.encode(prefix, key, obj), lease=lease)
         answer, repeated = await self._if_unchanged(key, revision, RequestOp(request_put=put))
         if not answer.succeeded:
-            kvs = answer.responses[0].response_range.kvs
-            if repeated and kvs and kvs[0].value == put.value:
-                # A try before, whose answer did not come, was carried out after all.
-                found = self.decode(prefix, kvs[0])
-                return found, None
-            return None, self._found(prefix, answer)
+            found = self._found(prefix, answer)
+            if repeated and found is not None:
+                # A try before, whose answer did not come, may have been carried out; a new object may have been changed by others since.
+                value = answer.responses[0].response_range.kvs[0].value
+                if value == put.value or (not revision and uid_of(found.obj) == uid_of(obj)):
+                    return found, None
+            return None, found
         stored = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(answer.header.revision)}}
         return Row(key, stored, answer.header.revision), None
 

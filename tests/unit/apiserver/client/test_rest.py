@@ -12,7 +12,7 @@ from apiserver.client.errors import Unreachable
 from apiserver.client.kubeconfig import Access
 from apiserver.client.rest import APPLY, Client
 from apiserver.machinery.resources import resource
-from apiserver.machinery.status import ApiError, not_found
+from apiserver.machinery.status import ApiError, already_exists, not_found
 from keelson.drills.ports import free_port
 
 PODS = resource("pods")
@@ -72,6 +72,55 @@ def test_the_next_server_is_asked_when_one_is_gone_and_all_gone_is_told() -> Non
         async with Client(Access((gone,)), timeout_s=0.3) as client:
             with pytest.raises(Unreachable, match="no answer from"):
                 await client.get(PODS, "a", "ns")
+
+    asyncio.run(run())
+
+
+def test_what_is_created_with_a_generated_name_is_made_once_though_the_answer_is_lost() -> None:
+    """One index of a job ran twice where an API server was killed: asked again, the next one drew another name."""
+
+    async def run() -> None:
+        stored: dict[str, Any] = {}
+
+        async def handle(request: web.Request) -> web.Response:
+            if request.method == "GET":
+                return web.json_response(stored[request.path.rpartition("/")[2]])
+            pod = await request.json()
+            name = pod["metadata"]["name"]
+            if name in stored:
+                return web.json_response(already_exists("", "pods", name).status(), status=409)
+            stored[name] = pod
+            if len(stored) == 1:
+                assert request.transport is not None
+                request.transport.abort()
+            return web.json_response(pod, status=201)
+
+        wanted = {"kind": "Pod", "metadata": {"generateName": "a-0-", "labels": {"index": "0"}}}
+        async with served(handle) as url, Client(Access((url,))) as client:
+            made = await client.create(PODS, wanted, "ns")
+            assert list(stored) == [made["metadata"]["name"]]
+            assert made["metadata"]["name"].startswith("a-0-")
+            assert made["metadata"]["labels"] == {"index": "0"}
+            assert "name" not in wanted["metadata"]
+
+    asyncio.run(run())
+
+
+def test_a_generated_name_that_is_another_s_is_drawn_anew() -> None:
+    async def run() -> None:
+        asked: list[str] = []
+
+        async def handle(request: web.Request) -> web.Response:
+            pod = await request.json()
+            asked.append(pod["metadata"]["name"])
+            if len(asked) < 3:
+                return web.json_response(already_exists("", "pods", asked[-1]).status(), status=409)
+            return web.json_response(pod, status=201)
+
+        async with served(handle) as url, Client(Access((url,))) as client:
+            made = await client.create(PODS, {"kind": "Pod", "metadata": {"generateName": "a-"}}, "ns")
+        assert made["metadata"]["name"] == asked[2]
+        assert len(set(asked)) == 3
 
     asyncio.run(run())
 

@@ -165,6 +165,35 @@ def test_a_write_without_an_answer_is_asked_for_again_and_happens_once(monkeypat
     run(test)
 
 
+def test_a_new_object_that_others_changed_before_its_maker_had_an_answer_is_its_own(monkeypatch):
+    """Taken for another's, it was made once more under another name: a pod that the scheduler had bound meanwhile ran twice."""
+    monkeypatch.setattr(objects_module, "TRY_S", 0.01)
+
+    async def test(store, objects):
+        made, other = thing("1"), thing("2")
+        made["metadata"]["uid"], other["metadata"]["uid"] = "its own", "another's"
+        ask = store.txn
+        asked = 0
+
+        async def txn(request):
+            nonlocal asked
+            asked += 1
+            answer = await ask(request)
+            if asked == 1:
+                await store.put(KEY.encode(), msgspec.json.encode({**made, "data": {"x": "bound"}}))
+                await asyncio.sleep(60)
+            return answer
+
+        store.txn = txn
+        row = await objects.create(PREFIX, KEY, made)
+        assert (asked, row is None) == (2, False)
+        assert row.obj["data"] == {"x": "bound"}
+        silent_after(store, 1, carried_out=False)
+        assert await objects.create(PREFIX, KEY, other) is None
+
+    run(test)
+
+
 def test_a_store_that_never_answers_is_given_up(monkeypatch):
     monkeypatch.setattr(objects_module, "TRY_S", 0.01)
     monkeypatch.setattr(objects_module, "STORE_PATIENCE_S", 0.05)
