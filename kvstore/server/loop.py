@@ -10,7 +10,7 @@ import logging
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from keelson.cogs.logs import duration, fields
 from kvstore.described import described_command
@@ -68,6 +68,15 @@ class FollowerExport:
         return self.export.read(offset, size)
 
 
+class Sizes(NamedTuple):
+    """Of the state, as of its last commit."""
+
+    file_bytes: int
+    used_bytes: int
+    """Of the file; what is left of it are free pages."""
+    keys: int
+
+
 class Runner:
     """One running member. `fatal` is called once with the reason if it cannot go on, or `removed` if it is no member any more."""
 
@@ -110,9 +119,7 @@ class Runner:
         self._ticked_s = time.perf_counter()
         self._next_tick_s = 0.0
         self._members_seen: dict[MemberId, Any] = {}
-        self._sizes = (0, 0)
-        """Bytes of the state's file, and of those in use, as of the last commit."""
-        self._keys = 0
+        self._sizes = Sizes(0, 0, 0)
         self._receiving = NOBODY, 0.0
         """From whom a state is coming, and since when."""
         self._perform_state: dict[type[Any], Callable[[Any], None]] = {
@@ -129,7 +136,7 @@ class Runner:
         """Begin to tick and to turn."""
         self.member = member
         self.send = send
-        self._measured(_sizes(self._state))
+        self._measured(_sizes(self._state, member.machine))
         member.apply = Applying(self.observed, self.slow_apply_s, self._warn_slow_apply, self._tell_of_alarm)
         member.compact = Compacting(self.observed)
         self._next_tick_s = self.loop.time()
@@ -361,7 +368,7 @@ class Runner:
                 transaction.commit()
             following = state.begin_write()
             self.observed.state_committed.observe(time.perf_counter() - began)
-            return following, _sizes(state)
+            return following, _sizes(state, machine)
 
         def done(result: Any) -> None:
             following, sizes = result
@@ -480,7 +487,7 @@ class Runner:
         old = self.member.machine
         sender, began_s = self._receiving
 
-        def job() -> Machine | Exception:
+        def job() -> tuple[Machine, Sizes] | Exception:
             began = time.perf_counter()
             importer, self._importer = self._importer, None
             if importer is None or self._import_error is not None:
@@ -499,9 +506,9 @@ class Runner:
             self._raft_log.reset(work.meta)
             machine.begin(engine.begin_write())
             self.observed.state_installed.observe(time.perf_counter() - began)
-            return machine
+            return machine, _sizes(engine, machine)
 
-        def done(result: Machine | Exception) -> None:
+        def done(result: tuple[Machine, Sizes] | Exception) -> None:
             if self._stopping:
                 return
             if isinstance(result, Exception):
@@ -511,8 +518,9 @@ class Runner:
             else:
                 self.observed.snapshot_received(sender, time.perf_counter() - began_s)
                 log.info("applied snapshot", extra=fields(index=work.meta.index, term=work.meta.term))
-                self._measured(_sizes(self._state))
-                self._feed(self.member.state_installed, work.meta, result)
+                machine, sizes = result
+                self._measured(sizes)
+                self._feed(self.member.state_installed, work.meta, machine)
             self.wake()
 
         def begin(_: None) -> None:
@@ -526,7 +534,7 @@ class Runner:
     def _defragment_state(self, work: DefragmentState) -> None:
         machine = self.member.machine
 
-        def job() -> Exception | None:
+        def job() -> tuple[Exception | None, Sizes]:
             began = time.perf_counter()
             self.observed.defragmenting = True
             before = self._state.size_bytes()
@@ -555,10 +563,11 @@ class Runner:
                     took=duration(taken_s),
                 ),
             )
-            return error
+            return error, _sizes(self._state, machine)
 
-        def done(error: Exception | None) -> None:
-            self._measured(_sizes(self._state))
+        def done(result: tuple[Exception | None, Sizes]) -> None:
+            error, sizes = result
+            self._measured(sizes)
             if self._feed(self.member.state_defragmented, work, machine, error):
                 self.wake()
 
@@ -568,17 +577,15 @@ class Runner:
 
     def sizes(self) -> tuple[int, int]:
         """Bytes of the state's file, and of those in use, as of the last commit."""
-        return self._sizes
+        return self._sizes.file_bytes, self._sizes.used_bytes
 
-    def _measured(self, sizes: tuple[int, int]) -> None:
+    def _measured(self, sizes: Sizes) -> None:
         self._sizes = sizes
-        self._feed(self.member.state_measured, *sizes)
+        self._feed(self.member.state_measured, sizes.file_bytes, sizes.used_bytes)
 
     def count_keys(self) -> int:
-        """Live keys as of the last commit; as last known while the file is being replaced."""
-        with contextlib.suppress(Exception):
-            self._keys = self._state.count(self.member.machine.tables.newest)
-        return self._keys
+        """Live keys as of the last commit."""
+        return self._sizes.keys
 
     @property
     def sending_state_to(self) -> list[MemberId]:
@@ -632,5 +639,6 @@ def _nothing() -> None:
     pass
 
 
-def _sizes(state: LmdbEngine) -> tuple[int, int]:
-    return state.size_bytes(), state.size_in_use_bytes()
+def _sizes(state: LmdbEngine, machine: Machine) -> Sizes:
+    """For the thread that works on the state, which may close it next."""
+    return Sizes(state.size_bytes(), state.size_in_use_bytes(), state.count(machine.tables.newest))
