@@ -54,7 +54,8 @@ def set_counts(world: World) -> list[str]:
 
 def jobs_are_done(world: World) -> list[str]:
     """Every job has succeeded just as often as it asks for by its own account, no less by its pods, and nothing of it runs on. Kubernetes promises no
-    more: where a controller dies, what it had asked for may come after its successor has looked, and a pod may be there twice. It counts once."""
+    more: what a server took and never answered for may come after the controller, or its successor, has looked, and a pod be there twice. It counts
+    once."""
     wrong = []
     for job in world["jobs"]:
         wanted = job["spec"].get("completions", 1)
