@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -14,8 +15,7 @@ from apiserver.filters.inflight import Inflight
 from apiserver.handlers.call import Call
 from apiserver.handlers.deleting import TIME
 from apiserver.handlers.respond import Tables
-from apiserver.machinery import fieldmanager
-from apiserver.machinery.names import random_suffix
+from apiserver.machinery import fieldmanager, names
 from apiserver.machinery.objects import Object
 from apiserver.metrics import Metrics
 from apiserver.registry.registry import Registry, Served
@@ -78,7 +78,7 @@ class App:
 
     def suffix(self) -> str:
         """What generateName appends."""
-        return random_suffix()
+        return names.suffix(secrets.choice)
 
     # --- what writes need ---------------------------------------------------------------------------------------------
 

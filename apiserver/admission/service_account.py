@@ -2,11 +2,12 @@
 (plugin/pkg/admission/serviceaccount)."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from apiserver.admission.plugin import MIRROR_POD, is_about, projections, refusal, secrets_of, spec_of
-from apiserver.machinery.names import random_suffix
+from apiserver.machinery import names
 from apiserver.machinery.objects import Object, annotations_of
 from apiserver.request import Passive, Reader, Write
 
@@ -25,7 +26,7 @@ class ServiceAccount(Passive):
     def __init__(self, reader: Reader, wait: Callable[[float], Awaitable[Any]] = asyncio.sleep, suffix: Callable[[], str] | None = None) -> None:
         self._reader = reader
         self._wait = wait
-        self._suffix = suffix or random_suffix
+        self._suffix = suffix or (lambda: names.suffix(random.choice))
 
     async def admit(self, write: Write) -> None:
         if not is_about(write, "pods", "CREATE"):

@@ -11,6 +11,7 @@ well, because the name is drawn here), a second update with a resourceVersion an
 import asyncio
 import builtins
 import os
+import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from apiserver.client import kubeconfig, watch
 from apiserver.client.errors import Unreachable, from_answer
 from apiserver.client.kubeconfig import Access
 from apiserver.client.watch import WatchEvent
-from apiserver.machinery.names import GENERATE_TRIES_MAX, GENERATED_BASE_MAX, random_suffix
+from apiserver.machinery.names import GENERATE_TRIES_MAX, GENERATED_BASE_MAX, suffix
 from apiserver.machinery.objects import Object, name_of, namespace_of
 from apiserver.machinery.resources import Resource
 from apiserver.machinery.status import ApiError
@@ -129,7 +130,7 @@ class Client:
             return await self._json("POST", path, query, obj)
         for _ in range(GENERATE_TRIES_MAX):
             # The server would draw another name for each try, and make another object.
-            drawn = prefix[:GENERATED_BASE_MAX] + random_suffix()
+            drawn = prefix[:GENERATED_BASE_MAX] + suffix(random.choice)
             course = Course()
             try:
                 return await self._json("POST", path, query, {**obj, "metadata": {**meta, "name": drawn}}, course=course)

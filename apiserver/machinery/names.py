@@ -4,7 +4,6 @@ Each rule gives the list of faults; an empty list means the value is good.
 """
 
 import re
-import secrets
 from collections.abc import Callable, Mapping
 
 LABEL_MAX = 63
@@ -192,9 +191,9 @@ def port_number(value: int) -> list[str]:
     return [] if 1 <= value <= 65535 else ["must be between 1 and 65535, inclusive"]
 
 
-def random_suffix() -> str:
-    """What makes a name of `metadata.generateName`."""
-    return "".join(secrets.choice(SUFFIX_ALPHABET) for _ in range(SUFFIX_CHARACTERS))
+def suffix(choose: Callable[[str], str]) -> str:
+    """What makes a name of `metadata.generateName`; `choose` draws one of the characters that it is given."""
+    return "".join(choose(SUFFIX_ALPHABET) for _ in range(SUFFIX_CHARACTERS))
 
 
 def generated(rule: Callable[[str], list[str]], prefix: str) -> list[str]:
