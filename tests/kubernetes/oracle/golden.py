@@ -2,14 +2,16 @@
 
     python -m tests.kubernetes.oracle.golden        # writes golden.json again, from the genuine server
 
-A line is one request with its answer. `open` marks those that ours answers otherwise: work that is left. After one
-that was open when it was recorded, `restarts`, the object it was about was removed on both sides, so that one difference does not become many.
+The first line says when; ages in the answers were told then. Any other is one request with its answer. `open` marks those that ours answers
+otherwise: work that is left. After one that was open when it was recorded, `restarts`, the object it was about was removed on both sides, so that one
+difference does not become many.
 """
 
 import json
 import sys
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,10 @@ from tests.support.compare import differences
 PATH = Path(__file__).with_name("golden.json")
 SEED = 2026
 REQUESTS = 300
+
+
+class Head(msgspec.Struct):
+    recorded_at: datetime
 
 
 class Line(msgspec.Struct, omit_defaults=True):
@@ -49,8 +55,10 @@ def judged(line: Line, ours: Plain) -> list[str]:
     return list(differences(one, other))
 
 
-def read() -> list[Line]:
-    return [msgspec.json.decode(text, type=Line) for text in PATH.read_bytes().splitlines()]
+def read() -> tuple[datetime, list[Line]]:
+    """(when it was recorded, the requests with their answers)."""
+    head, *lines = PATH.read_bytes().splitlines()
+    return msgspec.json.decode(head, type=Head).recorded_at, [msgspec.json.decode(text, type=Line) for text in lines]
 
 
 def main() -> None:
@@ -58,7 +66,7 @@ def main() -> None:
         genuine = program.build()
     except program.Missing as missing:
         sys.exit(str(missing))
-    lines = []
+    head, lines = Head(datetime.now(UTC)), []
     with tempfile.TemporaryDirectory() as folder, arena(genuine, Path(folder)) as duel:
         duel.begin()
         for request in table():
@@ -66,7 +74,7 @@ def main() -> None:
             told = duel.recorded(request)
             differs = len(duel.found) > before
             lines.append(Line(request, told, open=differs, restarts=differs))
-    PATH.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    PATH.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in (head, *lines)))
     print(f"{len(lines)} requests, {sum(line.open for line in lines)} of them open")
 
 

@@ -1,6 +1,7 @@
 """The answers that a genuine Kubernetes API server gave to a fixed table of requests, recorded (tests/kubernetes/oracle/golden.py), are ours, too."""
 
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from typing import Any
 
 from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
@@ -53,12 +54,17 @@ async def asked(api: ApiServer, memory: Memory, request: Request) -> Answer:
 
 
 def test_ours_are_the_recorded_answers(served: Served) -> None:
+    recorded_at, lines = golden.read()
+    since = datetime.now(UTC)
+
     async def test(api: ApiServer) -> None:
+        # An age in years and days is another one tomorrow.
+        api.app.clock = lambda: recorded_at + (datetime.now(UTC) - since)  # type: ignore[method-assign]
         await begun(api)
         memory = Memory()
         await asked(api, memory, FIRST)
         wrong, mended = [], []
-        for number, line in enumerate(golden.read(), 1):
+        for number, line in enumerate(lines, 1):
             ours = normal(await asked(api, memory, line.request), memory.names)
             if without_versions(line.request, ours):
                 memory.names = Names()
