@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.kubectl import MINORS, Tool
+from tests.support.members import wait_until
 from tests.support.whole import Whole
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -81,6 +82,11 @@ def fetched(url: str) -> str:
 
 def version(url: str) -> str:
     return str(json.loads(fetched(url))["version"])
+
+
+def answers_come_from(url: str, wanted: str) -> None:
+    """A rollout is complete when its new pods are there and the old ones are on their way out: for a moment proxies may still send calls to those."""
+    wait_until(lambda: all(version(url) == wanted for _ in range(10)), 10, f"answers of version {wanted}")
 
 
 def pods(kubectl: Tool) -> list[str]:
@@ -157,14 +163,14 @@ def test_port_forward_with_every_kubectl(shop: Tool, cluster: Whole, minor: int)
 
 def test_a_rollout_and_its_undo(shop: Tool) -> None:
     url = f"http://{address(shop)}/"
-    assert version(url) == "1"
+    answers_come_from(url, "1")
     shop("set", "image", "-n", NAMESPACE, "deployment/web", "web=keelson/web:2")
     shop("rollout", "status", "-n", NAMESPACE, "deployment/web", "--timeout=60s")
-    assert version(url) == "2"
+    answers_come_from(url, "2")
     assert len(shop("rollout", "history", "-n", NAMESPACE, "deployment/web").strip().splitlines()) == 4
     shop("rollout", "undo", "-n", NAMESPACE, "deployment/web")
     shop("rollout", "status", "-n", NAMESPACE, "deployment/web", "--timeout=60s")
-    assert version(url) == "1"
+    answers_come_from(url, "1")
 
 
 def test_a_pod_that_is_deleted_comes_again(shop: Tool) -> None:
