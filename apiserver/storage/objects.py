@@ -188,7 +188,7 @@ class Objects:
             if repeated and found is not None:
                 # A try before, whose answer did not come, may have been carried out; a new object may have been changed by others since.
                 value = answer.responses[0].response_range.kvs[0].value
-                if value == put.value or (not revision and uid_of(found.obj) == uid_of(obj)):
+                if value == put.value or (not revision and uid_of(obj) and uid_of(found.obj) == uid_of(obj)):
                     return found, None
             return None, found
         stored = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(answer.header.revision)}}

@@ -190,6 +190,9 @@ def test_a_new_object_that_others_changed_before_its_maker_had_an_answer_is_its_
         assert row.obj["data"] == {"x": "bound"}
         silent_after(store, 1, carried_out=False)
         assert await objects.create(PREFIX, KEY, other) is None
+        await store.put(KEY.encode(), msgspec.json.encode(thing("2")))
+        silent_after(store, 1, carried_out=False)
+        assert await objects.create(PREFIX, KEY, thing("1")) is None, "without a uid nobody knows whose it is (the map of node ports has none)"
 
     run(test)
 
