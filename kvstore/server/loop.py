@@ -615,10 +615,13 @@ class Runner:
                     await thread.call(job)
         for process in self._inspecting:
             process.kill()
-        for ended in (self.log_thread, self.state_thread, self.inspection_thread):
-            ended.stop()
+        self.end_threads()
         for receiver in list(self._exports):
             self._forget_export(receiver)
+
+    def end_threads(self) -> None:
+        for thread in (self.log_thread, self.state_thread, self.inspection_thread):
+            thread.stop()
 
     def _final_commit(self) -> None:
         """A courtesy: what is not committed would be applied again from the log at the next start."""

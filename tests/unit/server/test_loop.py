@@ -45,11 +45,6 @@ class Failing:
         return SimpleNamespace(replies=self._replies)
 
 
-def end_threads(runner: Runner) -> None:
-    for thread in (runner.log_thread, runner.state_thread, runner.inspection_thread):
-        thread.stop()
-
-
 @pytest.mark.parametrize("given", ["receive", "unreachable", "_tick", "_persisted", "_turn"])
 def test_an_input_that_fails_is_the_end_of_the_member_and_everybody_is_answered(given: str) -> None:
     async def scenario() -> None:
@@ -66,7 +61,7 @@ def test_an_input_that_fails_is_the_end_of_the_member_and_everybody_is_answered(
         try:
             getattr(runner, given)(*([] if given in ("_tick", "_turn") else [None]))
         finally:
-            end_threads(runner)
+            runner.end_threads()
         assert len(reasons) == 1
         assert "the disk lost entries" in reasons[0]
         assert (member.stopped, runner.stopping) == (True, True)
@@ -111,7 +106,7 @@ def test_effects_that_cannot_be_performed_are_the_end_and_an_answer_that_cannot_
             runner.member.take_effects = lambda: cast(Any, SimpleNamespace(messages=["one"], replies=[]))
             runner._turn()
         finally:
-            end_threads(runner)
+            runner.end_threads()
         assert len(reasons) == 1
         assert "the peer's connection is closed" in reasons[0]
 
@@ -276,7 +271,7 @@ def test_a_state_that_comes_faster_than_the_disk_takes_it_does_not_gather_in_mem
             assert taken[-1] == 5000
         finally:
             go_on.set()
-            end_threads(runner)
+            runner.end_threads()
 
     runner: Runner
     asyncio.run(scenario())

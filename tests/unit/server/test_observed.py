@@ -69,8 +69,7 @@ def test_a_leader_that_stood_still_sent_its_heartbeats_late(leads: bool, late_s:
         runner.member = cast(Any, SimpleNamespace(id=MemberId(1), is_leader=leads, raft=SimpleNamespace(progress=progress)))
         runner._ticked_s -= late_s
         runner._observe_tick(0.1)
-        for thread in (runner.log_thread, runner.state_thread, runner.inspection_thread):
-            thread.stop()
+        runner.end_threads()
         assert sum(runner.observed.loop_lag.counts) == 1
         return runner.observed.heartbeats_late
 
